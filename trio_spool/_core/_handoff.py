@@ -1,0 +1,346 @@
+"""The hand-over: what a worker thread emits and the event loop takes.
+
+Two threads meet here. Everything that is shared says who writes it. The worker's side is the methods whose
+names end in ``_in_thread``; the rest belongs to the event loop's thread.
+
+The hot path is one fragment appended to a list and one comparison, without a lock::
+
+    worker                                    event loop
+    ------                                    ----------
+    open.append(fragment)                     take: the oldest sealed batch, or else the fragments in `open`, joined
+    emitted >= stop ?  --no--> next           nothing there: waiting = True, stop = 0, and look again
+         |yes
+    checkpoint: wake a waiting receiver,
+    seal a full batch, pause, or yield
+
+``stop`` is what makes one comparison enough. The worker sets it to the next point at which something is due;
+the receiver sets it to 0 when it starts to wait, so that the very next fragment comes to the checkpoint. Both
+write before they look (the receiver looks at ``open``, the worker at ``waiting``), so one of the two always
+sees the other, and no wake-up is lost.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from time import perf_counter, thread_time
+
+import trio
+
+from ._errors import SpoolBrokenError
+from ._limits import SpoolLimits
+from ._statistics import SpoolStatistics
+
+# A worker that has used the interpreter for this long lets the event loop have it, in seconds.
+SLICE = 1
+# The worker looks at its clock about this often, in seconds: the look is a system call.
+LOOK = 0.0001
+SEAL = 1
+PATIENCE = 0.002
+# What a bytes object costs beside its bytes, while it waits in `open`: its header, a null, and the list's pointer.
+OVERHEAD = 41
+
+
+def as_bytes(fragment: object) -> bytes:
+    """Copy what a producer emitted, which it may go on to change.
+
+    Raises:
+        TypeError: It is not bytes-like.
+    """
+    try:
+        return bytes(memoryview(fragment))  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"a fragment must be bytes-like, not {type(fragment).__name__}: {fragment!r:.80}") from None
+
+
+class Handoff:
+    """The bounded hand-over of one producer's fragments to one receiver."""
+
+    __slots__ = (
+        "_baton", "_batches", "_blocked_seconds", "_closing", "_failure", "_finished", "_fragments", "_held_since",
+        "_high_water", "_emitted", "_limits", "_lock", "_look_bytes", "_looked_at", "_open", "_parked", "_receiver",
+        "_resume", "_sealed", "_stop", "_sealed_at", "_taken", "_token", "_total", "_turns", "_waiting", "_wakeups", "driving",
+        "stopped",
+    )  # fmt: skip
+
+    def __init__(self, limits: SpoolLimits) -> None:
+        self._limits = limits
+        self._token = trio.lowlevel.current_trio_token()
+        self._lock = threading.Lock()  # held to seal a batch and to take one, never for a fragment
+        self._open: list[bytes] = []  # the worker appends; both delete a prefix, under the lock
+        self._sealed: deque[bytes] = deque()  # the worker appends, the loop pops, both under the lock
+        # Bytes emitted and taken so far. A fragment in `_open` is charged with its overhead too, until it is joined.
+        self._emitted = 0  # the worker's, published at checkpoints and after a turn
+        self._sealed_at = 0  # the worker's: `_emitted` when it last sealed
+        self._taken = 0  # the loop's
+        self._stop = 0  # both: see above
+        self._waiting = False  # the loop sets it; the worker clears it and wakes the loop
+        self._closing = False  # the loop's
+        self._finished = False  # the loop's: the producer has ended
+        self._failure: BaseException | None = None  # the loop's
+        self._receiver: trio.lowlevel.Task | None = None  # the loop's: the task in take()
+        self._resume: trio.Event | None = None  # the loop's: the driver waits for room
+        self._baton = threading.Lock()  # a parked worker waits for it; the loop releases it
+        self._baton.acquire()
+        self._parked = False  # the worker sets it before it waits; the loop clears it
+        self.stopped = False  # the worker's: it was stopped before it had ended by itself
+        self.driving = trio.CancelScope(shield=True)  # the driver's: closing cancels its waits
+        self._held_since = 0.0  # the worker's: its processor time when it last let go of the interpreter
+        self._looked_at = 0.0  # the worker's: its processor time at its last look
+        self._look_bytes = 4096  # the worker's: how much is emitted between two looks at the clock
+        self._fragments = 0  # both, under the lock: those joined so far
+        self._wakeups = 0  # the worker's, like the next two
+        self._turns = 0
+        self._blocked_seconds = 0.0
+        self._batches = 0  # the loop's, like the next two
+        self._total = 0
+        self._high_water = 0
+
+    # The worker's side
+
+    def spool_in_thread(self, fragments: Iterator[object]) -> bool:
+        """Emit fragments for one turn.
+
+        Returns:
+            True if the turn is over because the window is full or the receiver is gone, False if there are no
+            more fragments.
+        """
+        self._begin_turn_in_thread()
+        append = self._open.append
+        emitted = self._emitted
+        overhead = OVERHEAD
+        exact = bytes
+        try:
+            for fragment in fragments:
+                if type(fragment) is not exact:
+                    fragment = as_bytes(fragment)
+                append(fragment)
+                emitted += len(fragment) + overhead
+                if emitted >= self._stop:
+                    paused = self._checkpoint_in_thread(emitted)
+                    emitted = self._emitted
+                    if paused:
+                        return True
+        finally:
+            self._emitted = emitted
+        return False
+
+    def emit_in_thread(self, fragment: bytes) -> None:
+        """Emit one fragment of a producer that can't be suspended, and block while the window is full.
+
+        Raises:
+            SpoolBrokenError: The receiver is gone.
+        """
+        self._open.append(fragment)
+        self._emitted += len(fragment) + OVERHEAD
+        if self._emitted >= self._stop:
+            while self._checkpoint_in_thread(self._emitted):
+                if self.stopped:
+                    raise SpoolBrokenError("nobody reads this spool any more")
+                started = perf_counter()
+                self._park_in_thread(yielding=False)
+                self._blocked_seconds += perf_counter() - started
+
+    def run_in_thread(self, function: Callable[[], object]) -> None:
+        """Run a producer that can't be suspended: it emits by `emit_in_thread`, and has one turn."""
+        self._begin_turn_in_thread()
+        function()
+
+    def _begin_turn_in_thread(self) -> None:
+        self._turns += 1
+        self._held_since = self._looked_at = thread_time()
+        self._stop = 0
+
+    def _checkpoint_in_thread(self, emitted: int) -> bool:
+        """Do what is due now that so many charged bytes have been emitted.
+
+        Returns:
+            Whether the worker should stop: the window is full, or the receiver is gone (`stopped` is set).
+        """
+        limits = self._limits
+        self._emitted = emitted
+        sealed = emitted - self._sealed_at >= limits.batch
+        if sealed:
+            emitted = self._seal_in_thread()
+        if self._waiting:
+            self._wake_in_thread()
+        if self._closing:
+            self.stopped = True
+            return True
+        held = emitted - self._taken
+        if held >= limits.window:
+            self._high_water = max(self._high_water, held - OVERHEAD * len(self._open))
+            if not self._park_in_thread(yielding=False, patience=PATIENCE):
+                return True
+        now = thread_time()
+        elapsed = now - self._looked_at
+        self._looked_at = now
+        if elapsed > 2 * LOOK:
+            self._look_bytes = max(1, self._look_bytes // 2)
+        elif elapsed < LOOK / 2:
+            self._look_bytes = min(limits.batch, self._look_bytes * 2)
+        if now - self._held_since > (SEAL if sealed else SLICE):
+            self._park_in_thread(yielding=True)
+            self._held_since = self._looked_at = thread_time()
+        self._stop = min(self._taken + limits.window, self._sealed_at + limits.batch, emitted + self._look_bytes)
+        if self._waiting or self._closing:
+            self._stop = 0
+        return False
+
+    def _seal_in_thread(self) -> int:
+        """Join the open fragments into a batch, and return `_emitted`, less by their overhead."""
+        with self._lock:
+            count = len(self._open)
+            if count:
+                self._sealed.append(self._open[0] if count == 1 else b"".join(self._open))
+                self._open.clear()
+                self._fragments += count
+                self._emitted -= count * OVERHEAD
+            self._sealed_at = self._emitted
+        return self._emitted
+
+    def _wake_in_thread(self) -> None:
+        self._waiting = False
+        self._wakeups += 1
+        self._token.run_sync_soon(self._wake_receiver)
+
+    def _park_in_thread(self, *, yielding: bool, patience: float = -1) -> bool:
+        """Block this thread until the event loop has run (`yielding`), or until there is room.
+
+        Returns:
+            False if there was none within `patience` seconds.
+        """
+        self._parked = True
+        self._wakeups += 1
+        self._token.run_sync_soon(self._consider_parked, yielding)
+        if self._baton.acquire(timeout=patience):
+            return True
+        with self._lock:
+            if self._parked:
+                self._parked = False
+                return False
+        self._baton.acquire()
+        return True
+
+    # The event loop's side
+
+    def _consider_parked(self, yielding: bool) -> None:
+        if yielding or self._closing or self._has_room():
+            self._release_parked()
+
+    def _release_parked(self) -> None:
+        with self._lock:
+            if self._parked:
+                self._parked = False
+                self._baton.release()
+
+    def _wake_receiver(self) -> None:
+        if self._receiver is not None:
+            trio.lowlevel.reschedule(self._receiver)
+            self._receiver = None
+
+    def _has_room(self) -> bool:
+        return self._emitted - self._taken <= self._limits.low_water
+
+    def take_nowait(self) -> bytes:
+        """Take the next batch; empty if nothing is there. `settle` it once it is out of our hands."""
+        with self._lock:
+            if self._sealed:
+                batch = self._sealed.popleft()
+            else:
+                count = len(self._open)
+                if count == 0:
+                    return b""
+                batch = self._open[0] if count == 1 else b"".join(self._open[:count])
+                del self._open[:count]
+                self._fragments += count
+                self._taken += count * OVERHEAD
+        self._batches += 1
+        return batch
+
+    def settle(self, batch: bytes) -> None:
+        """Say that the receiver has what was taken; a paused producer is resumed if there is room now."""
+        size = len(batch)
+        self._taken += size
+        self._total += size
+        if size > self._high_water:
+            self._high_water = size
+        if (self._parked or self._resume is not None) and self._has_room():
+            self._resume_producer()
+
+    def _resume_producer(self) -> None:
+        if self._resume is not None:
+            self._resume.set()
+        self._release_parked()
+
+    async def take(self) -> bytes | None:
+        """Take the next batch, or None when the producer has ended and all it emitted was taken.
+
+        Not a checkpoint when a batch is there: what the caller does with it is.
+        """
+        while True:
+            batch = self.take_nowait()
+            if batch:
+                return batch
+            if self._finished:
+                return None
+            self._waiting = True
+            self._stop = 0
+            if self._open or self._sealed:
+                self._waiting = False
+                continue
+            self._receiver = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort_take)
+
+    def _abort_take(self, _: object) -> trio.lowlevel.Abort:
+        self._receiver = None
+        self._waiting = False
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    @property
+    def closing(self) -> bool:
+        """Whether the receiver has left."""
+        return self._closing
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What the producer raised, known once `take` has returned None."""
+        return self._failure
+
+    async def wait_room(self) -> None:
+        """Wait until a producer that gave its thread back may have another turn."""
+        if self._has_room():
+            return
+        self._resume = trio.Event()
+        started = perf_counter()
+        try:
+            await self._resume.wait()
+        finally:
+            self._resume = None
+            self._blocked_seconds += perf_counter() - started
+
+    def finish(self, failure: BaseException | None) -> None:
+        """Say that the producer has ended."""
+        self._finished = True
+        self._failure = failure
+        self._wake_receiver()
+
+    def close(self) -> None:
+        """Say that the receiver is gone: the producer stops at its next fragment, or at once if it is paused."""
+        self._closing = True
+        self._stop = 0
+        self._release_parked()
+        self.driving.cancel()
+
+    def statistics(self) -> SpoolStatistics:
+        """Return the counters as they are now."""
+        return SpoolStatistics(
+            fragments=self._fragments,
+            bytes=self._total,
+            batches=self._batches,
+            wakeups=self._wakeups,
+            turns=self._turns,
+            blocked_seconds=self._blocked_seconds,
+            high_water=self._high_water,
+        )

@@ -1,0 +1,48 @@
+"""A file object for writing, whose bytes go into a spool."""
+
+from __future__ import annotations
+
+import io
+
+from typing_extensions import Buffer
+
+from ._handoff import Handoff, as_bytes
+
+
+class SpoolWriter(io.RawIOBase):
+    """A binary file, open for writing, that a producer function is given.
+
+    What is written is received. It works with everything that writes to a file in order: `csv` through
+    `io.TextIOWrapper`, `tarfile` in mode ``w|``, `gzip.GzipFile`, `zipfile.ZipFile`, `shutil.copyfileobj`,
+    `pickle.dump`. There is no buffer of its own: each `write` is a fragment. It can't seek and has no file
+    descriptor. Use it in one thread at a time, the one that the function runs in.
+    """
+
+    def __init__(self, handoff: Handoff) -> None:
+        self._handoff = handoff
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, data: Buffer, /) -> int:
+        """Emit the bytes of `data`, all of them, as one fragment; block while the window is full.
+
+        Args:
+            data: A bytes-like object; it is copied unless it is `bytes`, and may be changed afterwards.
+
+        Returns:
+            The number of bytes, always all.
+
+        Raises:
+            SpoolBrokenError: The reader is gone. A `write` that waits for room is released at once.
+            ValueError: The producer function has returned, or closed the file.
+            TypeError: `data` is not bytes-like.
+        """
+        if self.closed:
+            raise ValueError("write to a SpoolWriter that is closed: its producer function has ended")
+        if type(data) is not bytes:
+            data = as_bytes(data)
+        if data:
+            self._handoff.emit_in_thread(data)
+        return len(data)
