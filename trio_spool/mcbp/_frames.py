@@ -1,0 +1,132 @@
+"""Frames, and their encoding.
+
+Every frame begins with 24 bytes, big-endian::
+
+    byte   0        magic
+           1        opcode
+           2-3      key length      (flexible frames: byte 2 framing extras length, byte 3 key length)
+           4        extras length
+           5        datatype
+           6-7      vbucket of a request, status of a response
+           8-11     body length: framing extras + extras + key + value, in this order
+           12-15    opaque, which the response repeats
+           16-23    CAS
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from ._errors import LocalProtocolError
+from ._framing import FrameInfo
+from ._opcodes import Magic
+
+HEADER = struct.Struct(">BBHBBHLLQ")
+_GET_HIT = struct.Struct(">BBHBBHLLQL")
+_RESPONSE = int(Magic.RESPONSE)
+
+MAX_KEY = 250
+MAX_VALUE = 20 * 1024 * 1024
+MAX_FRAME = 30 * 1024 * 1024
+
+
+class Request(NamedTuple):
+    """A request that has the shape that its opcode asks for. `size` is that of the whole frame in bytes."""
+
+    opcode: int
+    vbucket: int
+    datatype: int
+    opaque: int
+    cas: int
+    extras: bytes
+    key: bytes
+    value: bytes
+    size: int
+    frame_infos: tuple[FrameInfo, ...] = ()
+
+
+class Response(NamedTuple):
+    """A response, as a client receives it. `framing` is its framing extras, not parsed."""
+
+    opcode: int
+    status: int
+    datatype: int
+    opaque: int
+    cas: int
+    extras: bytes
+    key: bytes
+    value: bytes
+    size: int
+    framing: bytes = b""
+
+
+def _encode(
+    magic: Magic, flexible: Magic, opcode: int, vbucket_or_status: int, opaque: int,
+    key: bytes, extras: bytes, value: bytes, cas: int, datatype: int, framing: bytes,
+) -> bytes:  # fmt: skip
+    key_length = len(key)
+    if framing:
+        if key_length > 0xFF or len(framing) > 0xFF:
+            raise LocalProtocolError("a frame with framing extras has room for 255 bytes of them, and of key")
+        magic, key_length = flexible, len(framing) << 8 | key_length
+    body = len(framing) + len(extras) + len(key) + len(value)
+    try:
+        header = HEADER.pack(
+            magic, opcode, key_length, len(extras), datatype, vbucket_or_status, body, opaque, cas
+        )  # fmt: skip
+    except struct.error as exc:
+        raise LocalProtocolError(f"a field of the frame is out of range: {exc}") from exc
+    return b"".join((header, framing, extras, key, value))
+
+
+def encode_request(
+    opcode: int,
+    *,
+    key: bytes = b"",
+    extras: bytes = b"",
+    value: bytes = b"",
+    vbucket: int = 0,
+    datatype: int = 0,
+    opaque: int = 0,
+    cas: int = 0,
+    framing: bytes = b"",
+) -> bytes:
+    """Encode a request.
+
+    Raises:
+        LocalProtocolError: A field does not fit the header.
+    """
+    return _encode(
+        Magic.REQUEST, Magic.FLEXIBLE_REQUEST, opcode, vbucket, opaque, key, extras, value, cas, datatype, framing
+    )
+
+
+def encode_response(
+    opcode: int,
+    status: int,
+    opaque: int,
+    *,
+    key: bytes = b"",
+    extras: bytes = b"",
+    value: bytes = b"",
+    cas: int = 0,
+    datatype: int = 0,
+    framing: bytes = b"",
+) -> bytes:
+    """Encode a response.
+
+    Raises:
+        LocalProtocolError: A field does not fit the header.
+    """
+    return _encode(
+        Magic.RESPONSE, Magic.FLEXIBLE_RESPONSE, opcode, status, opaque, key, extras, value, cas, datatype, framing
+    )
+
+
+def encode_get_hit(
+    opcode: int, opaque: int, cas: int, flags: int, value: bytes, key: bytes = b"", datatype: int = 0
+) -> bytes:
+    """Encode the response to a get that found something: `encode_response` with one pack, for the hot path."""
+    body = 4 + len(key) + len(value)
+    return _GET_HIT.pack(_RESPONSE, opcode, len(key), 4, datatype, 0, body, opaque, cas, flags) + key + value

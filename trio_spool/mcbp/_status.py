@@ -1,0 +1,60 @@
+"""Response statuses, and what they are called for people and for clients."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Status(IntEnum):
+    """What a response says of its request."""
+
+    OK = 0x00
+    NOT_FOUND = 0x01
+    EXISTS = 0x02
+    TOO_BIG = 0x03
+    INVALID = 0x04
+    NOT_STORED = 0x05
+    NOT_A_NUMBER = 0x06
+    NOT_MY_VBUCKET = 0x07
+    NO_BUCKET = 0x08
+    LOCKED = 0x09
+    NOT_LOCKED = 0x0E
+    AUTH_STALE = 0x1F
+    AUTH_ERROR = 0x20
+    AUTH_CONTINUE = 0x21
+    RANGE_ERROR = 0x22
+    NO_ACCESS = 0x24
+    UNKNOWN_FRAME_INFO = 0x80
+    UNKNOWN_COMMAND = 0x81
+    NO_MEMORY = 0x82
+    NOT_SUPPORTED = 0x83
+    INTERNAL = 0x84
+    BUSY = 0x85
+    TEMPORARY_FAILURE = 0x86
+
+
+# What a classic client finds in the body of an error: short, and never empty.
+STATUS_TEXT: dict[int, bytes] = {
+    Status.NOT_FOUND: b"Not found",
+    Status.EXISTS: b"Data exists for key",
+    Status.TOO_BIG: b"Too large",
+    Status.INVALID: b"Invalid arguments",
+    Status.NOT_STORED: b"Not stored",
+    Status.NOT_A_NUMBER: b"Non-numeric value",
+    Status.AUTH_ERROR: b"Auth failure",
+    Status.UNKNOWN_FRAME_INFO: b"Unknown frame info",
+    Status.UNKNOWN_COMMAND: b"Unknown command",
+    Status.NO_MEMORY: b"Out of memory",
+    Status.NOT_SUPPORTED: b"Not supported",
+    Status.INTERNAL: b"Internal error",
+    Status.BUSY: b"Busy",
+    Status.TEMPORARY_FAILURE: b"Temporary failure",
+}
+
+
+def status_text(status: int) -> bytes:
+    """Return a short text for an error status, never an empty one."""
+    try:
+        return STATUS_TEXT.get(status) or Status(status).name.replace("_", " ").capitalize().encode()
+    except ValueError:
+        return b"Status 0x%02x" % status
