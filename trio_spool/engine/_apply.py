@@ -1,0 +1,91 @@
+"""What an operation does to the item it finds: one function, for every engine."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ._operations import Arithmetic, Concat, Delete, Get, Item, Operation, Outcome, Problem, Store, StoreMode, Touch
+
+_TWO_64: Final = 1 << 64
+_MOST_DIGITS: Final = 20
+
+NOT_FOUND: Final = Outcome(Problem.NOT_FOUND)
+EXISTS: Final = Outcome(Problem.EXISTS)
+NOT_STORED: Final = Outcome(Problem.NOT_STORED)
+NOT_A_NUMBER: Final = Outcome(Problem.NOT_A_NUMBER)
+
+
+class Deleted:
+    """The change that leaves nothing behind."""
+
+
+DELETED: Final = Deleted()
+
+
+def apply(operation: Operation, current: Item | None) -> tuple[Outcome, Item | Deleted | None]:
+    """Decide what an operation does.
+
+    Args:
+        operation: Any but a Flush.
+        current: The live item under its key, if there is one.
+
+    Returns:
+        The outcome, and the change. With a change, the writer fills in the outcome's CAS and sequence number, and the item that
+        it stored if the outcome has an item.
+    """
+    if isinstance(operation, Get):
+        return (NOT_FOUND if current is None else Outcome(cas=current.cas, item=current)), None
+    if isinstance(operation, Touch):
+        if current is None:
+            return NOT_FOUND, None
+        return Outcome(item=current), current._replace(expiry=operation.expiry)
+    if operation_cas := _condition(operation):
+        if current is None:
+            return NOT_FOUND, None
+        if current.cas != operation_cas:
+            return EXISTS, None
+    if isinstance(operation, Store):
+        return _store(operation, current)
+    if isinstance(operation, Delete):
+        return (NOT_FOUND, None) if current is None else (Outcome(), DELETED)
+    if isinstance(operation, Concat):
+        return _concat(operation, current)
+    if isinstance(operation, Arithmetic):
+        return _arithmetic(operation, current)
+    raise TypeError(f"not an operation on one item: {operation!r}")
+
+
+def _condition(operation: Operation) -> int:
+    return getattr(operation, "cas", 0)
+
+
+def _store(operation: Store, current: Item | None) -> tuple[Outcome, Item | None]:
+    if not operation.cas:
+        if operation.mode is StoreMode.ADD and current is not None:
+            return EXISTS, None
+        if operation.mode is StoreMode.REPLACE and current is None:
+            return NOT_FOUND, None
+    return Outcome(), Item(operation.value, operation.flags, operation.expiry, operation.datatype)
+
+
+def _concat(operation: Concat, current: Item | None) -> tuple[Outcome, Item | None]:
+    if current is None or len(current.value) + len(operation.value) > operation.max_size:
+        return NOT_STORED, None
+    value = operation.value + current.value if operation.prepend else current.value + operation.value
+    return Outcome(), current._replace(value=value, datatype=0)
+
+
+def _arithmetic(operation: Arithmetic, current: Item | None) -> tuple[Outcome, Item | None]:
+    if current is None:
+        if not operation.create:
+            return NOT_FOUND, None
+        number = operation.initial
+        item = Item(b"%d" % number, expiry=operation.expiry)
+    else:
+        old = current.value
+        # isdigit on bytes is true of ASCII digits alone, so a sign, a blank or an underscore is refused.
+        if not old.isdigit() or len(old) > _MOST_DIGITS or int(old) >= _TWO_64:
+            return NOT_A_NUMBER, None
+        number = max(int(old) + operation.delta, 0) % _TWO_64
+        item = current._replace(value=b"%d" % number)
+    return Outcome(number=number), item

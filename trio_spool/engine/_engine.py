@@ -1,0 +1,462 @@
+"""The interface of a storage engine, and the writer thread that all engines share."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import NamedTuple
+
+import attrs
+
+from ._apply import Deleted, apply
+from ._errors import EngineClosedError
+from ._operations import Entry, Flush, Item, Operation, Outcome, Problem
+
+_log = logging.getLogger("trio_spool.engine")
+
+Done = Callable[["list[Outcome]"], None]
+Wake = Callable[[Callable[[], None]], object]
+
+# One transaction takes at most this many operations and bytes of values, so that the first of them is not kept waiting for the last.
+GROUP_OPERATIONS = 10_000
+GROUP_BYTES = 32 * 1024 * 1024
+# Expired items that one transaction removes: a few milliseconds' work.
+EXPIRY_BATCH = 1000
+
+
+class State(NamedTuple):
+    """What an engine remembers beside its items, stored with them in the same transaction.
+
+    Attributes:
+        seqno: The sequence number of the last mutation.
+        cas: The highest CAS given out.
+        flush_at: The Unix time of a flush that is still to come, or 0.
+    """
+
+    seqno: int = 0
+    cas: int = 0
+    flush_at: float = 0.0
+
+
+class Transaction(ABC):
+    """A write transaction, used by the writer thread alone."""
+
+    @abstractmethod
+    def get(self, key: bytes) -> Item | None:
+        """Return what is stored, expired or not."""
+
+    @abstractmethod
+    def put(self, key: bytes, item: Item, old: Item | None) -> None:
+        """Store an item in place of `old`, which `get` returned."""
+
+    @abstractmethod
+    def delete(self, key: bytes, old: Item) -> None:
+        """Delete what `get` returned."""
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Delete everything."""
+
+    @abstractmethod
+    def expired(self, now: float, limit: int) -> list[bytes]:
+        """Return the keys of at most `limit` items that have expired."""
+
+    @abstractmethod
+    def commit(self, state: State) -> None:
+        """Make the changes and the state last, to the degree that the engine promises."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Undo everything. Harmless after a commit that failed."""
+
+
+class Reader(ABC):
+    """Point reads for one thread."""
+
+    @abstractmethod
+    def get(self, key: bytes) -> Item | None:
+        """Return the live item under a key, as of the first `get` since the last `release`."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """Let the next `get` see what has been committed meanwhile. Call it as soon as a group of reads is done."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it."""
+
+
+class Snapshot(AbstractContextManager["Snapshot"]):
+    """All items at one moment. It may be used by any thread, by one at a time; `close` may be called at any time."""
+
+    @property
+    @abstractmethod
+    def seqno(self) -> int:
+        """The sequence number of the last mutation that it contains."""
+
+    @abstractmethod
+    def items(self, start: bytes = b"", end: bytes | None = None) -> Iterator[tuple[bytes, Item]]:
+        """Yield live keys and items in the order of the keys, from `start` up to but without `end`.
+
+        Raises:
+            SnapshotEndedError: The snapshot ended in the meantime.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it."""
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+
+@attrs.frozen(kw_only=True)
+class EngineStatistics:
+    """What an engine holds and has done. Sizes are in bytes, times in seconds."""
+
+    kind: str
+    fsync: str
+    items: int
+    disk_bytes: int
+    map_bytes: int
+    map_growths: int
+    seqno: int
+    snapshots: int
+    snapshots_ended: int
+    operations: int
+    commits: int
+    largest_group: int
+    commit_seconds: float
+    queued: int
+    queued_bytes: int
+    expired: int
+
+
+@attrs.define
+class _Submission:
+    operations: Sequence[Operation]
+    done: Done
+    size: int
+
+
+class Engine(ABC):
+    """Ordered, durable storage with one writer thread.
+
+    Args:
+        wake: Calls a function, given to it in the writer thread, where the answers are wanted: once for each group.
+        clock: Tells the Unix time.
+        expiry_interval: Seconds between two searches for expired items.
+    """
+
+    kind: str
+    fsync = "no"
+
+    def __init__(self, *, wake: Wake | None = None, clock: Callable[[], float] = time.time, expiry_interval: float = 1.0) -> None:
+        self._wake: Wake = wake if wake is not None else lambda function: function()
+        self._clock = clock
+        self._expiry_interval = expiry_interval
+        self._state = State()  # the writer's; others read it
+        self._condition = threading.Condition()
+        self._queue: deque[_Submission] = deque()  # under the condition, like the next two
+        self._queued_bytes = 0
+        self._closing = False
+        # Counters, the writer's.
+        self._operations = 0
+        self._commits = 0
+        self._largest_group = 0
+        self._commit_seconds = 0.0
+        self._expired = 0
+        self._thread = threading.Thread(target=self._write_in_thread, name="trio-spool-writer", daemon=True)
+
+    # For every thread
+
+    @abstractmethod
+    def open_reader(self) -> Reader:
+        """Open a reader for one thread."""
+
+    @abstractmethod
+    def snapshot(self) -> Snapshot:
+        """Open a snapshot of what has been committed.
+
+        Raises:
+            TooManySnapshotsError: The engine's limit is reached.
+            EngineClosedError: The engine is closed.
+        """
+
+    @abstractmethod
+    def entries(self, start: bytes = b"") -> Iterator[tuple[bytes, Entry]]:
+        """Yield every live key in order, without its value, and without holding a transaction for long.
+
+        What is stored or deleted meanwhile may or may not be seen; every key that exists all the time is seen once.
+        """
+
+    @abstractmethod
+    def statistics(self) -> EngineStatistics:
+        """Return what the engine holds and has done."""
+
+    def submit(self, operations: Sequence[Operation], done: Done) -> None:
+        """Queue operations, to be carried out in order within one transaction.
+
+        Args:
+            operations: Later ones see what earlier ones did.
+            done: Is given the outcomes, by way of `wake`, once the transaction is committed. It must not raise.
+
+        Raises:
+            EngineClosedError: The engine is closed.
+        """
+        size = sum(len(getattr(operation, "value", b"")) for operation in operations)
+        with self._condition:
+            if self._closing:
+                raise EngineClosedError("the engine is closed")
+            self._queue.append(_Submission(operations, done, size))
+            self._queued_bytes += size
+            self._condition.notify()
+
+    def execute(self, operations: Sequence[Operation]) -> list[Outcome]:
+        """Carry out operations and wait for their outcomes: `submit` for a thread that may block.
+
+        Raises:
+            EngineClosedError: The engine is closed.
+        """
+        finished = threading.Event()
+        outcomes: list[Outcome] = []
+
+        def done(answer: list[Outcome]) -> None:
+            outcomes.extend(answer)
+            finished.set()
+
+        self.submit(operations, done)
+        finished.wait()
+        return outcomes
+
+    def close(self) -> None:
+        """Carry out what is queued, end every snapshot, and wait until the writer thread has ended."""
+        with self._condition:
+            self._closing = True
+            self._condition.notify()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def __enter__(self) -> Engine:
+        """Return the engine."""
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def flushed(self, now: float) -> bool:
+        """Whether a delayed flush is due that the writer has not got to yet: until it has, nothing exists."""
+        return 0 < self._state.flush_at <= now
+
+    # For the engines
+
+    @abstractmethod
+    def _begin(self) -> Transaction:
+        """Begin a write transaction."""
+
+    def _recover(self, error: Exception) -> bool:
+        """Do something about an error of a transaction, which was aborted. Return whether to try again."""
+        return False
+
+    def _problem_of(self, error: Exception) -> Problem:
+        """Tell what an error of a commit is to those who are waiting for it."""
+        return Problem.FAILED
+
+    def _sync_in_thread(self) -> None:
+        """Called when nothing is queued, and at least about once a second."""
+
+    # The writer thread
+
+    def _write_in_thread(self) -> None:
+        next_expiry = time.monotonic() + self._expiry_interval
+        while True:
+            group = self._next_group(next_expiry)
+            if group is None:
+                return
+            if group:
+                self._answer(self._run_group(group))
+            self._sync_in_thread()
+            if time.monotonic() >= next_expiry or self.flushed(self._clock()):
+                more = self.remove_expired()
+                next_expiry = time.monotonic() + (0 if more else self._expiry_interval)
+
+    def _next_group(self, next_expiry: float) -> list[_Submission] | None:
+        with self._condition:
+            if not self._queue:
+                if self._closing:
+                    return None
+                self._condition.wait(max(0.0, min(next_expiry - time.monotonic(), self._until_flush())))
+            group = []
+            operations = size = 0
+            while self._queue and operations < GROUP_OPERATIONS and size < GROUP_BYTES:
+                submission = self._queue.popleft()
+                operations += len(submission.operations)
+                size += submission.size
+                group.append(submission)
+            self._queued_bytes -= size
+        return group
+
+    def _until_flush(self) -> float:
+        at = self._state.flush_at
+        return max(at - self._clock(), 0.001) if at else 3600.0
+
+    def _answer(self, answers: list[tuple[Done, list[Outcome]]]) -> None:
+        def call_all() -> None:
+            for done, outcomes in answers:
+                done(outcomes)
+
+        try:
+            self._wake(call_all)
+        except Exception:
+            # Those who waited are gone, as when the event loop has ended: what they asked for is committed all the same.
+            _log.debug("nobody is left to be told of a commit", exc_info=True)
+
+    def _run_group(self, group: list[_Submission]) -> list[tuple[Done, list[Outcome]]]:
+        """Carry out a group in one transaction; what breaks it fails alone, and the rest is done again without it."""
+        failed: list[tuple[Done, list[Outcome]]] = []
+        while group:
+            transaction: Transaction | None = None
+            submission = group[0]
+            try:
+                transaction = self._begin()
+                batch = _Batch(transaction, self._state, self._clock())
+                answers = []
+                for submission in group:
+                    answers.append((submission.done, [batch.run(operation) for operation in submission.operations]))
+            except Exception as error:
+                if transaction is not None:
+                    transaction.abort()
+                if not self._recover(error):
+                    problem = self._problem_of(error)
+                    _log.exception("a submission of %d operations failed", len(submission.operations))
+                    failed.append((submission.done, [Outcome(problem)] * len(submission.operations)))
+                    group.remove(submission)
+                continue
+            if self._commit(transaction, batch):
+                self._largest_group = max(self._largest_group, batch.operations)
+                self._operations += batch.operations
+                return failed + answers
+            if self._commit_error is not None:
+                problem = self._problem_of(self._commit_error)
+                return failed + [(s.done, [Outcome(problem)] * len(s.operations)) for s in group]
+        return failed
+
+    _commit_error: Exception | None = None
+
+    def _commit(self, transaction: Transaction, batch: _Batch) -> bool:
+        """Commit, and return whether it worked; if not, `_commit_error` is None when it is worth another try."""
+        self._commit_error = None
+        started = time.perf_counter()
+        try:
+            if batch.changed:
+                transaction.commit(batch.state)
+            else:
+                transaction.abort()
+        except Exception as error:
+            transaction.abort()
+            if not self._recover(error):
+                _log.exception("a commit failed")
+                self._commit_error = error
+            return False
+        self._state = batch.state
+        self._commits += batch.changed
+        self._commit_seconds += time.perf_counter() - started
+        return True
+
+    def remove_expired(self) -> bool:
+        """Remove some expired items, and carry out a flush that is due. Only for the writer thread, and for tests of it.
+
+        Returns:
+            Whether there may be more.
+        """
+        while True:
+            transaction: Transaction | None = None
+            try:
+                transaction = self._begin()
+                batch = _Batch(transaction, self._state, self._clock())
+                keys = transaction.expired(batch.now, EXPIRY_BATCH)
+                for key in keys:
+                    batch.remove(key)
+            except Exception as error:
+                if transaction is not None:
+                    transaction.abort()
+                if self._recover(error):
+                    continue
+                _log.exception("removing expired items failed")
+                return False
+            if self._commit(transaction, batch):
+                self._expired += len(keys)
+                return len(keys) == EXPIRY_BATCH
+            if self._commit_error is not None:
+                return False
+
+
+class _Batch:
+    """Operations of one transaction, and the state they lead to."""
+
+    def __init__(self, transaction: Transaction, state: State, now: float) -> None:
+        self._transaction = transaction
+        self._seqno = state.seqno
+        # A hybrid clock: CAS values follow the time, and go on counting where it stands still or is set back.
+        self._cas = max(state.cas, int(now * 1e9))
+        self._old_cas = state.cas
+        self._flush_at = state.flush_at
+        self.now = now
+        self.operations = 0
+        self.changed = False
+        if 0 < self._flush_at <= now:
+            self._flush()
+
+    @property
+    def state(self) -> State:
+        return State(self._seqno, self._cas if self.changed else self._old_cas, self._flush_at)
+
+    def _flush(self) -> None:
+        self._transaction.clear()
+        self._seqno += 1
+        self._flush_at = 0.0
+        self.changed = True
+
+    def run(self, operation: Operation) -> Outcome:
+        self.operations += 1
+        if isinstance(operation, Flush):
+            if operation.at <= self.now:
+                self._flush()
+            else:
+                self._flush_at = operation.at
+                self.changed = True
+            return Outcome()
+        stored = self._transaction.get(operation.key)
+        current = stored if stored is not None and not 0 < stored.expiry <= self.now else None
+        outcome, change = apply(operation, current)
+        if change is None:
+            return outcome
+        self.changed = True
+        self._seqno += 1
+        self._cas += 1
+        if isinstance(change, Deleted):
+            assert stored is not None
+            self._transaction.delete(operation.key, stored)
+            return outcome._replace(cas=self._cas, seqno=self._seqno)
+        item = change._replace(cas=self._cas, seqno=self._seqno)
+        self._transaction.put(operation.key, item, stored)
+        return outcome._replace(cas=self._cas, seqno=self._seqno, item=item if outcome.item is not None else None)
+
+    def remove(self, key: bytes) -> None:
+        stored = self._transaction.get(key)
+        if stored is not None and 0 < stored.expiry <= self.now:
+            self._transaction.delete(key, stored)
+            self._seqno += 1
+            self.changed = True

@@ -1,0 +1,393 @@
+"""The durable engine: one LMDB environment in a data directory.
+
+Three named databases: the items, by key; those that expire, by time and key; and the state. An item is stored as::
+
+    byte   0        datatype
+           1-4      flags
+           5-12     expiry, Unix seconds
+           13-20    CAS
+           21-28    sequence number
+           29-      value
+
+all big-endian. Growing the map invalidates every transaction of the process, and LMDB does its work without the interpreter
+lock; so whoever reads holds the lock of a `_Reading` while inside LMDB, and growing takes all of these locks. It is rare: the map
+is reserved large, which costs address space and nothing else.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import lmdb
+
+from ._directory import claim_directory
+from ._engine import Engine, EngineStatistics, Reader, Snapshot, State, Transaction, Wake
+from ._errors import DataDirectoryError, EngineClosedError, SnapshotEndedError
+from ._operations import Entry, Item, Problem
+from ._snapshots import SnapshotRegistry
+
+_RECORD = struct.Struct(">BLQQQ")
+_RECORD_SIZE = _RECORD.size
+_unpack_record = _RECORD.unpack_from
+_EXPIRY = struct.Struct(">Q")
+_STATE = struct.Struct(">QQd")
+_STATE_KEY = b"state"
+
+# Address space reserved for the map, in bytes. On Linux and macOS the file grows only as pages are used.
+DEFAULT_MAP = (1 << 38) if sys.maxsize > 1 << 32 and sys.platform != "win32" else (1 << 30)
+# How much a reader fetches under its lock.
+CHUNK_RECORDS = 512
+CHUNK_BYTES = 64 * 1024
+# Readers other than snapshots: event loops' threads, and walks, which hold a slot for one chunk.
+SPARE_READERS = 256
+# Seconds between two syncs of `everysec`.
+SYNC_INTERVAL = 1.0
+
+
+class LmdbEngine(Engine):
+    """Items in LMDB."""
+
+    kind = "lmdb"
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        fsync: str = "always",
+        wake: Wake | None = None,
+        clock: Callable[[], float] = time.time,
+        expiry_interval: float = 1.0,
+        max_snapshots: int = 64,
+        max_snapshot_life: float = 180.0,
+        map_size: int = DEFAULT_MAP,
+    ) -> None:
+        if fsync not in ("always", "everysec", "no"):
+            raise ValueError(f"fsync is 'always', 'everysec' or 'no'; got {fsync!r}")
+        super().__init__(wake=wake, clock=clock, expiry_interval=expiry_interval)
+        self.uuid = claim_directory(path, self.kind)
+        self.fsync = fsync
+        self.registry = SnapshotRegistry(max_snapshots, max_snapshot_life)
+        self._map_growths = 0
+        self._synced_at = time.monotonic()
+        self._unsynced = False
+        self._readings: weakref.WeakSet[_Reading] = weakref.WeakSet()
+        self._readings_lock = threading.Lock()
+        self.env = self._open_environment(path, map_size, max_snapshots + SPARE_READERS)
+        self.items = self.env.open_db(b"items")
+        self.by_expiry = self.env.open_db(b"expiry")
+        self.meta = self.env.open_db(b"meta")
+        with self.env.begin(db=self.meta) as transaction:
+            stored = transaction.get(_STATE_KEY)
+        if stored is not None:
+            self._state = State(*_STATE.unpack(stored))
+        self._thread.start()
+
+    def _open_environment(self, path: Path, map_size: int, readers: int) -> lmdb.Environment:
+        durable = self.fsync == "always"
+        while True:
+            try:
+                return lmdb.open(
+                    str(path), map_size=map_size, max_dbs=8, max_readers=readers, sync=durable, metasync=durable,
+                    readahead=False,
+                )  # fmt: skip
+            except (lmdb.MemoryError, MemoryError, OverflowError):
+                if map_size <= 1 << 20:
+                    raise
+                map_size //= 2  # less address space than that: it will grow when it must
+            except lmdb.Error as exc:
+                if getattr(exc, "code", None) == errno.ENOMEM and map_size > 1 << 20:
+                    map_size //= 2
+                    continue
+                raise DataDirectoryError(f"can't open the database in {path}: {exc}") from exc
+
+    # Reading
+
+    def reading(self) -> _Reading:
+        reading = _Reading(self)
+        with self._readings_lock:
+            self._readings.add(reading)
+        return reading
+
+    def open_reader(self) -> Reader:
+        return _LmdbReader(self)
+
+    def snapshot(self) -> Snapshot:
+        if self._closing:
+            raise EngineClosedError("the engine is closed")
+        self.registry.end_old()
+        self.registry.check_room()
+        snapshot = _LmdbSnapshot(self)
+        self.registry.add(snapshot)
+        return snapshot
+
+    def entries(self, start: bytes = b"") -> Iterator[tuple[bytes, Entry]]:
+        reading = self.reading()
+        while True:
+            chunk, start = self._entries_chunk(reading, start)
+            yield from chunk
+            if not start:
+                return
+
+    def _entries_chunk(self, reading: _Reading, start: bytes) -> tuple[list[tuple[bytes, Entry]], bytes]:
+        """Return some entries, and the key to go on from; empty at the end."""
+        now = self._clock()
+        chunk: list[tuple[bytes, Entry]] = []
+        with reading.lock:
+            if self._closing:
+                raise EngineClosedError("the engine is closed")
+            if self.flushed(now):
+                return [], b""
+            with self.env.begin(db=self.items, buffers=True) as transaction, transaction.cursor() as cursor:
+                if not cursor.set_range(start):
+                    return [], b""
+                for count, (key, record) in enumerate(cursor):
+                    if count == CHUNK_RECORDS:
+                        return chunk, bytes(key)
+                    datatype, flags, expiry, cas, seqno = _unpack_record(record)
+                    if not 0 < expiry <= now:
+                        chunk.append((bytes(key), Entry(len(record) - _RECORD_SIZE, flags, expiry, datatype, cas, seqno)))
+        return chunk, b""
+
+    def statistics(self) -> EngineStatistics:
+        with self._readings_lock:
+            if self._closing:
+                raise EngineClosedError("the engine is closed")
+            info = self.env.info()
+            with self.env.begin(db=self.items) as transaction:
+                stat = transaction.stat(self.items)
+        return EngineStatistics(
+            kind=self.kind, fsync=self.fsync, items=stat["entries"], disk_bytes=(info["last_pgno"] + 1) * stat["psize"],
+            map_bytes=info["map_size"], map_growths=self._map_growths, seqno=self._state.seqno,
+            snapshots=len(self.registry), snapshots_ended=self.registry.ended, operations=self._operations,
+            commits=self._commits, largest_group=self._largest_group, commit_seconds=self._commit_seconds,
+            queued=len(self._queue), queued_bytes=self._queued_bytes, expired=self._expired,
+        )  # fmt: skip
+
+    def now(self) -> float:
+        return self._clock()
+
+    # Writing
+
+    def _begin(self) -> Transaction:
+        return _LmdbTransaction(self)
+
+    def _recover(self, error: Exception) -> bool:
+        if isinstance(error, lmdb.MapFullError):
+            self._grow()
+            return True
+        return False
+
+    def _grow(self) -> None:
+        with self._readings_lock:
+            readings = list(self._readings)
+            for reading in readings:
+                reading.lock.acquire()
+            try:
+                for reading in readings:
+                    reading.end()
+                self.env.set_mapsize(self.env.info()["map_size"] * 2)
+                self._map_growths += 1
+            finally:
+                for reading in readings:
+                    reading.lock.release()
+
+    def _problem_of(self, error: Exception) -> Problem:
+        if isinstance(error, (lmdb.DiskError, lmdb.MapFullError, MemoryError)):
+            return Problem.NO_SPACE
+        code = getattr(error, "code", None) or getattr(error, "errno", None)
+        full = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.ENOMEM)
+        if code in full or any(errno.errorcode[number] in str(error) for number in full):
+            return Problem.NO_SPACE
+        if isinstance(error, lmdb.Error) and any(word in str(error) for word in ("No space", "too large", "quota")):
+            return Problem.NO_SPACE
+        return Problem.FAILED
+
+    def _sync_in_thread(self) -> None:
+        self.registry.end_old()
+        now = time.monotonic()
+        if self.fsync == "everysec" and self._unsynced and now - self._synced_at >= SYNC_INTERVAL:
+            self._synced_at = now
+            self._unsynced = False
+            try:
+                self.env.sync(True)
+            except lmdb.Error:
+                self._unsynced = True
+                raise
+
+    def committed(self) -> None:
+        self._unsynced = True
+
+    def close(self) -> None:
+        super().close()
+        self.registry.end_all()
+        with self._readings_lock:
+            readings = list(self._readings)
+            for reading in readings:
+                with reading.lock:
+                    reading.end()
+            if self.fsync == "everysec":
+                self.env.sync(True)
+            self.env.close()
+
+
+class _Reading:
+    """A read transaction that can be taken away while nobody is inside LMDB with it."""
+
+    def __init__(self, engine: LmdbEngine) -> None:
+        self._engine = engine
+        self.lock = threading.Lock()  # whoever is inside LMDB holds it
+        self.transaction: lmdb.Transaction | None = None
+
+    def begin(self, *, buffers: bool = False) -> lmdb.Transaction:
+        """Begin, with the lock held."""
+        if self._engine._closing:
+            raise EngineClosedError("the engine is closed")
+        self.transaction = self._engine.env.begin(db=self._engine.items, buffers=buffers)
+        return self.transaction
+
+    def end(self) -> None:
+        """End, with the lock held."""
+        if self.transaction is not None:
+            self.transaction.abort()
+            self.transaction = None
+
+
+class _LmdbReader(Reader):
+    def __init__(self, engine: LmdbEngine) -> None:
+        self._engine = engine
+        self._reading = engine.reading()
+        self._now = 0.0
+
+    def get(self, key: bytes) -> Item | None:
+        reading = self._reading
+        with reading.lock:
+            transaction = reading.transaction
+            if transaction is None:
+                transaction = reading.begin()
+                self._now = self._engine.now()
+            record = transaction.get(key)
+        if record is None:
+            return None
+        datatype, flags, expiry, cas, seqno = _unpack_record(record)
+        if 0 < expiry <= self._now or self._engine.flushed(self._now):
+            return None
+        return Item(record[_RECORD_SIZE:], flags, expiry, datatype, cas, seqno)
+
+    def release(self) -> None:
+        reading = self._reading
+        if reading.transaction is not None:
+            with reading.lock:
+                reading.end()  # the environment keeps the transaction for the next reader
+
+    def close(self) -> None:
+        self.release()
+
+
+class _LmdbSnapshot(Snapshot):
+    def __init__(self, engine: LmdbEngine) -> None:
+        self._engine = engine
+        self._reading = engine.reading()
+        self._now = engine.now()
+        self._flushed = engine.flushed(self._now)
+        with self._reading.lock:
+            self._reading.begin(buffers=True)
+            stored = self._reading.transaction.get(_STATE_KEY, db=engine.meta)  # type: ignore[union-attr]
+            self._seqno = State(*_STATE.unpack(stored)).seqno if stored is not None else 0
+
+    @property
+    def seqno(self) -> int:
+        return self._seqno
+
+    def items(self, start: bytes = b"", end: bytes | None = None) -> Iterator[tuple[bytes, Item]]:
+        while True:
+            chunk, start = self._chunk(start, end)
+            yield from chunk
+            if not start:
+                return
+
+    def _chunk(self, start: bytes, end: bytes | None) -> tuple[list[tuple[bytes, Item]], bytes]:
+        """Return some items, and the key to go on from; empty at the end."""
+        chunk: list[tuple[bytes, Item]] = []
+        size = 0
+        with self._reading.lock:
+            transaction = self._reading.transaction
+            if transaction is None:
+                raise SnapshotEndedError("the snapshot was closed, or reached the end of its life, while it was being read")
+            if self._flushed:
+                return [], b""
+            with transaction.cursor() as cursor:
+                if not cursor.set_range(start):
+                    return [], b""
+                for key_view, record in cursor:
+                    key = bytes(key_view)
+                    if end is not None and key >= end:
+                        break
+                    if size >= CHUNK_BYTES or len(chunk) == CHUNK_RECORDS:
+                        return chunk, key
+                    datatype, flags, expiry, cas, seqno = _unpack_record(record)
+                    if not 0 < expiry <= self._now:
+                        value = bytes(record[_RECORD_SIZE:])
+                        size += len(value)
+                        chunk.append((key, Item(value, flags, expiry, datatype, cas, seqno)))
+        return chunk, b""
+
+    def close(self) -> None:
+        with self._reading.lock:
+            self._reading.end()
+        self._engine.registry.discard(self)
+
+
+class _LmdbTransaction(Transaction):
+    def __init__(self, engine: LmdbEngine) -> None:
+        self._engine = engine
+        self._transaction = engine.env.begin(write=True, db=engine.items)
+
+    def get(self, key: bytes) -> Item | None:
+        record = self._transaction.get(key)
+        if record is None:
+            return None
+        datatype, flags, expiry, cas, seqno = _unpack_record(record)
+        return Item(record[_RECORD_SIZE:], flags, expiry, datatype, cas, seqno)
+
+    def put(self, key: bytes, item: Item, old: Item | None) -> None:
+        old_expiry = old.expiry if old is not None else 0
+        if old_expiry != item.expiry:
+            if old_expiry:
+                self._transaction.delete(_EXPIRY.pack(old_expiry) + key, db=self._engine.by_expiry)
+            if item.expiry:
+                self._transaction.put(_EXPIRY.pack(item.expiry) + key, b"", db=self._engine.by_expiry)
+        header = _RECORD.pack(item.datatype, item.flags, item.expiry, item.cas, item.seqno)
+        self._transaction.put(key, header + item.value)
+
+    def delete(self, key: bytes, old: Item) -> None:
+        if old.expiry:
+            self._transaction.delete(_EXPIRY.pack(old.expiry) + key, db=self._engine.by_expiry)
+        self._transaction.delete(key)
+
+    def clear(self) -> None:
+        self._transaction.drop(self._engine.items, delete=False)
+        self._transaction.drop(self._engine.by_expiry, delete=False)
+
+    def expired(self, now: float, limit: int) -> list[bytes]:
+        keys: list[bytes] = []
+        with self._transaction.cursor(db=self._engine.by_expiry) as cursor:
+            for index_key in cursor.iternext(keys=True, values=False):
+                if _EXPIRY.unpack_from(index_key)[0] > now or len(keys) == limit:
+                    break
+                keys.append(index_key[_EXPIRY.size :])
+        return keys
+
+    def commit(self, state: State) -> None:
+        self._transaction.put(_STATE_KEY, _STATE.pack(*state), db=self._engine.meta)
+        self._transaction.commit()
+        self._engine.committed()
+
+    def abort(self) -> None:
+        self._transaction.abort()

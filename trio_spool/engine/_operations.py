@@ -1,0 +1,153 @@
+"""What can be asked of a store, and what comes of it. Nothing here knows a protocol."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple, Union
+
+import attrs
+
+
+class Item(NamedTuple):
+    """A stored value.
+
+    Attributes:
+        value: The bytes.
+        flags: 32 bits that belong to the client.
+        expiry: The Unix time, in whole seconds, from which on it no longer exists; 0 for never.
+        datatype: What the value is, in the protocol's bits.
+        cas: Identifies this version of it; never 0, and never used again.
+        seqno: The number of the mutation that made it.
+    """
+
+    value: bytes
+    flags: int = 0
+    expiry: int = 0
+    datatype: int = 0
+    cas: int = 0
+    seqno: int = 0
+
+
+class Entry(NamedTuple):
+    """An item without its value, but with that value's size in bytes."""
+
+    size: int
+    flags: int
+    expiry: int
+    datatype: int
+    cas: int
+    seqno: int
+
+
+class Problem(Enum):
+    """Why an operation was not carried out."""
+
+    NOT_FOUND = "not found"
+    EXISTS = "exists"
+    NOT_STORED = "not stored"
+    NOT_A_NUMBER = "not a number"
+    NO_SPACE = "no space"
+    FAILED = "failed"
+
+
+class Outcome(NamedTuple):
+    """What came of an operation.
+
+    Attributes:
+        problem: None if it was carried out.
+        cas: The CAS of the item that it left behind, or of the deletion; 0 if there was none.
+        seqno: The mutation's sequence number; 0 if nothing was changed.
+        item: The item that it found or left, for those operations that return one.
+        number: The result of arithmetic.
+    """
+
+    problem: Problem | None = None
+    cas: int = 0
+    seqno: int = 0
+    item: Item | None = None
+    number: int | None = None
+
+
+class StoreMode(Enum):
+    """When a value is stored."""
+
+    SET = "set"
+    ADD = "add"
+    REPLACE = "replace"
+
+
+# In all of these, `cas`, if it is not 0, is a condition: the item must exist (else NOT_FOUND) and have that CAS (else EXISTS).
+# Expiries are absolute Unix times in seconds, 0 for never.
+
+
+@attrs.frozen
+class Store:
+    """Store a value: always, only where there is none (ADD, else EXISTS), only where there is one (REPLACE, else NOT_FOUND)."""
+
+    key: bytes
+    value: bytes
+    flags: int = 0
+    expiry: int = 0
+    datatype: int = 0
+    mode: StoreMode = StoreMode.SET
+    cas: int = 0
+
+
+@attrs.frozen
+class Concat:
+    """Append to a value, or prepend; NOT_STORED if there is none, or if the result would be over `max_size` bytes."""
+
+    key: bytes
+    value: bytes
+    prepend: bool = False
+    max_size: int = 1 << 32
+    cas: int = 0
+
+
+@attrs.frozen
+class Arithmetic:
+    """Add `delta` to a decimal number, modulo 2**64; a negative delta stops at 0.
+
+    A missing item is created with `initial` and `expiry` if `create` is set, and else NOT_FOUND. The value of an item that exists
+    must be decimal digits of a number below 2**64, else NOT_A_NUMBER. Its flags and expiry are kept.
+    """
+
+    key: bytes
+    delta: int
+    initial: int = 0
+    expiry: int = 0
+    create: bool = True
+    cas: int = 0
+
+
+@attrs.frozen
+class Delete:
+    """Delete an item; NOT_FOUND if there is none."""
+
+    key: bytes
+    cas: int = 0
+
+
+@attrs.frozen
+class Touch:
+    """Give an item another expiry, and return it; NOT_FOUND if there is none."""
+
+    key: bytes
+    expiry: int
+
+
+@attrs.frozen
+class Get:
+    """Return an item as the operations before it in the queue leave it; NOT_FOUND if there is none."""
+
+    key: bytes
+
+
+@attrs.frozen
+class Flush:
+    """Delete everything: now (0), or whatever is there at a Unix time to come. Replaces a flush that is still to come."""
+
+    at: float = 0
+
+
+Operation = Union[Store, Concat, Arithmetic, Delete, Touch, Get, Flush]
