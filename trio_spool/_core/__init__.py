@@ -1,3 +1,12 @@
+"""The library: worker threads, a channel, and the task that owns a stream. Knows bytes, and no protocol."""
+
 from ._errors import SpoolBrokenError as SpoolBrokenError
 from ._limits import SpoolLimits as SpoolLimits
+from ._producer import Producer as Producer
+from ._sender import Sender as Sender
+from ._sender import open_sender as open_sender
+from ._spool import Spool as Spool
 from ._spool import open_spool as open_spool
+from ._statistics import SenderStatistics as SenderStatistics
+from ._statistics import SpoolStatistics as SpoolStatistics
+from ._writer import SpoolWriter as SpoolWriter

@@ -40,3 +40,30 @@ class SpoolStatistics:
             blocked_seconds=self.blocked_seconds + other.blocked_seconds,
             high_water=max(self.high_water, other.high_water),
         )
+
+
+@attrs.frozen(kw_only=True)
+class SenderStatistics:
+    """What one sender did so far.
+
+    Attributes:
+        fragments: What was queued with `send`, and fragments of spools, that were sent.
+        bytes: Bytes that the stream accepted.
+        batches: Writes they were sent in.
+        wakeups: Times that the sender's task was woken by `send` or had to be woken by a producer's thread.
+        turns: Times that a worker thread was taken up by producers.
+        blocked_seconds: Seconds that the sender waited for the peer to accept more.
+        high_water: The most bytes that were queued or spooled and not yet sent at one time.
+        queued: Bytes that are queued now.
+        spools: The counters of all its spools together.
+    """
+
+    fragments: int
+    bytes: int
+    batches: int
+    wakeups: int
+    turns: int
+    blocked_seconds: float
+    high_water: int
+    queued: int
+    spools: SpoolStatistics

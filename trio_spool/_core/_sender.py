@@ -1,0 +1,353 @@
+"""open_sender: the one task that writes to a stream.
+
+No other module of this project writes to a socket, and a test of the source sees to that.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import perf_counter
+from typing import Union
+
+import trio
+
+from ._handoff import Handoff
+from ._limits import SpoolLimits
+from ._producer import Producer, check_producer, drive
+from ._statistics import SenderStatistics, SpoolStatistics
+from ._workers import default_limiter, raise_the_one
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+# A stream that is not a plain socket does not say how much of a write it has taken; it gets this much at a time, and taking that
+# much is progress.
+SLICE = 16 * 1024
+
+
+class _Job:
+    """A spool in the queue."""
+
+    def __init__(self, handoff: Handoff) -> None:
+        self.handoff = handoff
+        self.reached = trio.Event()  # it is at the head of the queue
+        self.left = trio.Event()  # the sender has done with it
+
+
+_Entry = Union[bytes, _Job, trio.Event]
+
+
+class Sender:
+    """Sends what any number of tasks give it, from a task of its own. Made by `open_sender`."""
+
+    def __init__(self, stream: trio.abc.SendStream, limits: SpoolLimits, send_timeout: float) -> None:
+        self._stream = stream
+        self._socket = stream.socket if isinstance(stream, trio.SocketStream) else None
+        self._limits = limits
+        self._send_timeout = send_timeout
+        self._queue: deque[_Entry] = deque()
+        self._queued = 0
+        self._parked: trio.lowlevel.Task | None = None  # our task, while there is nothing to do
+        self._room = trio.lowlevel.ParkingLot()
+        self._closing = False
+        self._broken: str | None = None
+        self._current: Handoff | None = None
+        self._spools = SpoolStatistics()
+        self._fragments = 0
+        self._bytes = 0
+        self._batches = 0
+        self._wakeups = 0
+        self._blocked_seconds = 0.0
+        self._high_water = 0
+
+    def send_nowait(self, data: bytes) -> None:
+        """Queue bytes; they are sent in the order of the calls.
+
+        Raises:
+            trio.WouldBlock: The window's worth of bytes is queued.
+            trio.BrokenResourceError: The peer is gone, or stopped reading.
+            trio.ClosedResourceError: The sender's block has ended.
+        """
+        if self._broken is not None or self._closing:
+            self._raise_if_over()
+        if self._queued >= self._limits.window:
+            raise trio.WouldBlock
+        self._put(data)
+
+    async def send(self, data: bytes) -> None:
+        """Queue bytes, and wait while the window's worth is queued.
+
+        Returning does not mean that they have been sent: see `drain`. If cancelled, nothing was queued.
+
+        Raises:
+            trio.BrokenResourceError: The peer is gone, or stopped reading.
+            trio.ClosedResourceError: The sender's block has ended.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._raise_if_over()
+        while self._queued >= self._limits.window:
+            await self._room.park()
+            self._raise_if_over()
+        self._put(data)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def send_spool(
+        self, producer: Producer, *, limits: SpoolLimits | None = None, limiter: trio.CapacityLimiter | None = None
+    ) -> None:
+        """Run blocking code in worker threads and send what it produces, in one piece.
+
+        The producer starts when what was queued before has been sent, so that of several spools only one holds memory.
+
+        Args:
+            producer: As for `open_spool`.
+            limits: The sender's own, if not given.
+            limiter: As for `open_spool`.
+
+        Raises:
+            TypeError: `producer` is not one.
+            trio.BrokenResourceError: The peer is gone, or stopped reading; the producer has been stopped.
+            trio.ClosedResourceError: The sender's block has ended.
+            Exception: What the producer raised, after all it had emitted was given to the stream.
+
+        Returns once the producer has ended and its last byte was given to the stream. If cancelled, it first waits until the
+        producer has stopped; any prefix of what it emitted may have been sent, so a peer that was told a length can only be
+        disconnected.
+        """
+        check_producer(producer)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._raise_if_over()
+        handoff = Handoff(limits if limits is not None else self._limits)
+        job = _Job(handoff)
+        self._enqueue(job)
+        try:
+            await job.reached.wait()
+            if self._broken is None:
+                await self._run_spool(producer, job, limiter or default_limiter())
+        finally:
+            handoff.close()
+            self._spools += handoff.statistics()
+        self._raise_if_broken()
+        if handoff.failure is not None:
+            raise handoff.failure
+
+    async def _run_spool(self, producer: Producer, job: _Job, limiter: trio.CapacityLimiter) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(drive, producer, job.handoff, limiter)
+                try:
+                    await job.left.wait()
+                finally:
+                    job.handoff.close()
+        except BaseExceptionGroup as group:
+            raise_the_one(group)
+
+    async def drain(self) -> None:
+        """Wait until the stream has accepted everything that was queued before this call.
+
+        Raises:
+            trio.BrokenResourceError: It will not: the peer is gone, or stopped reading.
+            trio.ClosedResourceError: The sender's block has ended.
+        """
+        self._raise_if_over()
+        event = trio.Event()
+        self._enqueue(event)
+        await event.wait()
+        self._raise_if_broken()
+
+    def statistics(self) -> SenderStatistics:
+        """Return the counters as they are now."""
+        spools = self._spools
+        if self._current is not None:
+            spools += self._current.statistics()
+        return SenderStatistics(
+            fragments=self._fragments + spools.fragments,
+            bytes=self._bytes,
+            batches=self._batches,
+            wakeups=self._wakeups + spools.wakeups,
+            turns=spools.turns,
+            blocked_seconds=self._blocked_seconds,
+            high_water=max(self._high_water, spools.high_water),
+            queued=self._queued,
+            spools=spools,
+        )
+
+    def _raise_if_over(self) -> None:
+        self._raise_if_broken()
+        if self._closing:
+            raise trio.ClosedResourceError("this sender's block has ended")
+
+    def _raise_if_broken(self) -> None:
+        if self._broken is not None:
+            raise trio.BrokenResourceError(self._broken)
+
+    def _put(self, data: bytes) -> None:
+        self._queued += len(data)
+        if self._queued > self._high_water:
+            self._high_water = self._queued
+        self._fragments += 1
+        self._enqueue(data)
+
+    def _enqueue(self, entry: _Entry) -> None:
+        self._queue.append(entry)
+        if self._parked is not None:
+            self._wakeups += 1
+            trio.lowlevel.reschedule(self._parked)
+            self._parked = None
+
+    # The task
+
+    async def run(self) -> None:
+        """Send until `close` was called and nothing is left, or until the stream breaks."""
+        try:
+            while True:
+                if not self._queue:
+                    if self._closing:
+                        return
+                    await self._park()
+                    continue
+                entry = self._queue.popleft()
+                if isinstance(entry, bytes):
+                    await self._send_queued(entry)
+                elif isinstance(entry, _Job):
+                    await self._send_job(entry)
+                else:
+                    entry.set()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            self._break(str(exc) or "the peer is gone")
+            await trio.aclose_forcefully(self._stream)
+        finally:
+            self._break("the sender was cancelled")
+
+    def close(self) -> None:
+        """Accept nothing more; `run` returns when what is queued has been sent."""
+        self._closing = True
+        if self._parked is not None:
+            trio.lowlevel.reschedule(self._parked)
+            self._parked = None
+
+    def _break(self, why: str) -> None:
+        """Tell everyone who waits for us that nothing more will be sent."""
+        if not (self._closing and not self._queue) and self._broken is None:
+            self._broken = why
+        for entry in self._queue:
+            if isinstance(entry, _Job):
+                entry.reached.set()
+                entry.left.set()
+            elif isinstance(entry, trio.Event):
+                entry.set()
+        self._queue.clear()
+        self._queued = 0
+        self._room.unpark_all()
+
+    async def _park(self) -> None:
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._parked = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._parked = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    async def _send_queued(self, data: bytes) -> None:
+        """Send an entry, and those behind it that fit in one batch with it."""
+        queue = self._queue
+        if queue and isinstance(queue[0], bytes):
+            parts, size = [data], len(data)
+            while queue and isinstance(queue[0], bytes) and size + len(queue[0]) <= self._limits.batch:
+                part = queue.popleft()
+                assert isinstance(part, bytes)
+                parts.append(part)
+                size += len(part)
+            data = b"".join(parts)
+        await self._write(data)
+        self._queued -= len(data)
+        if self._room and self._queued <= self._limits.low_water:
+            self._room.unpark_all()
+        if queue:
+            await trio.lowlevel.checkpoint()
+
+    async def _send_job(self, job: _Job) -> None:
+        handoff = self._current = job.handoff
+        job.reached.set()
+        try:
+            while not handoff.closing and (batch := await handoff.take()) is not None:
+                await self._write(batch)
+                handoff.settle(batch)
+                await trio.lowlevel.checkpoint()
+        except BaseException:
+            self._broken = self._broken or "the peer is gone"
+            raise
+        finally:
+            self._current = None
+            handoff.close()
+            job.left.set()
+
+    async def _write(self, data: bytes) -> None:
+        """Write all of it; a checkpoint only if the stream does not take it at once.
+
+        Raises:
+            trio.BrokenResourceError: The peer is gone, or took no byte for `send_timeout` seconds.
+        """
+        self._batches += 1
+        written = 0
+        if self._socket is not None:
+            try:
+                # Most replies fit in the socket's buffer. This saves them a cancel scope and a pass of the scheduler.
+                written = os.write(self._socket.fileno(), data)
+            except OSError:
+                pass  # it would block, or it is broken: what follows tells
+            self._bytes += written
+        if written < len(data):
+            started = perf_counter()
+            try:
+                await self._write_slowly(memoryview(data)[written:])
+            finally:
+                self._blocked_seconds += perf_counter() - started
+
+    async def _write_slowly(self, rest: memoryview) -> None:
+        while rest:
+            with trio.move_on_after(self._send_timeout) as scope:
+                accepted = await self._write_some(rest)
+            if scope.cancelled_caught:
+                raise trio.BrokenResourceError(f"the peer accepted no byte for {self._send_timeout:g} seconds")
+            self._bytes += accepted
+            rest = rest[accepted:]
+
+    async def _write_some(self, rest: memoryview) -> int:
+        if self._socket is None:
+            await self._stream.send_all(rest[:SLICE])
+            return min(len(rest), SLICE)
+        try:
+            return await self._socket.send(rest)
+        except OSError as exc:
+            raise trio.BrokenResourceError(f"socket connection broken: {exc}") from exc
+
+
+@asynccontextmanager
+async def open_sender(
+    stream: trio.abc.SendStream, *, limits: SpoolLimits | None = None, send_timeout: float = 30.0
+) -> AsyncIterator[Sender]:
+    """Start the task that owns the send side of a stream.
+
+    Args:
+        stream: Nothing else may send on it from now on. It is closed if it breaks or stalls, and else left open.
+        limits: How much `send` queues, and each spool holds, in bytes; the batch bounds one write.
+        send_timeout: Seconds after which a peer that accepts no byte is given up: the stream is closed, and whoever sends gets
+            `trio.BrokenResourceError`. A peer that reads, however slowly, is left alone.
+
+    Leaving the block normally waits until everything queued has been sent. Leaving it by an exception or a cancellation does not:
+    the stream may then have been given a part of something.
+    """
+    sender = Sender(stream, limits if limits is not None else SpoolLimits(), send_timeout)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sender.run)
+            try:
+                yield sender
+            finally:
+                sender.close()
+    except BaseExceptionGroup as group:
+        raise_the_one(group)
