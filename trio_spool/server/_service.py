@@ -1,0 +1,294 @@
+"""The service: its listeners, its connections, and its end."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import stat
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from uuid import UUID, uuid5
+
+import structlog
+import trio
+
+from .._core import SpoolStatistics
+from ..engine import Engine, open_engine
+from ._connection import Connection
+from ._counters import Clock, Counters, Timings
+from ._settings import Settings, SettingsError, TcpAddress, UnixAddress, parse_address
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+_NAMESPACE = UUID("6f1f9b52-6a5e-4b8e-9d0f-5a1c6f0f7c11")
+# Connections that the system may hold until they are accepted.
+BACKLOG = 1024
+
+
+class ListenError(Exception):
+    """An address can't be listened on. The message says which, and why."""
+
+
+class Service:
+    """What all connections share. Used by the event loop's thread alone, but for the engine."""
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.reader = engine.open_reader()
+        self.version = version("trio-spool")
+        self.counters = Counters()
+        self.timings = Timings()
+        self.clock = Clock()
+        self.verbosity = 0
+        # Producers have their own threads: they can't be kept waiting by whatever else this process does in threads.
+        self.limiter = trio.CapacityLimiter(settings.workers)
+        self.connections: set[Connection] = set()
+        self.addresses: list[str] = []
+        self.log: structlog.stdlib.BoundLogger = structlog.get_logger("trio_spool")
+        self._draining = False
+        self._numbers = 0
+        self._past_bytes = 0  # written by connections that are gone
+        self._past_spools = SpoolStatistics()
+        identity = getattr(engine, "uuid", "memory")
+        self.vbucket_uuid = uuid5(_NAMESPACE, identity).int >> 65 or 1
+
+    async def handle(self, stream: trio.SocketStream) -> None:
+        """Serve one connection, and let nothing that goes wrong in it go further."""
+        if self._draining or len(self.connections) >= self.settings.max_connections:
+            self.counters.rejected_connections += 1
+            await trio.aclose_forcefully(stream)
+            return
+        self.counters.total_connections += 1
+        self._numbers += 1
+        connection = Connection(self, self._numbers, _peer_name(stream))
+        self.connections.add(connection)
+        try:
+            async with stream:
+                await connection.run(stream)
+        except Exception:
+            self.log.exception("connection failed", connection=connection.number)
+        finally:
+            self.connections.discard(connection)
+            self._past_bytes += connection.bytes_written()
+            self._past_spools += connection.spool_statistics()
+
+    def drain(self) -> None:
+        """Take no further connections, and end each one as soon as what it was asked is answered."""
+        self._draining = True
+        for connection in list(self.connections):
+            connection.stop()
+
+    def bytes_written(self) -> int:
+        """Return the bytes written by all connections."""
+        return self._past_bytes + sum(connection.bytes_written() for connection in self.connections)
+
+    def spool_statistics(self) -> SpoolStatistics:
+        """Return the counters of all spools together."""
+        total = self._past_spools
+        for connection in self.connections:
+            total += connection.spool_statistics()
+        return total
+
+    def reset_statistics(self) -> None:
+        """Begin counting anew."""
+        self.counters.reset()
+        self.timings.reset()
+
+    def tcp_port(self) -> int:
+        """Return the first TCP port that it listens on, or 0."""
+        for text in self.addresses:
+            address = parse_address(text)
+            if isinstance(address, TcpAddress):
+                return address.port
+        return 0
+
+    def unix_path(self) -> str:
+        """Return the first Unix domain socket that it listens on, or nothing."""
+        for text in self.addresses:
+            address = parse_address(text)
+            if isinstance(address, UnixAddress):
+                return address.path
+        return ""
+
+
+def _peer_name(stream: trio.SocketStream) -> str:
+    try:
+        name = stream.socket.getpeername()
+    except OSError:
+        return "gone"
+    if isinstance(name, tuple):
+        return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+    return "unix"
+
+
+# Listening
+
+
+async def _listen(text: str) -> list[tuple[str, trio.SocketListener]]:
+    """Listen on an address; a host name may stand for several."""
+    address = parse_address(text)
+    try:
+        if isinstance(address, UnixAddress):
+            return [(text, _listen_unix(address.path))]
+        listeners = await trio.open_tcp_listeners(address.port, host=address.host, backlog=BACKLOG)
+    except OSError as exc:
+        code = exc.errno
+        if isinstance(exc, socket.gaierror):
+            reason = "the host name is not known"
+        elif code == errno.EADDRINUSE:
+            reason = "it is in use by another program; stop that, or choose another port (0 lets the system choose)"
+        else:
+            reason = os.strerror(code).lower() if code else str(exc)
+        raise ListenError(f"can't listen on {text}: {reason}") from exc
+    named = []
+    for listener in listeners:
+        host, port = listener.socket.getsockname()[:2]
+        named.append((f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}", listener))
+    return named
+
+
+def _listen_unix(path: str) -> trio.SocketListener:
+    _remove_stale_socket(path)
+    raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        raw.bind(path)
+        raw.listen(BACKLOG)
+        raw.setblocking(False)
+    except BaseException:
+        raw.close()
+        raise
+    return trio.SocketListener(trio.socket.from_stdlib_socket(raw))
+
+
+def _remove_stale_socket(path: str) -> None:
+    """Remove the socket of a service that is no longer there; leave anything else alone, and let binding fail."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except OSError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        except OSError:
+            pass
+
+
+# Running
+
+
+async def serve(
+    settings: Settings, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED, stop: trio.Event | None = None
+) -> None:
+    """Run a service until it is stopped.
+
+    Args:
+        settings: What to run.
+        task_status: Is given the addresses, with the ports that the system chose, once connections are accepted on all of them.
+        stop: When set, the service takes no further connections, lets running answers finish for as long as
+            `Settings.drain_timeout`, and returns. Cancelling ends it without letting them finish.
+
+    Raises:
+        SettingsError: The settings do not fit together.
+        DataDirectoryError: The data directory can't be used.
+        ListenError: An address can't be listened on.
+    """
+    stop = stop or trio.Event()
+    if settings.engine == "lmdb" and settings.data_dir is None:
+        raise SettingsError("the engine lmdb needs a data directory: name one, or choose --engine memory")
+    token = trio.lowlevel.current_trio_token()
+
+    def open_in_thread() -> Engine:
+        return open_engine(
+            settings.engine, settings.data_dir, fsync=settings.fsync, wake=token.run_sync_soon,
+            max_snapshots=settings.max_snapshots, max_snapshot_life=settings.max_snapshot_life,
+        )  # fmt: skip
+
+    engine = await trio.to_thread.run_sync(open_in_thread)
+    try:
+        await _serve_engine(settings, engine, task_status, stop)
+    finally:
+        with trio.CancelScope(shield=True):
+            # Carries out what is queued: bounded by what the connections, all gone by now, had submitted.
+            await trio.to_thread.run_sync(engine.close, limiter=trio.CapacityLimiter(1))
+
+
+async def _serve_engine(
+    settings: Settings, engine: Engine, task_status: trio.TaskStatus[list[str]], stop: trio.Event
+) -> None:
+    service = Service(settings, engine)
+    named: list[tuple[str, trio.SocketListener]] = []
+    try:
+        for text in settings.listen:
+            named += await _listen(text)
+        service.addresses = [name for name, _ in named]
+        async with trio.open_nursery() as handlers:
+            async with trio.open_nursery() as accepting:
+                for _, listener in named:
+                    accepting.start_soon(_accept, service, listener, handlers)
+                task_status.started(service.addresses)
+                await stop.wait()
+                accepting.cancel_scope.cancel()
+            service.drain()
+            handlers.cancel_scope.deadline = trio.current_time() + settings.drain_timeout
+    finally:
+        for name, listener in named:
+            listener.socket.close()
+            if name.startswith("unix:"):
+                _forget(name.removeprefix("unix:"))
+
+
+def _forget(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
+
+
+async def _accept(service: Service, listener: trio.SocketListener, handlers: trio.Nursery) -> None:
+    await trio.serve_listeners(service.handle, [listener], handler_nursery=handlers)
+
+
+async def _stop_on_signals(stop: trio.Event, everything: trio.CancelScope, notify: Callable[[int], None]) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            if stop.is_set():
+                everything.cancel()
+                return
+            notify(number)
+            stop.set()
+
+
+async def serve_until_signal(
+    settings: Settings, listening: Callable[[list[str]], None], stopping: Callable[[int], None]
+) -> None:
+    """Run a service until SIGTERM or SIGINT, which let it finish what it does, or a second one, which does not.
+
+    Args:
+        settings: What to run.
+        listening: Is called with the addresses once connections are accepted.
+        stopping: Is called with the number of the first signal.
+    """
+    if settings.switch_interval:
+        sys.setswitchinterval(settings.switch_interval)
+    stop = trio.Event()
+    try:
+        async with trio.open_nursery() as nursery:
+
+            async def run(task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED) -> None:
+                await serve(settings, task_status=task_status, stop=stop)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(_stop_on_signals, stop, nursery.cancel_scope, stopping)
+            listening(await nursery.start(run))
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) == 1:
+            raise group.exceptions[0] from None
+        raise

@@ -1,0 +1,160 @@
+"""Everything that can be set, with its bounds: one attribute is one option of ``trio-spool serve``."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+
+import attrs
+
+from .._core import SpoolLimits
+from ..engine import ENGINES
+from ..mcbp import MAX_FRAME, MAX_VALUE
+
+KIB = 1024
+MIB = 1024 * KIB
+
+FSYNC_POLICIES = ("always", "everysec", "no")
+
+
+class SettingsError(ValueError):
+    """A setting can't be used. The message says which, its value, and what to do."""
+
+
+@attrs.frozen
+class TcpAddress:
+    """A TCP host and port to listen on; port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can connect to it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+@attrs.frozen
+class UnixAddress:
+    """The path of a Unix domain socket to listen on."""
+
+    path: str
+
+    @property
+    def loopback(self) -> bool:
+        """Return True: only this machine can connect to it."""
+        return True
+
+
+_TCP = re.compile(r"tcp://(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:/\[\]]+)):(?P<port>\d{1,5})/?")
+
+
+def parse_address(text: str) -> TcpAddress | UnixAddress:
+    """Parse ``tcp://HOST:PORT`` or ``unix:PATH``.
+
+    Raises:
+        SettingsError: It is neither.
+    """
+    if text.startswith("unix:") and len(text) > len("unix:"):
+        return UnixAddress(text.removeprefix("unix:"))
+    match = _TCP.fullmatch(text)
+    if match is None or int(match["port"]) > 65535:
+        raise SettingsError(f"can't listen on {text!r}: an address is tcp://HOST:PORT or unix:PATH")
+    return TcpAddress(match["v6"] or match["host"], int(match["port"]))
+
+
+def _at_least(lowest: float) -> object:
+    def check(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+        if value < lowest:
+            raise SettingsError(f"{attribute.name.replace('_', '-')} must be at least {lowest:g}; got {value:g}")
+
+    return check
+
+
+def _one_of(*choices: str) -> object:
+    def check(instance: object, attribute: attrs.Attribute[str], value: str) -> None:
+        if value not in choices:
+            raise SettingsError(f"{attribute.name.replace('_', '-')} is one of {', '.join(choices)}; got {value!r}")
+
+    return check
+
+
+def _bounded(default: float, lowest: float) -> object:
+    return attrs.field(default=default, validator=_at_least(lowest))
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """What a service is run with. Sizes are in bytes, times in seconds.
+
+    Attributes:
+        listen: The addresses to listen on.
+        data_dir: Where the engine ``lmdb`` keeps its data.
+        engine: ``lmdb``, or ``memory``, which keeps nothing.
+        fsync: When commits are forced to the disk: ``always``, ``everysec``, ``no``.
+        no_auth: Whether to listen, without authentication, where other machines can connect.
+        disable_flush: Whether FLUSH is refused.
+        max_item_size: The largest value.
+        max_connections: Connections above this are closed as they come.
+        max_snapshots: Snapshots that may be open at once.
+        max_snapshot_life: How long one may be open.
+        window: What a spool may hold of what a client has not taken, and what may be queued for a connection.
+        batch: What is sent in one write.
+        look_ahead: What is read of further requests while an answer is being streamed.
+        workers: Threads that produce streamed answers.
+        send_timeout: A client that accepts no byte for this long is disconnected.
+        drain_timeout: How long running answers may take to finish when the service stops.
+        switch_interval: How long a thread may keep the interpreter when another wants it; 0 leaves it as it is.
+    """
+
+    listen: tuple[str, ...] = ("tcp://127.0.0.1:11210",)
+    data_dir: Path | None = None
+    engine: str = attrs.field(default="lmdb", validator=_one_of(*ENGINES))
+    fsync: str = attrs.field(default="always", validator=_one_of(*FSYNC_POLICIES))
+    no_auth: bool = False
+    disable_flush: bool = False
+    max_item_size: int = attrs.field(default=MAX_VALUE, validator=_at_least(1))
+    max_connections: int = attrs.field(default=4096, validator=_at_least(1))
+    max_snapshots: int = attrs.field(default=64, validator=_at_least(1))
+    max_snapshot_life: float = attrs.field(default=180.0, validator=_at_least(0.001))
+    window: int = attrs.field(default=512 * KIB, validator=_at_least(1))
+    batch: int = attrs.field(default=128 * KIB, validator=_at_least(1))
+    look_ahead: int = attrs.field(default=64 * KIB, validator=_at_least(1))
+    workers: int = attrs.field(default=8, validator=_at_least(1))
+    send_timeout: float = attrs.field(default=30.0, validator=_at_least(0.001))
+    drain_timeout: float = attrs.field(default=10.0, validator=_at_least(0))
+    switch_interval: float = attrs.field(default=0.0, validator=_at_least(0))
+
+    def __attrs_post_init__(self) -> None:
+        if not self.listen:
+            raise SettingsError("nothing to listen on: give at least one address")
+        for text in self.listen:
+            address = parse_address(text)
+            if not address.loopback and not self.no_auth:
+                raise SettingsError(
+                    f"{text} can be reached from other machines, and no authentication is set up; "
+                    "listen on 127.0.0.1, or say --no-auth if everyone who can connect may read and write"
+                )
+        if self.max_item_size > MAX_FRAME - KIB:
+            raise SettingsError(f"max-item-size must leave room in a frame of {MAX_FRAME} bytes; got {self.max_item_size}")
+
+    @property
+    def limits(self) -> SpoolLimits:
+        """The limits of each connection's sender and spools."""
+        return SpoolLimits(window=self.window, batch=min(self.batch, self.window))
+
+    @property
+    def connection_bytes(self) -> int:
+        """The most bytes that one connection's buffers hold.
+
+        What is queued, what is spooled (each its window and what crossed it: a batch or one reply), what is being parsed (one frame,
+        and one read), what is looked ahead, and one reply.
+        """
+        item = self.max_item_size + KIB
+        return 2 * (self.window + max(self.batch, item)) + 2 * item + 2 * self.look_ahead

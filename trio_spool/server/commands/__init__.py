@@ -1,0 +1,46 @@
+"""The commands, one family a file: parse, run, reply. A command never sees the connection; it gets an `Exchange`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...mcbp import LOUD, Opcode, Request
+from .._exchange import Exchange
+from ._arithmetic import count
+from ._control import hello, noop, quit_, verbosity, version
+from ._deleting import delete, flush
+from ._reading import get
+from ._stat import stat
+from ._storing import concatenate, refuse_too_big, store
+from ._touching import get_and_touch, touch
+from ._unknown import unknown
+
+Command = Callable[[Exchange, Request], None]
+
+_LOUD_COMMANDS: dict[int, Command] = {
+    Opcode.GET: get,
+    Opcode.GETK: get,
+    Opcode.SET: store,
+    Opcode.ADD: store,
+    Opcode.REPLACE: store,
+    Opcode.APPEND: concatenate,
+    Opcode.PREPEND: concatenate,
+    Opcode.INCREMENT: count,
+    Opcode.DECREMENT: count,
+    Opcode.DELETE: delete,
+    Opcode.FLUSH: flush,
+    Opcode.TOUCH: touch,
+    Opcode.GAT: get_and_touch,
+    Opcode.GATK: get_and_touch,
+    Opcode.NOOP: noop,
+    Opcode.VERSION: version,
+    Opcode.VERBOSITY: verbosity,
+    Opcode.QUIT: quit_,
+    Opcode.HELLO: hello,
+    Opcode.STAT: stat,
+}
+
+# By opcode.
+COMMANDS: tuple[Command, ...] = tuple(_LOUD_COMMANDS.get(LOUD.get(opcode, opcode), unknown) for opcode in range(256))
+
+__all__ = ["COMMANDS", "Command", "refuse_too_big"]

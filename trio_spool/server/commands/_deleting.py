@@ -1,0 +1,38 @@
+"""DELETE, FLUSH, and their quiet forms."""
+
+from __future__ import annotations
+
+import time
+
+from ...engine import Delete, Flush, Outcome
+from ...mcbp import Request, Status
+from .._exchange import Exchange
+from ._expiry import THIRTY_DAYS
+from ._mutation import encode_mutation
+
+
+def delete(exchange: Exchange, request: Request) -> None:
+    """Delete one item; a CAS in the header is a condition."""
+    exchange.operate(request, Delete(request.key, request.cas), _encode_delete)
+
+
+def _encode_delete(exchange: Exchange, request: Request, outcome: Outcome) -> bytes:
+    counters = exchange.service.counters
+    counters.delete_hits += outcome.problem is None
+    counters.delete_misses += outcome.problem is not None
+    return encode_mutation(exchange, request, outcome, cas=exchange.session.cas_of_delete(outcome.cas))
+
+
+def flush(exchange: Exchange, request: Request) -> None:
+    """Extras: nothing, or when: u32, as an expiry. Everything stored before that moment is gone after it."""
+    if exchange.service.settings.disable_flush or not exchange.session.supports(request.opcode):
+        exchange.error(request, Status.NOT_SUPPORTED, "FLUSH is not available here")
+        return
+    when = int.from_bytes(request.extras, "big")
+    at = time.time() + when if 0 < when <= THIRTY_DAYS else when
+    exchange.operate(request, Flush(at), _encode_flush)
+
+
+def _encode_flush(exchange: Exchange, request: Request, outcome: Outcome) -> bytes:
+    exchange.service.counters.cmd_flush += 1
+    return encode_mutation(exchange, request, outcome, cas=0)

@@ -1,0 +1,27 @@
+"""What all commands that change an item reply."""
+
+from __future__ import annotations
+
+import struct
+
+from ...engine import Outcome
+from ...mcbp import LOUD, Feature, Request, encode_response
+from .._exchange import Exchange
+from ._problems import STATUS_OF
+
+_TOKEN = struct.Struct(">QQ")
+
+
+def encode_mutation(exchange: Exchange, request: Request, outcome: Outcome, value: bytes = b"", cas: int | None = None) -> bytes:
+    """Encode the reply to a mutation: an error always, a success unless the command is a quiet one."""
+    session = exchange.session
+    if outcome.problem is not None:
+        return session.error(request.opcode, request.opaque, STATUS_OF[outcome.problem])
+    if request.opcode in LOUD:
+        return b""
+    extras = b""
+    if Feature.MUTATION_SEQNO in session.features:
+        extras = _TOKEN.pack(exchange.service.vbucket_uuid, outcome.seqno)
+    return encode_response(
+        request.opcode, 0, request.opaque, extras=extras, value=value, cas=outcome.cas if cas is None else cas
+    )

@@ -1,0 +1,52 @@
+"""GET, GETK, and their quiet forms, which answer only hits."""
+
+from __future__ import annotations
+
+from ...engine import Get, Item, Outcome
+from ...mcbp import Opcode, Request, Status, encode_get_hit, encode_response, status_text
+from .._exchange import Exchange
+
+_QUIET = frozenset({Opcode.GETQ, Opcode.GETKQ})
+_WITH_KEY = frozenset({Opcode.GETK, Opcode.GETKQ})
+_GETQ = int(Opcode.GETQ)
+
+
+def get(exchange: Exchange, request: Request) -> None:
+    """Answer from memory, unless operations before this one are still to be carried out."""
+    item = exchange.reader.get(request.key)
+    if exchange.operations:
+        exchange.operate(request, Get(request.key), _encode_outcome, returns=0 if item is None else len(item.value))
+        return
+    frame = _encode(exchange, request, item)
+    if frame:
+        exchange.replies.append(frame)
+        exchange.size += len(frame)
+
+
+def _encode_outcome(exchange: Exchange, request: Request, outcome: Outcome) -> bytes:
+    return _encode(exchange, request, outcome.item)
+
+
+def _encode(exchange: Exchange, request: Request, item: Item | None) -> bytes:
+    counters = exchange.service.counters
+    counters.cmd_get += 1
+    opcode = request.opcode
+    if item is None:
+        counters.get_misses += 1
+        return b"" if opcode in _QUIET else encode_miss(exchange, request)
+    counters.get_hits += 1
+    key = request.key if opcode in _WITH_KEY else b""
+    return encode_get_hit(opcode, request.opaque, item.cas, item.flags, item.value, key, datatype_of(exchange, item))
+
+
+def encode_miss(exchange: Exchange, request: Request) -> bytes:
+    """Encode NOT_FOUND, with the key for those commands that return keys."""
+    if request.opcode in _WITH_KEY:
+        value = status_text(Status.NOT_FOUND) if exchange.session.classic else b""
+        return encode_response(request.opcode, Status.NOT_FOUND, request.opaque, key=request.key, value=value)
+    return exchange.session.error(request.opcode, request.opaque, Status.NOT_FOUND)
+
+
+def datatype_of(exchange: Exchange, item: Item) -> int:
+    """Return the datatype bits to show: those that the session has negotiated."""
+    return item.datatype & exchange.session.datatypes if item.datatype else 0

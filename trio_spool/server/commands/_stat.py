@@ -1,0 +1,28 @@
+"""STAT: one frame for each statistic, and an empty one at the end, all generated in a worker thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ...mcbp import Opcode, Request, Status, encode_response
+from .._exchange import Exchange
+from .._groups import GROUPS, Statistic
+
+
+def stat(exchange: Exchange, request: Request) -> None:
+    """Key: the group, and an argument after a blank."""
+    name, _, argument = request.key.decode("utf-8", "replace").partition(" ")
+    group = GROUPS.get(name)
+    statistics = group(exchange.service, argument) if group is not None else None
+    if statistics is None:
+        exchange.error(request, Status.NOT_FOUND, f"there is no group of statistics {request.key.decode('utf-8', 'replace')!r}")
+        return
+    rows = statistics
+    exchange.spool(lambda: _frames(rows, request.opaque))
+
+
+def _frames(statistics: Iterable[Statistic], opaque: int) -> Iterator[bytes]:
+    """Encode statistics, in a worker thread; the terminator comes only if they end well."""
+    for key, value in statistics:
+        yield encode_response(Opcode.STAT, 0, opaque, key=key, value=value)
+    yield encode_response(Opcode.STAT, 0, opaque)
