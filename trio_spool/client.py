@@ -9,7 +9,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import struct
+import sys
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +20,7 @@ from contextlib import asynccontextmanager
 import attrs
 import trio
 
-from ._core import Sender, open_sender
+from ._core import Sender, open_sender, raise_the_one
 from .mcbp import (
     NEED_DATA,
     Feature,
@@ -30,6 +33,9 @@ from .mcbp import (
     opcode_name,
     status_text,
 )
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
 
 __all__ = [
     "Client",
@@ -347,6 +353,17 @@ class Client:
         self._calls.clear()
 
 
+def _reason(error: BaseException) -> str:
+    """Find why connecting failed: Trio reports that all attempts did, and keeps each one's error beneath."""
+    while True:
+        if isinstance(error, OSError) and error.errno and not isinstance(error, socket.gaierror):
+            return os.strerror(error.errno)
+        inner = error.__cause__ or next(iter(getattr(error, "exceptions", ())), None)
+        if inner is None:
+            return getattr(error, "strerror", None) or str(error)
+        error = inner
+
+
 @asynccontextmanager
 async def open_client(host: str, port: int, *, look_ahead: int = 4096) -> AsyncIterator[Client]:
     """Connect to a server.
@@ -362,18 +379,14 @@ async def open_client(host: str, port: int, *, look_ahead: int = 4096) -> AsyncI
     try:
         stream = await trio.open_tcp_stream(host, port)
     except OSError as exc:
-        reason = exc.strerror or str(exc)
-        cause = exc.__cause__
-        if isinstance(cause, OSError) and cause.strerror:
-            reason = cause.strerror
-        elif isinstance(cause, BaseException) and getattr(cause, "exceptions", ()):
-            first = cause.exceptions[0]  # type: ignore[attr-defined]
-            reason = getattr(first, "strerror", None) or str(first)
-        raise ConnectionLostError(f"can't connect to {host}:{port}: {reason}") from exc
-    async with stream, open_sender(stream) as sender, trio.open_nursery() as nursery:
-        client = Client(stream, sender, look_ahead)
-        nursery.start_soon(client.receive)
-        try:
-            yield client
-        finally:
-            nursery.cancel_scope.cancel()
+        raise ConnectionLostError(f"can't connect to {host}:{port}: {_reason(exc)}") from exc
+    try:
+        async with stream, open_sender(stream) as sender, trio.open_nursery() as nursery:
+            client = Client(stream, sender, look_ahead)
+            nursery.start_soon(client.receive)
+            try:
+                yield client
+            finally:
+                nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        raise_the_one(group)

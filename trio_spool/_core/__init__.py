@@ -10,3 +10,4 @@ from ._spool import open_spool as open_spool
 from ._statistics import SenderStatistics as SenderStatistics
 from ._statistics import SpoolStatistics as SpoolStatistics
 from ._writer import SpoolWriter as SpoolWriter
+from ._workers import raise_the_one as raise_the_one

@@ -15,7 +15,7 @@ from uuid import UUID, uuid5
 import structlog
 import trio
 
-from .._core import SpoolStatistics
+from .._core import SpoolStatistics, raise_the_one
 from ..engine import Engine, open_engine
 from ._connection import Connection
 from ._counters import Clock, Counters, Timings
@@ -200,7 +200,8 @@ async def serve(
         DataDirectoryError: The data directory can't be used.
         ListenError: An address can't be listened on.
     """
-    stop = stop or trio.Event()
+    if stop is None:
+        stop = trio.Event()
     if settings.engine == "lmdb" and settings.data_dir is None:
         raise SettingsError("the engine lmdb needs a data directory: name one, or choose --engine memory")
     token = trio.lowlevel.current_trio_token()
@@ -289,6 +290,4 @@ async def serve_until_signal(
             nursery.start_soon(_stop_on_signals, stop, nursery.cancel_scope, stopping)
             listening(await nursery.start(run))
     except BaseExceptionGroup as group:
-        if len(group.exceptions) == 1:
-            raise group.exceptions[0] from None
-        raise
+        raise_the_one(group)

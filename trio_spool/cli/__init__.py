@@ -1,0 +1,20 @@
+"""The command line: ``trio-spool``."""
+
+from __future__ import annotations
+
+import click
+
+from ._items import delete, get, set_
+from ._load import load
+from ._serve import serve
+from ._stat import stat
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="trio-spool")
+def main() -> None:
+    """A durable key-value server that speaks the memcached binary protocol, and a client for it."""
+
+
+for command in (serve, stat, get, set_, delete, load):
+    main.add_command(command)

@@ -1,0 +1,91 @@
+"""``trio-spool get``, ``set`` and ``delete``."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from typing import BinaryIO
+
+import click
+import trio
+from rich.console import Console
+from rich.table import Table
+
+from ..client import Client, StoredValue
+from ._common import ANSWER_TIMEOUT, json_option, printable, run_with_client, server_argument
+
+
+def _key(text: str) -> bytes:
+    key = text.encode()
+    if not 0 < len(key) <= 250:
+        raise click.BadParameter(f"a key has 1 to 250 bytes; this one has {len(key)}", param_hint="KEY")
+    return key
+
+
+@click.command()
+@server_argument
+@click.argument("key")
+@json_option
+@click.option("--raw", is_flag=True, help="Write the value alone, byte for byte.")
+def get(server: tuple[str, int], key: str, as_json: bool, raw: bool) -> None:
+    """Print what is stored under KEY."""
+
+    async def work(client: Client) -> StoredValue:
+        with trio.fail_after(ANSWER_TIMEOUT):
+            return await client.get(_key(key))
+
+    stored = run_with_client(server, work)
+    if raw:
+        sys.stdout.buffer.write(stored.value)
+        sys.stdout.buffer.flush()
+    elif as_json:
+        described: dict[str, object] = {"key": key, "flags": stored.flags, "cas": stored.cas}
+        try:
+            described["value"] = stored.value.decode()
+        except UnicodeDecodeError:
+            described["value_base64"] = base64.b64encode(stored.value).decode()
+        click.echo(json.dumps(described))
+    else:
+        table = Table("key", "flags", "cas", "bytes", "value")
+        table.add_row(key, str(stored.flags), str(stored.cas), str(len(stored.value)), printable(stored.value))
+        Console().print(table)
+
+
+@click.command("set")
+@server_argument
+@click.argument("key")
+@click.argument("value", required=False)
+@click.option("--file", "source", type=click.File("rb"), help="Take the value from a file; - for standard input.")
+@click.option("--flags", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@click.option("--expiry", type=click.IntRange(0, 2**32 - 1), default=0, help="Seconds (up to 30 days), or a Unix time.")
+@json_option
+def set_(
+    server: tuple[str, int], key: str, value: str | None, source: BinaryIO | None, flags: int, expiry: int, as_json: bool
+) -> None:
+    """Store VALUE under KEY."""
+    if (value is None) == (source is None):
+        raise click.UsageError("give a VALUE, or --file")
+    data = source.read() if source is not None else (value or "").encode()
+
+    async def work(client: Client) -> int:
+        with trio.fail_after(ANSWER_TIMEOUT):
+            return await client.set(_key(key), data, flags=flags, expiry=expiry)
+
+    cas = run_with_client(server, work)
+    click.echo(json.dumps({"key": key, "bytes": len(data), "cas": cas}) if as_json else f"stored {len(data)} bytes, cas {cas}")
+
+
+@click.command()
+@server_argument
+@click.argument("key")
+@json_option
+def delete(server: tuple[str, int], key: str, as_json: bool) -> None:
+    """Delete KEY."""
+
+    async def work(client: Client) -> None:
+        with trio.fail_after(ANSWER_TIMEOUT):
+            await client.delete(_key(key))
+
+    run_with_client(server, work)
+    click.echo(json.dumps({"key": key, "deleted": True}) if as_json else "deleted")

@@ -1,0 +1,119 @@
+"""``trio-spool serve``."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import platformdirs
+import structlog
+import trio
+
+from ..engine import ENGINES, EngineError
+from ..server import ListenError, Settings, SettingsError, serve_until_signal
+
+if sys.version_info < (3, 11):
+    import tomli as tomllib
+else:
+    import tomllib
+
+
+def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+    """Let a TOML file give the defaults: keys are the options' names, with dashes or underscores."""
+    if path is None:
+        return
+    try:
+        values = tomllib.loads(path.read_text())
+    except OSError as exc:
+        raise click.BadParameter(f"can't read {path}: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise click.BadParameter(f"{path} is not TOML: {exc}") from exc
+    names = {parameter.name for parameter in ctx.command.params if parameter.name != "config"}
+    values = {key.replace("-", "_"): value for key, value in values.items()}
+    unknown = sorted(set(values) - names)
+    if unknown:
+        raise click.BadParameter(f"{path} sets {', '.join(unknown)}; the options are {', '.join(sorted(n for n in names if n))}")
+    ctx.default_map = {**(ctx.default_map or {}), **values}
+
+
+def _setting(name: str, help_: str, **kwargs: Any) -> Any:
+    """Make the option of a setting; also taken from an environment variable, and from the configuration file."""
+    variable = "TRIO_SPOOL_" + name.upper().replace("-", "_")
+    field = name.replace("-", "_")
+    default = kwargs.pop("default", Settings.__init__.__kwdefaults__[field] if "is_flag" not in kwargs else False)
+    return click.option(
+        f"--{name}", field, envvar=variable, show_envvar=True, default=default, show_default=True, help=help_, **kwargs
+    )
+
+
+@click.command(context_settings={"max_content_width": 120})
+@click.argument("data_dir", type=click.Path(path_type=Path), required=False, envvar="TRIO_SPOOL_DATA_DIR")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    is_eager=True,
+    expose_value=False,
+    callback=_read_config,
+    envvar="TRIO_SPOOL_CONFIG",
+    show_envvar=True,
+    help="A TOML file with any of these options.",
+)
+@_setting("listen", "tcp://HOST:PORT (port 0: any that is free) or unix:PATH; may be given several times.", multiple=True)
+@_setting("engine", "lmdb is durable; memory keeps nothing.", type=click.Choice(ENGINES))
+@_setting("fsync", "When a commit is forced to the disk.", type=click.Choice(["always", "everysec", "no"]))
+@_setting("no-auth", "Listen where other machines can connect, though no authentication is set up.", is_flag=True)
+@_setting("disable-flush", "Refuse FLUSH.", is_flag=True)
+@_setting("max-item-size", "The largest value, in bytes.", type=int)
+@_setting("max-connections", "Further connections are closed as they come.", type=int)
+@_setting("max-snapshots", "Snapshots that may be open at once.", type=int)
+@_setting("max-snapshot-life", "How long one may be open, in seconds.", type=float)
+@_setting("window", "What may be spooled, and queued, for a connection, in bytes.", type=int)
+@_setting("batch", "What is sent in one write, in bytes.", type=int)
+@_setting("look-ahead", "What is read of further requests while an answer is streamed, in bytes.", type=int)
+@_setting("workers", "Threads that produce streamed answers.", type=int)
+@_setting("send-timeout", "A client that accepts no byte for so many seconds is disconnected.", type=float)
+@_setting("drain-timeout", "How long running answers may take to finish at the end, in seconds.", type=float)
+@_setting("switch-interval", "How long a thread may keep the interpreter when another wants it, in seconds; 0: Python's default.", type=float)
+@click.option("--verbose", "-v", is_flag=True, help="Log more, to standard error.")
+def serve(data_dir: Path | None, verbose: bool, **values: Any) -> None:
+    """Run the server until SIGTERM or SIGINT.
+
+    DATA_DIR is where the data is kept: by default, a folder for the user's data. It is made if it is missing.
+
+    For each address, "listening on ADDRESS" is printed once it accepts connections. At the first signal the server takes no
+    further connections, lets running answers finish, and exits with status 0; at a second one it ends at once.
+    """
+    _configure_logging(verbose)
+    values["listen"] = tuple(values["listen"])
+    if values["engine"] == "lmdb" and data_dir is None:
+        data_dir = Path(platformdirs.user_data_dir("trio-spool", appauthor=False))
+    if values["engine"] == "memory" and data_dir is not None:
+        raise click.UsageError(f"the engine memory keeps nothing: leave {data_dir} out, or choose --engine lmdb")
+    try:
+        settings = Settings(data_dir=data_dir, **values)
+        trio.run(serve_until_signal, settings, _listening, _stopping)
+    except (SettingsError, EngineError, ListenError) as exc:
+        raise click.ClickException(str(exc)) from None
+
+
+def _listening(addresses: list[str]) -> None:
+    for address in addresses:
+        click.echo(f"listening on {address}")
+    sys.stdout.flush()
+
+
+def _stopping(number: int) -> None:
+    structlog.get_logger("trio_spool").info("stopping", signal=signal.Signals(number).name)
+
+
+def _configure_logging(verbose: bool) -> None:
+    level = logging.DEBUG if verbose else logging.WARNING
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO if verbose else logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
