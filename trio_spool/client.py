@@ -280,14 +280,19 @@ class Client:
 
     # Underneath
 
-    async def _call(
-        self, opcode: int, *, key: bytes = b"", extras: bytes = b"", value: bytes = b"", cas: int = 0
-    ) -> Response:
+    async def _call(self, opcode: int, *, key: bytes = b"", extras: bytes = b"", value: bytes = b"", cas: int = 0) -> Response:
         call = await self._start(opcode, key=key, extras=extras, value=value, cas=cas)
         return await call.expect_success()
 
     async def _start(
-        self, opcode: int, *, key: bytes = b"", extras: bytes = b"", value: bytes = b"", cas: int = 0, many: bool = False
+        self,
+        opcode: int,
+        *,
+        key: bytes = b"",
+        extras: bytes = b"",
+        value: bytes = b"",
+        cas: int = 0,
+        many: bool = False,
     ) -> _Call:
         frame = encode_request(opcode, key=key, extras=extras, value=value, cas=cas)
         while True:

@@ -9,5 +9,5 @@ from ._spool import Spool as Spool
 from ._spool import open_spool as open_spool
 from ._statistics import SenderStatistics as SenderStatistics
 from ._statistics import SpoolStatistics as SpoolStatistics
-from ._writer import SpoolWriter as SpoolWriter
 from ._workers import raise_the_one as raise_the_one
+from ._writer import SpoolWriter as SpoolWriter

@@ -33,10 +33,11 @@ from ._limits import SpoolLimits
 from ._statistics import SpoolStatistics
 
 # A worker that has used the interpreter for this long lets the event loop have it, in seconds.
-SLICE = 1
+SLICE = 0.001
 # The worker looks at its clock about this often, in seconds: the look is a system call.
 LOOK = 0.0001
-SEAL = 1
+# A generator whose window is full keeps its thread for this long, in seconds, before it gives it back: a receiver that is
+# merely busy makes room sooner than another thread could be started.
 PATIENCE = 0.002
 # What a bytes object costs beside its bytes, while it waits in `open`: its header, a null, and the list's pointer.
 OVERHEAD = 41
@@ -58,9 +59,34 @@ class Handoff:
     """The bounded hand-over of one producer's fragments to one receiver."""
 
     __slots__ = (
-        "_baton", "_batches", "_blocked_seconds", "_closing", "_failure", "_finished", "_fragments", "_held_since",
-        "_high_water", "_emitted", "_limits", "_lock", "_look_bytes", "_looked_at", "_open", "_parked", "_receiver",
-        "_resume", "_sealed", "_stop", "_sealed_at", "_taken", "_token", "_total", "_turns", "_waiting", "_wakeups", "driving",
+        "_batches",
+        "_baton",
+        "_blocked_seconds",
+        "_closing",
+        "_emitted",
+        "_failure",
+        "_finished",
+        "_fragments",
+        "_held_since",
+        "_high_water",
+        "_limits",
+        "_lock",
+        "_look_bytes",
+        "_looked_at",
+        "_open",
+        "_parked",
+        "_receiver",
+        "_resume",
+        "_sealed",
+        "_sealed_at",
+        "_stop",
+        "_taken",
+        "_token",
+        "_total",
+        "_turns",
+        "_waiting",
+        "_wakeups",
+        "driving",
         "stopped",
     )  # fmt: skip
 
@@ -160,8 +186,7 @@ class Handoff:
         """
         limits = self._limits
         self._emitted = emitted
-        sealed = emitted - self._sealed_at >= limits.batch
-        if sealed:
+        if emitted - self._sealed_at >= limits.batch:
             emitted = self._seal_in_thread()
         if self._waiting:
             self._wake_in_thread()
@@ -180,7 +205,7 @@ class Handoff:
             self._look_bytes = max(1, self._look_bytes // 2)
         elif elapsed < LOOK / 2:
             self._look_bytes = min(limits.batch, self._look_bytes * 2)
-        if now - self._held_since > (SEAL if sealed else SLICE):
+        if now - self._held_since > SLICE:
             self._park_in_thread(yielding=True)
             self._held_since = self._looked_at = thread_time()
         self._stop = min(self._taken + limits.window, self._sealed_at + limits.batch, emitted + self._look_bytes)
@@ -244,7 +269,7 @@ class Handoff:
         return self._emitted - self._taken <= self._limits.low_water
 
     def take_nowait(self) -> bytes:
-        """Take the next batch; empty if nothing is there. `settle` it once it is out of our hands."""
+        """Take the next batch; empty if nothing is there, or empty fragments alone. `settle` it once it is out of our hands."""
         with self._lock:
             if self._sealed:
                 batch = self._sealed.popleft()
@@ -256,7 +281,8 @@ class Handoff:
                 del self._open[:count]
                 self._fragments += count
                 self._taken += count * OVERHEAD
-        self._batches += 1
+        if batch:
+            self._batches += 1
         return batch
 
     def settle(self, batch: bytes) -> None:
@@ -280,9 +306,10 @@ class Handoff:
         Not a checkpoint when a batch is there: what the caller does with it is.
         """
         while True:
-            batch = self.take_nowait()
-            if batch:
-                return batch
+            while self._sealed or self._open:
+                batch = self.take_nowait()
+                if batch:
+                    return batch
             if self._finished:
                 return None
             self._waiting = True

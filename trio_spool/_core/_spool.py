@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import sys
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 
 import trio
@@ -14,8 +15,11 @@ from ._producer import Producer, check_producer, drive
 from ._statistics import SpoolStatistics
 from ._workers import default_limiter, raise_the_one
 
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
 
-class Spool(AbstractAsyncContextManager["trio.MemoryReceiveChannel[bytes]", None]):
+
+class Spool(AbstractAsyncContextManager["trio.MemoryReceiveChannel[bytes]", "bool | None"]):
     """What `open_spool` returns: enter it to start the producer."""
 
     def __init__(self, producer: Producer, limits: SpoolLimits, limiter: trio.CapacityLimiter | None) -> None:
@@ -78,9 +82,7 @@ async def _pump(handoff: Handoff, send_channel: trio.MemorySendChannel[bytes]) -
     raise handoff.failure
 
 
-def open_spool(
-    producer: Producer, *, limits: SpoolLimits | None = None, limiter: trio.CapacityLimiter | None = None
-) -> Spool:
+def open_spool(producer: Producer, *, limits: SpoolLimits | None = None, limiter: trio.CapacityLimiter | None = None) -> Spool:
     """Run blocking code in worker threads and receive, in batches, what it produces.
 
     ::

@@ -18,14 +18,12 @@ T = TypeVar("T")
 ANSWER_TIMEOUT = 30.0
 
 
-class HostPort(click.ParamType):
+class HostPort(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     """``HOST:PORT``, or ``[ADDRESS]:PORT`` for IPv6."""
 
     name = "HOST:PORT"
 
-    def convert(
-        self, value: str | tuple[str, int], param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, int]:
+    def convert(self, value: str | tuple[str, int], param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
         """Split it."""
         if isinstance(value, tuple):
             return value

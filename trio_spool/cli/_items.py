@@ -61,7 +61,13 @@ def get(server: tuple[str, int], key: str, as_json: bool, raw: bool) -> None:
 @click.option("--expiry", type=click.IntRange(0, 2**32 - 1), default=0, help="Seconds (up to 30 days), or a Unix time.")
 @json_option
 def set_(
-    server: tuple[str, int], key: str, value: str | None, source: BinaryIO | None, flags: int, expiry: int, as_json: bool
+    server: tuple[str, int],
+    key: str,
+    value: str | None,
+    source: BinaryIO | None,
+    flags: int,
+    expiry: int,
+    as_json: bool,
 ) -> None:
     """Store VALUE under KEY."""
     if (value is None) == (source is None):

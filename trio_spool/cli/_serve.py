@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import attrs
 import click
 import platformdirs
 import structlog
@@ -20,6 +22,8 @@ if sys.version_info < (3, 11):
     import tomli as tomllib
 else:
     import tomllib
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
@@ -40,13 +44,21 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
     ctx.default_map = {**(ctx.default_map or {}), **values}
 
 
-def _setting(name: str, help_: str, **kwargs: Any) -> Any:
-    """Make the option of a setting; also taken from an environment variable, and from the configuration file."""
-    variable = "TRIO_SPOOL_" + name.upper().replace("-", "_")
+_DEFAULTS = {field.name: field.default for field in attrs.fields(Settings)}
+
+
+def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Function]:
+    """Make the option of a setting; it is also taken from an environment variable, and from the configuration file."""
     field = name.replace("-", "_")
-    default = kwargs.pop("default", Settings.__init__.__kwdefaults__[field] if "is_flag" not in kwargs else False)
     return click.option(
-        f"--{name}", field, envvar=variable, show_envvar=True, default=default, show_default=True, help=help_, **kwargs
+        f"--{name}",
+        field,
+        envvar="TRIO_SPOOL_" + field.upper(),
+        show_envvar=True,
+        default=_DEFAULTS[field],
+        show_default="is_flag" not in kwargs,
+        help=help_,
+        **kwargs,
     )
 
 
@@ -77,7 +89,11 @@ def _setting(name: str, help_: str, **kwargs: Any) -> Any:
 @_setting("workers", "Threads that produce streamed answers.", type=int)
 @_setting("send-timeout", "A client that accepts no byte for so many seconds is disconnected.", type=float)
 @_setting("drain-timeout", "How long running answers may take to finish at the end, in seconds.", type=float)
-@_setting("switch-interval", "How long a thread may keep the interpreter when another wants it, in seconds; 0: Python's default.", type=float)
+@_setting(
+    "switch-interval",
+    "How long a thread may keep the interpreter when another wants it, in seconds; 0: Python's default.",
+    type=float,
+)
 @click.option("--verbose", "-v", is_flag=True, help="Log more, to standard error.")
 def serve(data_dir: Path | None, verbose: bool, **values: Any) -> None:
     """Run the server until SIGTERM or SIGINT.

@@ -23,7 +23,7 @@ _log = logging.getLogger("trio_spool.engine")
 Done = Callable[["list[Outcome]"], None]
 Wake = Callable[[Callable[[], None]], object]
 
-# One transaction takes at most this many operations and bytes of values, so that the first of them is not kept waiting for the last.
+# One transaction takes at most this many operations and bytes of values, so that the first is not kept waiting.
 GROUP_OPERATIONS = 10_000
 GROUP_BYTES = 32 * 1024 * 1024
 # Expired items that one transaction removes: a few milliseconds' work.
@@ -112,9 +112,7 @@ class Snapshot(AbstractContextManager["Snapshot"]):
     def close(self) -> None:
         """End it."""
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> None:
         """Close it."""
         self.close()
 
@@ -250,9 +248,7 @@ class Engine(ABC):
         """Return the engine."""
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> None:
         """Close it."""
         self.close()
 
@@ -275,7 +271,8 @@ class Engine(ABC):
         return Problem.FAILED
 
     def _sync_in_thread(self) -> None:
-        """Called when nothing is queued, and at least about once a second."""
+        """Do what is due beside the operations: called after each group, and when there has been none for a while."""
+        return
 
     # The writer thread
 

@@ -243,13 +243,13 @@ class _Reading:
     def __init__(self, engine: LmdbEngine) -> None:
         self._engine = engine
         self.lock = threading.Lock()  # whoever is inside LMDB holds it
-        self.transaction: lmdb.Transaction | None = None
+        self.transaction: lmdb.Transaction[bytes] | None = None
 
-    def begin(self, *, buffers: bool = False) -> lmdb.Transaction:
+    def begin(self) -> lmdb.Transaction[bytes]:
         """Begin, with the lock held."""
         if self._engine._closing:
             raise EngineClosedError("the engine is closed")
-        self.transaction = self._engine.env.begin(db=self._engine.items, buffers=buffers)
+        self.transaction = self._engine.env.begin(db=self._engine.items)
         return self.transaction
 
     def end(self) -> None:
@@ -297,8 +297,7 @@ class _LmdbSnapshot(Snapshot):
         self._now = engine.now()
         self._flushed = engine.flushed(self._now)
         with self._reading.lock:
-            self._reading.begin(buffers=True)
-            stored = self._reading.transaction.get(_STATE_KEY, db=engine.meta)  # type: ignore[union-attr]
+            stored = self._reading.begin().get(_STATE_KEY, db=engine.meta)
             self._seqno = State(*_STATE.unpack(stored)).seqno if stored is not None else 0
 
     @property
@@ -325,15 +324,14 @@ class _LmdbSnapshot(Snapshot):
             with transaction.cursor() as cursor:
                 if not cursor.set_range(start):
                     return [], b""
-                for key_view, record in cursor:
-                    key = bytes(key_view)
+                for key, record in cursor:
                     if end is not None and key >= end:
                         break
                     if size >= CHUNK_BYTES or len(chunk) == CHUNK_RECORDS:
                         return chunk, key
                     datatype, flags, expiry, cas, seqno = _unpack_record(record)
                     if not 0 < expiry <= self._now:
-                        value = bytes(record[_RECORD_SIZE:])
+                        value = record[_RECORD_SIZE:]
                         size += len(value)
                         chunk.append((key, Item(value, flags, expiry, datatype, cas, seqno)))
         return chunk, b""

@@ -6,8 +6,8 @@ from enum import Enum
 from typing import Final, Literal, NamedTuple, Union
 
 from ._errors import RemoteProtocolError
-from ._framing import FrameInfo, parse_frame_infos
 from ._frames import HEADER, MAX_FRAME, MAX_KEY, MAX_VALUE, Request, Response
+from ._framing import FrameInfo, parse_frame_infos
 from ._leb128 import MAX_LEB128_BYTES
 from ._opcodes import Magic
 from ._shapes import SHAPES, KeyRule, Shape
@@ -133,9 +133,7 @@ class RequestDecoder(_Buffer):
         data, start = self._data, self._offset
         if len(data) - start < _HEADER_SIZE:
             return self._wait_for(_HEADER_SIZE)
-        magic, opcode, key_length, extras_length, datatype, vbucket, body_length, opaque, cas = _unpack_header(
-            data, start
-        )
+        magic, opcode, key_length, extras_length, datatype, vbucket, body_length, opaque, cas = _unpack_header(data, start)
         framing_length = 0
         if magic != _REQUEST:
             if magic != _FLEXIBLE_REQUEST:
@@ -182,11 +180,13 @@ class RequestDecoder(_Buffer):
         self._data, self._offset = b"", 0
         if contradictory:
             return Rejected(
-                opcode, opaque, Status.UNKNOWN_COMMAND, f"key and extras exceed the body of {body_length} bytes", lost=True
+                opcode,
+                opaque,
+                Status.UNKNOWN_COMMAND,
+                f"key and extras exceed the body of {body_length} bytes",
+                lost=True,
             )
-        return Rejected(
-            opcode, opaque, Status.INVALID, f"a frame with a body of {body_length} bytes is over the limit", lost=True
-        )
+        return Rejected(opcode, opaque, Status.INVALID, f"a frame with a body of {body_length} bytes is over the limit", lost=True)
 
     def _misshapen(
         self, shape: Shape, opcode: int, opaque: int, datatype: int, extras_length: int, key_length: int, end: int
@@ -238,9 +238,7 @@ class ResponseDecoder(_Buffer):
         data, start = self._data, self._offset
         if len(data) - start < _HEADER_SIZE:
             return self._wait_for(_HEADER_SIZE)
-        magic, opcode, key_length, extras_length, datatype, status, body_length, opaque, cas = _unpack_header(
-            data, start
-        )
+        magic, opcode, key_length, extras_length, datatype, status, body_length, opaque, cas = _unpack_header(data, start)
         framing_length = 0
         if magic == _FLEXIBLE_RESPONSE:
             framing_length, key_length = key_length >> 8, key_length & 0xFF

@@ -97,9 +97,7 @@ def encode_request(
     Raises:
         LocalProtocolError: A field does not fit the header.
     """
-    return _encode(
-        Magic.REQUEST, Magic.FLEXIBLE_REQUEST, opcode, vbucket, opaque, key, extras, value, cas, datatype, framing
-    )
+    return _encode(Magic.REQUEST, Magic.FLEXIBLE_REQUEST, opcode, vbucket, opaque, key, extras, value, cas, datatype, framing)
 
 
 def encode_response(
@@ -119,14 +117,10 @@ def encode_response(
     Raises:
         LocalProtocolError: A field does not fit the header.
     """
-    return _encode(
-        Magic.RESPONSE, Magic.FLEXIBLE_RESPONSE, opcode, status, opaque, key, extras, value, cas, datatype, framing
-    )
+    return _encode(Magic.RESPONSE, Magic.FLEXIBLE_RESPONSE, opcode, status, opaque, key, extras, value, cas, datatype, framing)
 
 
-def encode_get_hit(
-    opcode: int, opaque: int, cas: int, flags: int, value: bytes, key: bytes = b"", datatype: int = 0
-) -> bytes:
+def encode_get_hit(opcode: int, opaque: int, cas: int, flags: int, value: bytes, key: bytes = b"", datatype: int = 0) -> bytes:
     """Encode the response to a get that found something: `encode_response` with one pack, for the hot path."""
     body = 4 + len(key) + len(value)
     return _GET_HIT.pack(_RESPONSE, opcode, len(key), 4, datatype, 0, body, opaque, cas, flags) + key + value

@@ -93,7 +93,7 @@ def encode_frame_infos(infos: Iterable[FrameInfo]) -> bytes:
 def encode_server_duration(seconds: float) -> bytes:
     """Encode the time from receiving a request to sending its response, as framing extras of three bytes."""
     microseconds = min(max(seconds * 1e6, 0.0), _LONGEST_DURATION_US)
-    encoded = min(round((microseconds * 2) ** (1 / 1.74)), 0xFFFF)
+    encoded: int = min(round((microseconds * 2) ** (1 / 1.74)), 0xFFFF)
     return b"\x02" + encoded.to_bytes(2, "big")
 
 

@@ -72,7 +72,7 @@ class Exchange:
 
     def resolve(self, outcomes: list[Outcome]) -> None:
         """Fill in the replies that waited for outcomes."""
-        for (position, encode, request), outcome in zip(self.pending, outcomes):
+        for (position, encode, request), outcome in zip(self.pending, outcomes, strict=True):
             self.replies[position] = encode(self, request, outcome)
         self.pending.clear()
         self.operations.clear()

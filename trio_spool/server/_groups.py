@@ -1,5 +1,7 @@
-"""The groups of statistics. What a group needs from the event loop it copies when it is called; the rest is a generator, which runs
-in a worker thread."""
+"""The groups of statistics.
+
+What a group needs from the event loop it copies when it is called; the rest is a generator, which runs in a worker thread.
+"""
 
 from __future__ import annotations
 
@@ -158,10 +160,7 @@ def keys(service: Service, argument: str) -> Iterable[tuple[bytes, bytes]] | Non
     """One statistic for each stored key: the size of its value, its expiry, and its CAS."""
     if argument:
         return None
-    return (
-        (key, b"size=%d expiry=%d cas=%d" % (entry.size, entry.expiry, entry.cas))
-        for key, entry in service.engine.entries()
-    )
+    return ((key, b"size=%d expiry=%d cas=%d" % (entry.size, entry.expiry, entry.cas)) for key, entry in service.engine.entries())
 
 
 GROUPS: dict[str, Group] = {

@@ -185,7 +185,10 @@ def _remove_stale_socket(path: str) -> None:
 
 
 async def serve(
-    settings: Settings, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED, stop: trio.Event | None = None
+    settings: Settings,
+    *,
+    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+    stop: trio.Event | None = None,
 ) -> None:
     """Run a service until it is stopped.
 
@@ -221,9 +224,7 @@ async def serve(
             await trio.to_thread.run_sync(engine.close, limiter=trio.CapacityLimiter(1))
 
 
-async def _serve_engine(
-    settings: Settings, engine: Engine, task_status: trio.TaskStatus[list[str]], stop: trio.Event
-) -> None:
+async def _serve_engine(settings: Settings, engine: Engine, task_status: trio.TaskStatus[list[str]], stop: trio.Event) -> None:
     service = Service(settings, engine)
     named: list[tuple[str, trio.SocketListener]] = []
     try:
@@ -267,9 +268,7 @@ async def _stop_on_signals(stop: trio.Event, everything: trio.CancelScope, notif
             stop.set()
 
 
-async def serve_until_signal(
-    settings: Settings, listening: Callable[[list[str]], None], stopping: Callable[[int], None]
-) -> None:
+async def serve_until_signal(settings: Settings, listening: Callable[[list[str]], None], stopping: Callable[[int], None]) -> None:
     """Run a service until SIGTERM or SIGINT, which let it finish what it does, or a second one, which does not.
 
     Args:

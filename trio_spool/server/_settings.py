@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -69,24 +71,20 @@ def parse_address(text: str) -> TcpAddress | UnixAddress:
     return TcpAddress(match["v6"] or match["host"], int(match["port"]))
 
 
-def _at_least(lowest: float) -> object:
-    def check(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+def _at_least(lowest: float) -> Callable[[object, attrs.Attribute[Any], Any], None]:
+    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         if value < lowest:
             raise SettingsError(f"{attribute.name.replace('_', '-')} must be at least {lowest:g}; got {value:g}")
 
     return check
 
 
-def _one_of(*choices: str) -> object:
-    def check(instance: object, attribute: attrs.Attribute[str], value: str) -> None:
+def _one_of(*choices: str) -> Callable[[object, attrs.Attribute[Any], Any], None]:
+    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         if value not in choices:
             raise SettingsError(f"{attribute.name.replace('_', '-')} is one of {', '.join(choices)}; got {value!r}")
 
     return check
-
-
-def _bounded(default: float, lowest: float) -> object:
-    return attrs.field(default=default, validator=_at_least(lowest))
 
 
 @attrs.frozen(kw_only=True)
@@ -153,8 +151,8 @@ class Settings:
     def connection_bytes(self) -> int:
         """The most bytes that one connection's buffers hold.
 
-        What is queued, what is spooled (each its window and what crossed it: a batch or one reply), what is being parsed (one frame,
-        and one read), what is looked ahead, and one reply.
+        What is queued and what is spooled (each its window, and what crossed it: a batch or one reply), what is being parsed
+        (one frame, and one read), what is looked ahead, and one reply.
         """
         item = self.max_item_size + KIB
         return 2 * (self.window + max(self.batch, item)) + 2 * item + 2 * self.look_ahead

@@ -22,6 +22,4 @@ def encode_mutation(exchange: Exchange, request: Request, outcome: Outcome, valu
     extras = b""
     if Feature.MUTATION_SEQNO in session.features:
         extras = _TOKEN.pack(exchange.service.vbucket_uuid, outcome.seqno)
-    return encode_response(
-        request.opcode, 0, request.opaque, extras=extras, value=value, cas=outcome.cas if cas is None else cas
-    )
+    return encode_response(request.opcode, 0, request.opaque, extras=extras, value=value, cas=outcome.cas if cas is None else cas)

@@ -51,6 +51,4 @@ def _encode_get(exchange: Exchange, request: Request, outcome: Outcome) -> bytes
         return encode_mutation(exchange, request, outcome)
     counters.get_hits += 1
     key = request.key if request.opcode in _WITH_KEY else b""
-    return encode_get_hit(
-        request.opcode, request.opaque, item.cas, item.flags, item.value, key, datatype_of(exchange, item)
-    )
+    return encode_get_hit(request.opcode, request.opaque, item.cas, item.flags, item.value, key, datatype_of(exchange, item))
