@@ -217,7 +217,7 @@ class Sender:
                 else:
                     entry.set()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            self._break(str(exc) or "the peer is gone")
+            self._break(_why(exc))
             await trio.aclose_forcefully(self._stream)
         finally:
             self._break("the sender was cancelled")
@@ -277,8 +277,9 @@ class Sender:
                 await self._write(batch)
                 handoff.settle(batch)
                 await trio.lowlevel.checkpoint()
-        except BaseException:
-            self._broken = self._broken or "the peer is gone"
+        except BaseException as exc:
+            # Whoever waits for this spool is told below, and must find out why.
+            self._broken = _why(exc)
             raise
         finally:
             self._current = None
@@ -324,6 +325,10 @@ class Sender:
             return await self._socket.send(rest)
         except OSError as exc:
             raise trio.BrokenResourceError(f"socket connection broken: {exc}") from exc
+
+
+def _why(error: BaseException) -> str:
+    return "the sender was cancelled" if isinstance(error, trio.Cancelled) else str(error) or "the peer is gone"
 
 
 @asynccontextmanager
