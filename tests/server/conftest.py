@@ -1,0 +1,92 @@
+"""A service in the test's own event loop, and raw connections to it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+
+from trio_spool.mcbp import NEED_DATA, Response, ResponseDecoder, encode_request
+from trio_spool.server import Settings, serve
+
+
+class Raw:
+    """A connection that sends any bytes and decodes what comes back."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+        self._decoder = ResponseDecoder()
+
+    async def send(self, *frames: bytes) -> None:
+        await self.stream.send_all(b"".join(frames))
+
+    async def receive(self) -> Response:
+        while (event := self._decoder.next_event()) is NEED_DATA:
+            data = await self.stream.receive_some(65536)
+            assert data, "the server closed the connection"
+            self._decoder.receive_data(bytes(data))
+        return event
+
+    async def call(self, opcode: int, **kwargs: Any) -> Response:
+        await self.send(encode_request(opcode, **kwargs))
+        return await self.receive()
+
+    async def closed(self) -> bool:
+        """Read to the end; whether nothing more came."""
+        rest = b""
+        try:
+            while data := await self.stream.receive_some(65536):
+                rest += data
+        except trio.BrokenResourceError:
+            pass
+        return rest == b""
+
+
+class Served:
+    """A running service."""
+
+    def __init__(self, addresses: list[str], stop: trio.Event) -> None:
+        self.addresses = addresses
+        self.port = int(addresses[0].rsplit(":", 1)[1])
+        self.stop = stop
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Raw]:
+        stream = await trio.open_tcp_stream("127.0.0.1", self.port)
+        async with stream:
+            yield Raw(stream)
+
+
+@asynccontextmanager
+async def _run(**values: Any) -> AsyncIterator[Served]:
+    values.setdefault("listen", ("tcp://127.0.0.1:0",))
+    values.setdefault("engine", "memory")
+    stop = trio.Event()
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+
+            async def run(task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED) -> None:
+                await serve(Settings(**values), task_status=task_status, stop=stop)
+
+            yield Served(await nursery.start(run), stop)
+            stop.set()
+
+
+@pytest.fixture
+def run_service() -> Callable[..., Any]:
+    return _run
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Served]:
+    async with _run(max_item_size=100_000, drain_timeout=1) as served:
+        yield served
+
+
+@pytest.fixture
+async def raw(service: Served) -> AsyncIterator[Raw]:
+    async with service.connect() as connection:
+        yield connection
