@@ -1,0 +1,88 @@
+"""What CI runs: ``nox`` alone runs the tests on every Python that is there, the type checkers, the linters, and the documentation."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.3.2"
+nox.options.default_venv_backend = "venv"
+nox.options.sessions = ["lint", "typing", "docs", "tests", "coverage"]
+nox.options.error_on_missing_interpreters = False
+
+HERE = Path(__file__).parent
+
+
+def _pythons() -> list[str]:
+    """Find the Pythons, 3.10 and up: those on the path, and those of pyenv, which need not be."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found = []
+    for minor in range(10, 16):
+        managed = sorted(root.glob(f"3.{minor}.*/bin/python"), key=lambda path: path.parts[-3])
+        if managed:
+            found.append(str(managed[-1]))
+        elif shutil.which(f"python3.{minor}"):
+            found.append(f"3.{minor}")
+    return found or [sys.executable]
+
+
+PYTHONS = _pythons()
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the test suite, and record which branches it takes."""
+    session.install(".[test]")
+    session.run(
+        "coverage", "run", "-m", "pytest", *session.posargs, env={"COVERAGE_FILE": str(HERE / ".coverage"), "PYTHONWARNINGS": ""}
+    )  # fmt: skip
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Add up what the tests have recorded on all Pythons, and require 95 % of the branches."""
+    session.install("coverage[toml]>=7.10")
+    session.run("coverage", "combine")
+    session.run("coverage", "report", "--fail-under=95")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check the types: mypy, strict, of everything; pyright of what users import."""
+    session.install(".[typing]")
+    session.run("mypy")
+    session.run("pyright")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, docstrings, and who imports whom."""
+    session.install(".[lint]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning is an error."""
+    session.install(".[docs]")
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Run the property tests with many more examples."""
+    session.install(".[test]")
+    session.run("pytest", "-k", "any or Machine or fuzz", *session.posargs, env={"HYPOTHESIS_PROFILE": "fuzz"})
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Run the benchmarks; arguments after ``--`` choose some of them. Debian's memcached must be installed."""
+    session.install(".[bench]")
+    session.run("python", "tests/bench/run.py", *session.posargs)

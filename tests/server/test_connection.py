@@ -1,0 +1,455 @@
+"""Connections that behave badly, answers that are streamed, and how it all ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+import sys
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
+
+from trio_spool.engine import DataDirectoryError
+from trio_spool.mcbp import HEADER, Opcode, Status, encode_request, encode_response
+from trio_spool.server import ListenError, Settings, SettingsError, serve
+
+EXTRAS = struct.pack(">LL", 0, 0)
+
+
+def header(magic=0x80, opcode=0, key=0, extras=0, datatype=0, vbucket=0, body=0, opaque=0, cas=0) -> bytes:
+    return HEADER.pack(magic, opcode, key, extras, datatype, vbucket, body, opaque, cas)
+
+
+async def fill(raw, count: int, size: int = 10) -> None:
+    frames = [encode_request(Opcode.SETQ, key=b"key:%06d" % n, value=b"v" * size, extras=EXTRAS) for n in range(count)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(raw.send, *frames, encode_request(Opcode.NOOP))
+        assert (await raw.receive()).opcode == Opcode.NOOP
+
+
+async def stat(raw, group: bytes = b"") -> dict[bytes, bytes]:
+    await raw.send(encode_request(Opcode.STAT, key=group, opaque=42))
+    rows = {}
+    while True:
+        response = await raw.receive()
+        assert (response.opcode, response.opaque, response.status, response.cas) == (Opcode.STAT, 42, 0, 0)
+        if not response.key:
+            assert not response.value
+            return rows
+        rows[response.key] = response.value
+
+
+# Bad input
+
+
+@pytest.mark.parametrize("magic", [0x00, 0x18, 0x81, 0x82, 0xFF, ord("g")])
+async def test_bad_magic_is_closed_without_a_word(service, magic: int) -> None:
+    async with service.connect() as raw:
+        await raw.send(header(magic=magic) + b"et key\r\n" * 10)
+        assert await raw.closed()
+    async with service.connect() as raw:
+        assert (await raw.call(Opcode.NOOP)).status == 0
+
+
+async def test_what_came_before_bad_magic_is_answered(service) -> None:
+    async with service.connect() as raw:
+        await raw.send(encode_request(Opcode.NOOP, opaque=1), header(magic=1))
+        assert (await raw.receive()).opaque == 1
+        assert await raw.closed()
+
+
+async def test_contradictory_lengths(service) -> None:
+    async with service.connect() as raw:
+        await raw.send(header(key=10, extras=8, body=5, opaque=3))
+        reply = await raw.receive()
+        assert (reply.status, reply.opaque) == (Status.UNKNOWN_COMMAND, 3)
+        assert await raw.closed()
+
+
+@pytest.mark.parametrize("body", [0xFFFFFFE8, 0xFFFFFFFF, 31 * 1024 * 1024])
+@pytest.mark.parametrize("opcode", [Opcode.SET, Opcode.GET, 0x77])
+async def test_an_oversized_body(service, body: int, opcode: int) -> None:
+    async with service.connect() as raw:
+        await raw.send(header(opcode=opcode, key=3, extras=8, body=body, opaque=3))
+        assert (await raw.receive()).status == Status.INVALID
+        assert await raw.closed()
+
+
+@pytest.mark.parametrize("size", [0, 251, 65535])
+async def test_key_lengths(service, size: int) -> None:
+    async with service.connect() as raw:
+        await raw.send(header(key=size, body=size), b"k" * size)
+        assert (await raw.receive()).status == Status.INVALID
+        assert await raw.closed()
+
+
+async def test_a_peer_that_closes_at_every_byte_of_a_request(service) -> None:
+    frame = encode_request(Opcode.SET, key=b"key", value=b"value", extras=EXTRAS)
+    for end in range(len(frame)):
+        async with service.connect() as raw:
+            await raw.send(frame[:end])
+    async with service.connect() as raw:
+        assert (await raw.call(Opcode.GET, key=b"key")).status == Status.NOT_FOUND
+
+
+async def test_a_peer_that_closes_at_every_byte_of_a_reply(service) -> None:
+    async with service.connect() as raw:
+        await raw.call(Opcode.SET, key=b"key", value=b"value", extras=EXTRAS)
+        size = len(encode_response(0, 0, 0, extras=bytes(4), value=b"value"))
+    for end in range(1, size):
+        async with service.connect() as raw:
+            await raw.send(encode_request(Opcode.GET, key=b"key") * 3)
+            await raw.stream.receive_some(end)
+            # Unread data makes the system reset the connection.
+    async with service.connect() as raw:
+        assert (await raw.call(Opcode.GET, key=b"key")).value == b"value"
+
+
+async def test_byte_by_byte(raw) -> None:
+    for byte in encode_request(Opcode.SET, key=b"key", value=b"value", extras=EXTRAS) + encode_request(Opcode.GET, key=b"key"):
+        await raw.send(bytes([byte]))
+    assert (await raw.receive()).status == 0
+    assert (await raw.receive()).value == b"value"
+
+
+@given(st.lists(st.binary(max_size=80), max_size=5), st.booleans())
+def test_fuzz_any_bytes(chunks: list[bytes], plausible: bool) -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            settings = Settings(listen=("tcp://127.0.0.1:0",), engine="memory")
+            address = (await nursery.start(_serve, settings))[0]
+            port = int(address.rsplit(":", 1)[1])
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                try:
+                    for chunk in chunks:
+                        await stream.send_all(b"\x80" + chunk if plausible else chunk)
+                    await stream.send_eof()
+                    with trio.fail_after(10):
+                        while await stream.receive_some(65536):
+                            pass
+                except trio.BrokenResourceError:
+                    pass
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                await stream.send_all(encode_request(Opcode.NOOP))
+                assert len(await stream.receive_some(100)) == 24
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)
+
+
+async def _serve(settings: Settings, task_status=trio.TASK_STATUS_IGNORED) -> None:
+    await serve(settings, task_status=task_status)
+
+
+async def test_a_bug_in_a_command_ends_its_connection_alone(service, monkeypatch, caplog, capsys) -> None:
+    from trio_spool.server import _connection
+
+    def bug(exchange, request) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(_connection, "COMMANDS", tuple(bug if n == 0x77 else c for n, c in enumerate(_connection.COMMANDS)))
+    async with service.connect() as other, service.connect() as raw:
+        await raw.send(encode_request(0x77))
+        assert await raw.closed()
+        assert (await other.call(Opcode.NOOP)).status == 0
+    out = capsys.readouterr()
+    assert "a bug" in out.out + out.err
+
+
+# Statistics
+
+
+async def test_general_statistics(raw) -> None:
+    await raw.call(Opcode.SET, key=b"key", value=b"value", extras=EXTRAS)
+    await raw.call(Opcode.GET, key=b"key")
+    await raw.call(Opcode.GET, key=b"none")
+    rows = await stat(raw)
+    assert int(rows[b"pid"]) == os.getpid()
+    for name in (b"uptime", b"time", b"version", b"curr_connections", b"total_connections", b"bytes_read", b"bytes_written"):
+        assert name in rows
+    assert (rows[b"cmd_get"], rows[b"get_hits"], rows[b"get_misses"]) == (b"2", b"1", b"1")
+    assert (rows[b"cmd_set"], rows[b"curr_items"], rows[b"curr_connections"]) == (b"1", b"1", b"1")
+    assert int(rows[b"bytes_read"]) > 50
+    assert await stat(raw, b"reset") == {}
+    assert (await stat(raw))[b"cmd_get"] == b"0"
+
+
+async def test_all_groups(raw) -> None:
+    await raw.call(Opcode.HELLO, key=b"agent", value=b"\0\7")
+    await raw.call(Opcode.GET, key=b"none")
+    settings = await stat(raw, b"settings")
+    for name in (b"maxconns", b"evictions", b"cas_enabled", b"flush_enabled", b"domain_socket", b"verbosity", b"item_size_max"):
+        assert name in settings
+    assert settings[b"item_size_max"] == b"100000"
+    (connection,) = (await stat(raw, b"connections")).values()
+    described = json.loads(connection)
+    assert described["agent"] == "agent"
+    assert described["spool"]["turns"] == 1
+    timings = await stat(raw, b"timings")
+    assert timings[b"get_count"] == b"1"
+    assert int(timings[b"get_p99"]) > 0
+    assert (await stat(raw, b"engine"))[b"kind"] == b"memory"
+    assert int((await stat(raw, b"spool"))[b"turns"]) >= 5
+    assert await stat(raw, b"detail on") == {}
+    assert await stat(raw, b"detail dump") == {b"detailed": b""}
+
+
+@pytest.mark.parametrize("group", [b"nothing", b"settings x", b" x", b"detail", b"keys x", b"engine x", b"timings x", b"reset x", b"\xff"])
+async def test_unknown_groups(raw, group: bytes) -> None:
+    reply = await raw.call(Opcode.STAT, key=group)
+    assert reply.status == Status.NOT_FOUND
+    assert (await raw.call(Opcode.NOOP)).status == 0
+
+
+async def test_spool_group_takes_no_argument(raw) -> None:
+    assert (await raw.call(Opcode.STAT, key=b"spool x")).status == Status.NOT_FOUND
+
+
+async def test_keys(raw) -> None:
+    await fill(raw, 5000)
+    rows = await stat(raw, b"keys")
+    assert len(rows) == 5000
+    assert list(rows) == sorted(rows)
+    assert rows[b"key:000000"].startswith(b"size=10 expiry=0 cas=")
+
+
+async def test_requests_behind_a_stream_are_answered_in_order(raw) -> None:
+    await fill(raw, 2000)
+    await raw.send(
+        encode_request(Opcode.NOOP, opaque=1), encode_request(Opcode.STAT, key=b"keys", opaque=2), encode_request(Opcode.NOOP, opaque=3)
+    )
+    assert (await raw.receive()).opaque == 1
+    count = 0
+    while (await raw.receive()).key:
+        count += 1
+    assert count == 2000
+    assert (await raw.receive()).opaque == 3
+
+
+async def test_a_stream_that_fails_is_one_error_frame(service, monkeypatch, capsys) -> None:
+    from trio_spool.server import _groups
+
+    def failing(served, argument):
+        def rows():
+            yield b"first", b"1"
+            raise RuntimeError("in the middle")
+
+        return rows()
+
+    monkeypatch.setitem(_groups.GROUPS, "failing", failing)
+    async with service.connect() as raw:
+        assert (await raw.call(Opcode.STAT, key=b"failing", opaque=1)).key == b"first"
+        reply = await raw.receive()
+        assert (reply.status, reply.opaque) == (Status.INTERNAL, 1)
+        assert (await raw.call(Opcode.NOOP)).status == 0
+
+
+async def test_stalled_streams_hold_no_worker(run_service) -> None:
+    async with run_service(workers=1, window=20_000, batch=5_000) as service, service.connect() as filler:
+        await fill(filler, 20_000)
+        stalled = []
+        async with trio.open_nursery() as nursery:
+            for _ in range(30):
+                raw = await nursery.start(_hold, service)
+                raw.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                await raw.send(encode_request(Opcode.STAT, key=b"keys"))
+                stalled.append(raw)
+            with trio.fail_after(60):
+                assert len(await stat(filler, b"keys")) == 20_000
+            nursery.cancel_scope.cancel()
+
+
+async def _hold(service, task_status) -> None:
+    async with service.connect() as raw:
+        task_status.started(raw)
+        await trio.sleep_forever()
+
+
+async def test_a_client_that_leaves_ends_its_stream(service) -> None:
+    async with service.connect() as watcher:
+        await fill(watcher, 30_000, 50)
+        async with service.connect() as raw:
+            await raw.send(encode_request(Opcode.STAT, key=b"keys"))
+            await raw.receive()
+        with trio.fail_after(10):
+            while (await stat(watcher))[b"curr_connections"] != b"1":
+                await trio.sleep(0.01)
+        assert (await stat(watcher, b"spool"))[b"workers_busy"] in (b"0", b"1")  # this very statistic has a worker
+
+
+async def test_look_ahead_is_bounded(run_service) -> None:
+    async with run_service(look_ahead=1000, window=20_000) as service, service.connect() as filler:
+        await fill(filler, 30_000)
+        async with service.connect() as raw:
+            await raw.send(encode_request(Opcode.STAT, key=b"keys"))
+            await raw.send(encode_request(Opcode.NOOP, opaque=9) * 3000)
+            count = 0
+            while (await raw.receive()).key:
+                count += 1
+            assert count == 30_000
+            for _ in range(3000):
+                assert (await raw.receive()).opaque == 9
+
+
+async def test_replies_to_a_peer_that_does_not_read_are_bounded(run_service) -> None:
+    async with run_service(window=50_000) as service, service.connect() as watcher:
+        await watcher.call(Opcode.SET, key=b"big", value=b"x" * 20_000, extras=EXTRAS)
+        async with service.connect() as raw:
+            with trio.move_on_after(0.5):
+                while True:
+                    await raw.send(encode_request(Opcode.GET, key=b"big") * 100)
+            connections = [json.loads(row) for row in (await stat(watcher, b"connections")).values()]
+            # The window, and one exchange, which ends with the reply that crosses its size.
+            assert max(connection["high_water"] for connection in connections) <= 50_000 + 256 * 1024 + 20_100
+
+
+# The end
+
+
+async def test_drain_ends_idle_connections(run_service) -> None:
+    async with run_service() as service, service.connect() as idle, service.connect() as half:
+        await idle.call(Opcode.NOOP)
+        await half.send(encode_request(Opcode.NOOP)[:10])
+        await wait_all_tasks_blocked()
+        service.stop.set()
+        assert await idle.closed()
+        await half.send(encode_request(Opcode.NOOP)[10:])
+        assert (await half.receive()).status == 0
+        assert await half.closed()
+        with pytest.raises(OSError):
+            await trio.open_tcp_stream("127.0.0.1", service.port)
+
+
+async def test_drain_lets_a_stream_finish(run_service) -> None:
+    async with run_service(window=10_000) as service, service.connect() as raw:
+        await fill(raw, 30_000)
+        await raw.send(encode_request(Opcode.STAT, key=b"keys"))
+        await raw.receive()
+        service.stop.set()
+        count = 1
+        while (await raw.receive()).key:
+            count += 1
+        assert count == 30_000
+        assert await raw.closed()
+
+
+async def test_drain_has_a_deadline(run_service) -> None:
+    async with run_service(window=10_000, drain_timeout=0.05) as service, service.connect() as raw:
+        await fill(raw, 30_000)
+        await raw.send(encode_request(Opcode.STAT, key=b"keys"))
+        await raw.receive()
+        service.stop.set()
+        await trio.sleep(0.2)
+        with pytest.raises((trio.BrokenResourceError, AssertionError)):
+            while (await raw.receive()).key:
+                pass
+
+
+async def test_connections_above_the_limit_are_closed(run_service) -> None:
+    async with run_service(max_connections=2) as service, service.connect() as first, service.connect() as second:
+        await first.call(Opcode.NOOP)
+        await second.call(Opcode.NOOP)
+        async with service.connect() as third:
+            assert await third.closed()
+        assert (await stat(first))[b"rejected_connections"] == b"1"
+
+
+async def test_send_timeout_closes(run_service) -> None:
+    async with run_service(send_timeout=0.1) as service, service.connect() as watcher:
+        await fill(watcher, 40_000, 50)
+        async with service.connect() as raw:
+            await raw.send(encode_request(Opcode.STAT, key=b"keys") * 10)
+            with trio.fail_after(10):
+                while (await stat(watcher))[b"curr_connections"] != b"1":
+                    await trio.sleep(0.02)
+
+
+# Listening
+
+
+async def test_unix_socket(run_service, tmp_path) -> None:
+    path = str(tmp_path / "socket")
+    for _ in range(2):
+        async with run_service(listen=("tcp://127.0.0.1:0", f"unix:{path}")) as service:
+            assert service.addresses[1] == f"unix:{path}"
+            async with await trio.open_unix_socket(path) as stream:
+                await stream.send_all(encode_request(Opcode.NOOP))
+                assert len(await stream.receive_some(100)) == 24
+                await stream.send_all(encode_request(Opcode.STAT, key=b"settings"))
+                assert path.encode() in await stream.receive_some(65536)
+        assert not os.path.exists(path)
+        # A socket left behind by a service that was killed is no obstacle.
+        with socket.socket(socket.AF_UNIX) as stale:
+            stale.bind(path)
+
+
+async def test_unix_socket_path_in_the_way(tmp_path) -> None:
+    path = tmp_path / "file"
+    path.write_text("precious")
+    with pytest.raises(ListenError, match="in use"):
+        await serve(Settings(listen=(f"unix:{path}",), engine="memory"))
+    assert path.read_text() == "precious"
+    in_use = tmp_path / "live"
+    with socket.socket(socket.AF_UNIX) as live:
+        live.bind(str(in_use))
+        live.listen()
+        with pytest.raises(ListenError, match="in use"):
+            await serve(Settings(listen=(f"unix:{in_use}",), engine="memory"))
+
+
+async def test_port_in_use(service) -> None:
+    with pytest.raises(ListenError, match=f":{service.port}: it is in use"):
+        await serve(Settings(listen=(f"tcp://127.0.0.1:{service.port}",), engine="memory"))
+
+
+async def test_host_unknown() -> None:
+    with pytest.raises(ListenError, match="not known"):
+        await serve(Settings(listen=("tcp://no.such.host.invalid:0",), engine="memory", no_auth=True))
+
+
+async def test_ipv6(run_service) -> None:
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    try:
+        async with run_service(listen=("tcp://[::1]:0",)) as service:
+            assert service.addresses[0].startswith("tcp://[::1]:")
+    except ListenError:
+        pytest.skip("no IPv6 loopback here")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"listen": ()},
+        {"listen": ("http://127.0.0.1:1",)},
+        {"listen": ("tcp://127.0.0.1:70000",)},
+        {"listen": ("unix:",)},
+        {"listen": ("tcp://0.0.0.0:0",)},
+        {"listen": ("tcp://example.com:0",)},
+        {"window": 0},
+        {"engine": "papyrus"},
+        {"fsync": "sometimes"},
+        {"max_item_size": 10**9},
+        {"send_timeout": 0},
+    ],
+)
+def test_settings_are_validated(values: dict) -> None:
+    with pytest.raises(SettingsError):
+        Settings(**values)
+
+
+def test_no_auth_lifts_the_restriction() -> None:
+    assert Settings(listen=("tcp://0.0.0.0:1",), no_auth=True).connection_bytes > 0
+
+
+async def test_lmdb_needs_a_directory(tmp_path) -> None:
+    with pytest.raises(SettingsError, match="data directory"):
+        await serve(Settings(listen=("tcp://127.0.0.1:0",)))
+    (tmp_path / "foreign").write_text("x")
+    with pytest.raises(DataDirectoryError):
+        await serve(Settings(listen=("tcp://127.0.0.1:0",), data_dir=tmp_path))
