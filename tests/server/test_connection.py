@@ -194,7 +194,7 @@ async def test_all_groups(raw) -> None:
     assert timings[b"get_count"] == b"1"
     assert int(timings[b"get_p99"]) > 0
     assert (await stat(raw, b"engine"))[b"kind"] == b"memory"
-    assert int((await stat(raw, b"spool"))[b"turns"]) >= 5
+    assert int((await stat(raw, b"spool"))[b"turns"]) == 4
     assert await stat(raw, b"detail on") == {}
     assert await stat(raw, b"detail dump") == {b"detailed": b""}
 
@@ -381,7 +381,9 @@ async def test_unix_socket(run_service, tmp_path) -> None:
                 await stream.send_all(encode_request(Opcode.NOOP))
                 assert len(await stream.receive_some(100)) == 24
                 await stream.send_all(encode_request(Opcode.STAT, key=b"settings"))
-                assert path.encode() in await stream.receive_some(65536)
+                received = b""
+                while path.encode() not in received:
+                    received += await stream.receive_some(65536)
         assert not os.path.exists(path)
         # A socket left behind by a service that was killed is no obstacle.
         with socket.socket(socket.AF_UNIX) as stale:

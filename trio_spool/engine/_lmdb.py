@@ -77,6 +77,7 @@ class LmdbEngine(Engine):
         self._map_growths = 0
         self._synced_at = time.monotonic()
         self._unsynced = False
+        self._closed = False
         self._readings: weakref.WeakSet[_Reading] = weakref.WeakSet()
         self._readings_lock = threading.Lock()
         self.env = self._open_environment(path, map_size, max_snapshots + SPARE_READERS)
@@ -232,9 +233,11 @@ class LmdbEngine(Engine):
             for reading in readings:
                 with reading.lock:
                     reading.end()
-            if self.fsync == "everysec":
-                self.env.sync(True)
-            self.env.close()
+            if not self._closed:
+                self._closed = True
+                if self.fsync == "everysec":
+                    self.env.sync(True)
+                self.env.close()
 
 
 class _Reading:

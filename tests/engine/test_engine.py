@@ -1,0 +1,573 @@
+"""Engines: the writer thread, snapshots, expiry, restarts, and what can go wrong."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import lmdb
+import pytest
+
+from trio_spool.engine import (
+    Concat,
+    DataDirectoryError,
+    Delete,
+    EngineClosedError,
+    Flush,
+    Get,
+    Item,
+    Problem,
+    SnapshotEndedError,
+    Store,
+    TooManySnapshotsError,
+    Touch,
+    open_engine,
+)
+
+KINDS = ["memory", "lmdb"]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(params=KINDS)
+def make(request, tmp_path):
+    opened = []
+
+    def open_one(**options):
+        options.setdefault("fsync", "no")
+        engine = open_engine(request.param, tmp_path / "data", **options)
+        opened.append(engine)
+        return engine
+
+    yield open_one
+    for engine in opened:
+        engine.close()
+
+
+@pytest.fixture
+def make_lmdb(tmp_path):
+    opened = []
+
+    def open_one(**options):
+        options.setdefault("fsync", "no")
+        engine = open_engine("lmdb", tmp_path / "data", **options)
+        opened.append(engine)
+        return engine
+
+    yield open_one
+    for engine in opened:
+        engine.close()
+
+
+def test_answers_come_in_one_wakeup(make) -> None:
+    waking = threading.Event()
+    calls = []
+
+    def wake(function) -> None:
+        calls.append(function)
+        waking.set()
+
+    engine = make(wake=wake)
+    answers = []
+    with engine._condition:  # the writer waits until all are queued
+        for number in range(10):
+            engine.submit([Store(b"%d" % number, b"v")], answers.append)
+    assert waking.wait(10)
+    assert answers == []
+    for call in calls:
+        call()
+    assert len(answers) == 10
+    assert engine.statistics().largest_group == 10
+    assert len(calls) == 1
+
+
+def test_a_wake_that_fails_does_not_stop_the_writer(make) -> None:
+    def wake(function) -> None:
+        raise RuntimeError("the loop has ended")
+
+    engine = make(wake=wake)
+    engine.submit([Store(b"k", b"v")], lambda outcomes: None)
+    engine.close()
+
+
+def test_close_carries_out_what_is_queued(make) -> None:
+    engine = make()
+    answers = []
+    for number in range(100):
+        engine.submit([Store(b"%d" % number, b"v")], answers.append)
+    engine.close()
+    assert len(answers) == 100
+    engine.close()
+    with pytest.raises(EngineClosedError):
+        engine.submit([Get(b"k")], answers.append)
+    with pytest.raises(EngineClosedError):
+        engine.snapshot()
+    assert not engine._thread.is_alive()
+
+
+def test_a_bug_fails_its_own_submission_alone(make) -> None:
+    engine = make()
+    answers = {}
+    with engine._condition:
+        engine.submit([Store(b"a", b"1")], lambda outcomes: answers.update(a=outcomes))
+        engine.submit([Store(b"b", b"1"), object()], lambda outcomes: answers.update(b=outcomes))
+        engine.submit([Store(b"c", b"1")], lambda outcomes: answers.update(c=outcomes))
+    engine.close()
+    assert answers["a"][0].problem is None
+    assert [outcome.problem for outcome in answers["b"]] == [Problem.FAILED] * 2
+    assert answers["c"][0].problem is None
+
+
+def test_an_operation_that_is_none(make) -> None:
+    from trio_spool.engine import apply
+
+    with pytest.raises(TypeError):
+        apply(Flush(), None)
+
+
+def test_reader_sees_commits_after_release(make) -> None:
+    engine = make()
+    reader = engine.open_reader()
+    assert reader.get(b"k") is None
+    engine.execute([Store(b"k", b"v", 7, 0, 1)])
+    reader.release()
+    assert reader.get(b"k")[:4] == (b"v", 7, 0, 1)
+    reader.release()
+    reader.release()
+    reader.close()
+
+
+def test_snapshot_is_of_one_moment(make) -> None:
+    engine = make()
+    engine.execute([Store(b"%03d" % n, b"old") for n in range(1000)])
+    with engine.snapshot() as snapshot:
+        items = snapshot.items()
+        first = next(items)
+        engine.execute([Store(b"%03d" % n, b"new") for n in range(1000)] + [Delete(b"500"), Store(b"zzz", b"new")])
+        assert [first, *items] == list(snapshot.items())
+        assert len(list(snapshot.items())) == 1000
+        assert all(item.value == b"old" for _, item in snapshot.items())
+        assert [key for key, _ in snapshot.items(b"100", b"103")] == [b"100", b"101", b"102"]
+        assert snapshot.seqno == 1000
+        assert engine.statistics().snapshots == 1
+    assert engine.statistics().snapshots == 0
+
+
+def test_closed_snapshot_ends_its_generators(make) -> None:
+    engine = make()
+    engine.execute([Store(b"%04d" % n, b"v" * 1000) for n in range(3000)])
+    snapshot = engine.snapshot()
+    items = snapshot.items()
+    next(items)
+    snapshot.close()
+    snapshot.close()
+    with pytest.raises(SnapshotEndedError):
+        list(items)
+
+
+def test_snapshots_are_limited_in_number(make) -> None:
+    engine = make(max_snapshots=2)
+    first, _second = engine.snapshot(), engine.snapshot()
+    with pytest.raises(TooManySnapshotsError, match="2 snapshots"):
+        engine.snapshot()
+    first.close()
+    engine.snapshot().close()
+
+
+def test_snapshots_are_limited_in_time(make) -> None:
+    engine = make(max_snapshot_life=0.01, expiry_interval=0.01)
+    engine.execute([Store(b"k", b"v")])
+    snapshot = engine.snapshot()
+    ended = threading.Event()
+    original = engine.registry.end_old
+
+    def end_old() -> None:
+        original()
+        if engine.registry.ended:
+            ended.set()
+
+    engine.registry.end_old = end_old
+    assert ended.wait(20)
+    with pytest.raises(SnapshotEndedError):
+        list(snapshot.items())
+    assert engine.statistics().snapshots_ended == 1
+
+
+def test_expired_items_are_not_returned_and_are_removed(make) -> None:
+    clock = Clock()
+    engine = make(clock=clock, expiry_interval=0.01)
+    engine.execute([Store(b"%d" % n, b"v", expiry=1010) for n in range(2500)] + [Store(b"stays", b"v"), Store(b"later", b"v", expiry=2000)])
+    engine.execute([Touch(b"1", 3000), Store(b"2", b"v"), Delete(b"3")])
+    reader = engine.open_reader()
+    assert reader.get(b"5") is not None
+    reader.release()
+    clock.now = 1010.0
+    assert reader.get(b"5") is None
+    assert engine.execute([Get(b"5"), Touch(b"5", 0)])[1].problem is Problem.NOT_FOUND
+    removed = threading.Event()
+    original = engine.remove_expired
+
+    def remove_expired() -> bool:
+        more = original()
+        if engine.statistics().items == 4:
+            removed.set()
+        return more
+
+    engine.remove_expired = remove_expired
+    assert removed.wait(20)
+    assert [key for key, _ in engine.entries()] == [b"1", b"2", b"later", b"stays"]
+    assert engine.statistics().expired == 2497
+
+
+def test_delayed_flush(make) -> None:
+    clock = Clock()
+    engine = make(clock=clock, expiry_interval=3600)
+    engine.execute([Store(b"before", b"v"), Flush(1005), Store(b"between", b"v")])
+    reader = engine.open_reader()
+    assert reader.get(b"before") is not None
+    reader.release()
+    clock.now = 1005.0
+    assert reader.get(b"before") is None
+    reader.release()
+    assert list(engine.entries()) == []
+    with engine.snapshot() as snapshot:
+        assert list(snapshot.items()) == []
+    engine.execute([Store(b"after", b"v")])
+    assert [key for key, _ in engine.entries()] == [b"after"]
+
+
+def test_flush_replaces_one_to_come(make) -> None:
+    clock = Clock()
+    engine = make(clock=clock, expiry_interval=3600)
+    engine.execute([Flush(1005), Flush(), Store(b"k", b"v")])
+    clock.now = 1010.0
+    assert [key for key, _ in engine.entries()] == [b"k"]
+
+
+def test_concat_limit(make) -> None:
+    engine = make()
+    outcomes = engine.execute([Store(b"k", b"12345"), Concat(b"k", b"67", max_size=6), Concat(b"k", b"6", max_size=6)])
+    assert [outcome.problem for outcome in outcomes] == [None, Problem.NOT_STORED, None]
+
+
+def test_large_groups_are_split(make) -> None:
+    engine = make()
+    with engine._condition:
+        for _ in range(5):
+            engine.submit([Store(b"k", b"x" * 15_000_000)], lambda outcomes: None)
+    engine.execute([Get(b"k")])
+    assert 1 <= engine.statistics().largest_group <= 4
+
+
+def test_unknown_engine_and_policy(tmp_path) -> None:
+    with pytest.raises(ValueError, match="papyrus"):
+        open_engine("papyrus")
+    with pytest.raises(ValueError, match="directory"):
+        open_engine("lmdb")
+    with pytest.raises(ValueError, match="sometimes"):
+        open_engine("lmdb", tmp_path, fsync="sometimes")
+
+
+# Durability
+
+
+@pytest.mark.parametrize("fsync", ["always", "everysec", "no"])
+def test_restart_keeps_everything(make_lmdb, fsync: str) -> None:
+    engine = make_lmdb(fsync=fsync)
+    before = engine.execute([Store(b"%d" % n, b"v%d" % n, n) for n in range(1000)] + [Delete(b"5")])[-1]
+    identity = engine.uuid
+    engine.close()
+    engine = make_lmdb(fsync=fsync)
+    assert engine.uuid == identity
+    reader = engine.open_reader()
+    assert reader.get(b"7")[:2] == (b"v7", 7)
+    assert reader.get(b"5") is None
+    reader.release()
+    after = engine.execute([Store(b"new", b"v")])[0]
+    assert after.seqno == before.seqno + 1
+    assert after.cas > before.cas
+
+
+def test_cas_goes_on_when_the_clock_is_set_back(make_lmdb) -> None:
+    clock = Clock()
+    engine = make_lmdb(clock=clock)
+    (before,) = engine.execute([Store(b"k", b"v")])
+    engine.close()
+    clock.now = 5.0
+    engine = make_lmdb(clock=clock)
+    (after,) = engine.execute([Store(b"k", b"v")])
+    assert after.cas > before.cas
+
+
+def test_delayed_flush_survives_a_restart(make_lmdb) -> None:
+    clock = Clock()
+    engine = make_lmdb(clock=clock)
+    engine.execute([Store(b"k", b"v"), Flush(1005)])
+    engine.close()
+    clock.now = 1006.0
+    engine = make_lmdb(clock=clock)
+    assert engine.open_reader().get(b"k") is None
+
+
+def test_everysec_syncs(make_lmdb, monkeypatch) -> None:
+    from trio_spool.engine import _lmdb
+
+    monkeypatch.setattr(_lmdb, "SYNC_INTERVAL", 0.0)
+    engine = make_lmdb(fsync="everysec", expiry_interval=0.01)
+    synced = threading.Event()
+
+    class Environment:
+        def __init__(self, env) -> None:
+            self._env = env
+
+        def __getattr__(self, name):
+            return getattr(self._env, name)
+
+        def sync(self, force) -> None:
+            self._env.sync(force)
+            synced.set()
+
+    engine.env = Environment(engine.env)
+    engine.execute([Store(b"k", b"v")])
+    assert synced.wait(20)
+
+
+def _writer(path: Path, fsync: str) -> str:
+    return textwrap.dedent(f"""
+        import sys
+        from pathlib import Path
+        from trio_spool.engine import Store, open_engine
+        engine = open_engine("lmdb", Path({str(path)!r}), fsync={fsync!r})
+        number = 0
+        while True:
+            engine.execute([Store(b"%06d" % (number + n), b"v" * 50) for n in range(10)])
+            number += 10
+            print(number, flush=True)
+    """)
+
+
+@pytest.mark.parametrize("fsync", ["always", "everysec", "no"])
+def test_kill_loses_nothing_acknowledged(tmp_path, fsync: str) -> None:
+    path = tmp_path / "data"
+    with subprocess.Popen([sys.executable, "-c", _writer(path, fsync)], stdout=subprocess.PIPE) as process:
+        acknowledged = 0
+        while acknowledged < 300:
+            acknowledged = int(process.stdout.readline())
+        process.send_signal(signal.SIGKILL)
+        for line in process.stdout.read().splitlines():
+            acknowledged = int(line)
+    with open_engine("lmdb", path, fsync=fsync) as engine:
+        keys = [key for key, _ in engine.entries()]
+        assert len(keys) in (acknowledged, acknowledged + 10)
+        assert keys == [b"%06d" % n for n in range(len(keys))]
+
+
+# Room
+
+
+def test_map_grows_under_readers_and_snapshots(make_lmdb) -> None:
+    engine = make_lmdb(map_size=1 << 20)
+    engine.execute([Store(b"first", b"v")])
+    reader = engine.open_reader()
+    assert reader.get(b"first") is not None
+    snapshot = engine.snapshot()
+    walk = engine.entries()
+    for number in range(50):
+        (outcome,) = engine.execute([Store(b"%d" % number, b"x" * 100_000)])
+        assert outcome.problem is None
+    assert engine.statistics().map_growths >= 3
+    assert reader.get(b"first") is not None
+    with pytest.raises(SnapshotEndedError):
+        list(snapshot.items())
+    assert len(list(walk)) == 51
+    with engine.snapshot() as again:
+        assert len(list(again.items())) == 51
+
+
+def test_full_disk_is_a_clear_outcome(tmp_path) -> None:
+    script = textwrap.dedent(f"""
+        import resource, signal
+        from pathlib import Path
+        from trio_spool.engine import Problem, Store, open_engine
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        engine = open_engine("lmdb", Path({str(tmp_path / "data")!r}), fsync="always")
+        engine.execute([Store(b"before", b"v")])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, resource.RLIM_INFINITY))
+        stored = 0
+        while True:
+            (outcome,) = engine.execute([Store(b"big%d" % stored, b"x" * 100_000)])
+            if outcome.problem is not None:
+                break
+            stored += 1
+        assert outcome.problem is Problem.NO_SPACE, outcome
+        reader = engine.open_reader()
+        assert reader.get(b"before") is not None
+        assert reader.get(b"big%d" % (stored - 1)) is not None
+        reader.release()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        (outcome,) = engine.execute([Store(b"after", b"x" * 100_000)])
+        assert outcome.problem is None, outcome
+        engine.close()
+        print(stored)
+    """)
+    stored = int(subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True).stdout)
+    with open_engine("lmdb", tmp_path / "data") as engine:
+        assert engine.statistics().items == stored + 2
+
+
+def test_commit_errors_are_told_apart(make_lmdb, monkeypatch) -> None:
+    engine = make_lmdb()
+    from trio_spool.engine import _lmdb
+
+    errors = [lmdb.DiskError("x"), lmdb.Error("mdb_txn_commit: No space left on device"), OSError(28, "full"), RuntimeError("bug")]
+    expected = [Problem.NO_SPACE, Problem.NO_SPACE, Problem.NO_SPACE, Problem.FAILED]
+    for error, problem in zip(errors, expected):
+        def commit(self, state, error=error):
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(_lmdb._LmdbTransaction, "commit", commit)
+            assert engine.execute([Store(b"k", b"v")])[0].problem is problem
+    assert engine.open_reader().get(b"k") is None
+    assert engine.execute([Store(b"k", b"v")])[0].problem is None
+
+
+def test_errors_while_removing_expired_items_are_survived(make_lmdb, monkeypatch) -> None:
+    from trio_spool.engine import _lmdb
+
+    clock = Clock()
+    engine = make_lmdb(clock=clock, expiry_interval=3600)
+    engine.execute([Store(b"k", b"v", expiry=1001)])
+    clock.now = 2000.0
+
+    def fail(*args):
+        raise lmdb.DiskError("x")
+
+    for name in ("expired", "commit"):
+        with monkeypatch.context() as patch:
+            patch.setattr(_lmdb._LmdbTransaction, name, fail)
+            assert engine.remove_expired() is False
+    assert engine.statistics().items == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on address space that the system keeps")
+def test_little_address_space(tmp_path) -> None:
+    script = textwrap.dedent(f"""
+        import resource
+        from pathlib import Path
+        from trio_spool.engine import Store, open_engine
+        resource.setrlimit(resource.RLIMIT_AS, (2 << 30, resource.RLIM_INFINITY))
+        with open_engine("lmdb", Path({str(tmp_path / "data")!r}), fsync="no") as engine:
+            assert engine.execute([Store(b"k", b"v")])[0].problem is None
+            print(engine.statistics().map_bytes)
+    """)
+    size = int(subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True).stdout)
+    assert 1 << 20 <= size < 2 << 30
+
+
+# The data directory
+
+
+def test_directory_is_made(tmp_path) -> None:
+    path = tmp_path / "deep" / "er"
+    open_engine("lmdb", path).close()
+    marker = json.loads((path / "trio-spool.json").read_text())
+    assert (marker["format"], marker["engine"]) == (1, "lmdb")
+
+
+@pytest.mark.parametrize(
+    ("marker", "message"),
+    [
+        ('{"format": 2, "engine": "lmdb", "uuid": "x"}', "newer version"),
+        ('{"format": 1, "engine": "other", "uuid": "x"}', "belongs to the engine 'other'"),
+        ("not json", "is not what trio-spool writes"),
+        ('{"format": 1}', "is not what trio-spool writes"),
+        ('{"format": "1", "engine": "lmdb", "uuid": "x"}', "is not what trio-spool writes"),
+        ("[]", "is not what trio-spool writes"),
+    ],
+)
+def test_marker(tmp_path, marker: str, message: str) -> None:
+    (tmp_path / "trio-spool.json").write_text(marker)
+    with pytest.raises(DataDirectoryError, match=message):
+        open_engine("lmdb", tmp_path)
+
+
+def test_foreign_directory(tmp_path) -> None:
+    (tmp_path / "letters.txt").write_text("dear")
+    with pytest.raises(DataDirectoryError, match="not empty"):
+        open_engine("lmdb", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["letters.txt"]
+
+
+def test_not_a_directory(tmp_path) -> None:
+    file = tmp_path / "file"
+    file.write_text("x")
+    for path in (file, file / "below"):
+        with pytest.raises(DataDirectoryError, match="is not a directory"):
+            open_engine("lmdb", path)
+
+
+def test_corrupt_database(tmp_path) -> None:
+    open_engine("lmdb", tmp_path).close()
+    (tmp_path / "data.mdb").write_bytes(b"garbage" * 10_000)
+    with pytest.raises(DataDirectoryError, match="can't open the database"):
+        open_engine("lmdb", tmp_path)
+
+
+def test_read_only_directory() -> None:
+    script = textwrap.dedent("""
+        import os, tempfile
+        from pathlib import Path
+        import lmdb
+        from trio_spool.engine import DataDirectoryError, open_engine
+        base = Path(tempfile.mkdtemp())
+        base.chmod(0o777)
+        empty, used = base / "empty", base / "used"
+        empty.mkdir()
+        open_engine("lmdb", used).close()
+        if os.geteuid() == 0:
+            os.setgid(65534)
+            os.setuid(65534)
+        empty.chmod(0o555) if os.stat(empty).st_uid == os.geteuid() else None
+        used.chmod(0o555) if os.stat(used).st_uid == os.geteuid() else None
+        for path in (empty, used):
+            try:
+                open_engine("lmdb", path)
+            except DataDirectoryError as exc:
+                assert str(path) in str(exc) and "permissions" in str(exc), exc
+            else:
+                raise AssertionError(path)
+        try:
+            open_engine("lmdb", Path("/proc/nothing"))
+        except DataDirectoryError as exc:
+            assert "check who owns it" in str(exc)
+    """)
+    subprocess.run([sys.executable, "-c", script], check=True, cwd="/")
+
+
+def test_item_defaults() -> None:
+    assert Item(b"v") == (b"v", 0, 0, 0, 0, 0)
+
+
+def test_statistics_after_close(make_lmdb) -> None:
+    engine = make_lmdb()
+    reader = engine.open_reader()
+    walk = engine.entries()
+    engine.close()
+    with pytest.raises(EngineClosedError):
+        engine.statistics()
+    with pytest.raises(EngineClosedError):
+        reader.get(b"k")
+    with pytest.raises(EngineClosedError):
+        list(walk)
