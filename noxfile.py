@@ -1,4 +1,4 @@
-"""What CI runs: ``nox`` alone runs the tests on every Python that is there, the type checkers, the linters, and the documentation."""
+"""What CI runs: ``nox`` alone runs the tests on every Python there is, the type checkers, the linters, and the documentation."""
 
 from __future__ import annotations
 

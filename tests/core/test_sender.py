@@ -176,7 +176,7 @@ async def test_drain_waits_until_all_is_accepted() -> None:
 async def test_a_peer_that_accepts_nothing_is_given_up(kind: str) -> None:
     left, right = await socket_pair(4096) if kind == "socket" else lockstep_stream_pair()
     async with open_sender(left, send_timeout=0.05) as sender:
-        with pytest.raises(trio.BrokenResourceError, match="no byte for 0.05 seconds"):
+        with pytest.raises(trio.BrokenResourceError, match=r"no byte for 0\.05 seconds"):
             await sender.send_spool(b"x" * 10_000 for _ in iter(int, 1))
         with pytest.raises(trio.BrokenResourceError):
             await sender.send(b"more")
@@ -314,7 +314,7 @@ async def test_after_the_block_it_is_closed() -> None:
 
 
 async def test_leaving_by_an_exception_does_not_wait() -> None:
-    left, right = lockstep_stream_pair()
+    left, _right = lockstep_stream_pair()
     with pytest.raises(Boom):
         async with open_sender(left) as sender:
             await sender.send(b"stuck")

@@ -207,7 +207,9 @@ def test_snapshots_are_limited_in_time(make) -> None:
 def test_expired_items_are_not_returned_and_are_removed(make) -> None:
     clock = Clock()
     engine = make(clock=clock, expiry_interval=0.01)
-    engine.execute([Store(b"%d" % n, b"v", expiry=1010) for n in range(2500)] + [Store(b"stays", b"v"), Store(b"later", b"v", expiry=2000)])
+    engine.execute(
+        [Store(b"%d" % n, b"v", expiry=1010) for n in range(2500)] + [Store(b"stays", b"v"), Store(b"later", b"v", expiry=2000)]
+    )
     engine.execute([Touch(b"1", 3000), Store(b"2", b"v"), Delete(b"3")])
     reader = engine.open_reader()
     assert reader.get(b"5") is not None
@@ -433,6 +435,7 @@ def test_commit_errors_are_told_apart(make_lmdb, monkeypatch) -> None:
     errors = [lmdb.DiskError("x"), lmdb.Error("mdb_txn_commit: No space left on device"), OSError(28, "full"), RuntimeError("bug")]
     expected = [Problem.NO_SPACE, Problem.NO_SPACE, Problem.NO_SPACE, Problem.FAILED]
     for error, problem in zip(errors, expected):
+
         def commit(self, state, error=error):
             raise error
 

@@ -85,7 +85,14 @@ class EngineMachine(RuleBasedStateMachine):
 
     # Operations
 
-    @rule(key=KEYS, value=VALUES, expiry=EXPIRIES, flags=st.integers(0, 2**32 - 1), mode=st.sampled_from(StoreMode), cas=st.integers(0, 3))
+    @rule(
+        key=KEYS,
+        value=VALUES,
+        expiry=EXPIRIES,
+        flags=st.integers(0, 2**32 - 1),
+        mode=st.sampled_from(StoreMode),
+        cas=st.integers(0, 3),
+    )
     def store(self, key, value, expiry, flags, mode, cas) -> None:
         current = self.live(key) if not 0 < self.flush_at <= self.now else None
         condition = {0: 0, 1: 12345, 2: current.cas if current else 7, 3: 0}[cas]

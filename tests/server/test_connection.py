@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import struct
-import sys
 
 import pytest
 import trio
@@ -199,7 +198,9 @@ async def test_all_groups(raw) -> None:
     assert await stat(raw, b"detail dump") == {b"detailed": b""}
 
 
-@pytest.mark.parametrize("group", [b"nothing", b"settings x", b" x", b"detail", b"keys x", b"engine x", b"timings x", b"reset x", b"\xff"])
+@pytest.mark.parametrize(
+    "group", [b"nothing", b"settings x", b" x", b"detail", b"keys x", b"engine x", b"timings x", b"reset x", b"\xff"]
+)
 async def test_unknown_groups(raw, group: bytes) -> None:
     reply = await raw.call(Opcode.STAT, key=group)
     assert reply.status == Status.NOT_FOUND
@@ -221,7 +222,9 @@ async def test_keys(raw) -> None:
 async def test_requests_behind_a_stream_are_answered_in_order(raw) -> None:
     await fill(raw, 2000)
     await raw.send(
-        encode_request(Opcode.NOOP, opaque=1), encode_request(Opcode.STAT, key=b"keys", opaque=2), encode_request(Opcode.NOOP, opaque=3)
+        encode_request(Opcode.NOOP, opaque=1),
+        encode_request(Opcode.STAT, key=b"keys", opaque=2),
+        encode_request(Opcode.NOOP, opaque=3),
     )
     assert (await raw.receive()).opaque == 1
     count = 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 import click
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from ..client import Client, ServerError
@@ -109,11 +110,13 @@ def load(server: tuple[str, int], file: Path, field: str, as_json: bool) -> None
 
 
 def _progress(quiet: bool) -> Progress:
+    console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
-        disable=quiet,
+        console=console,
+        disable=quiet or not console.is_terminal,
         transient=True,
     )

@@ -28,10 +28,11 @@ from pathlib import Path
 import lmdb
 
 from ._directory import claim_directory
-from ._engine import Engine, EngineStatistics, Reader, Snapshot, State, Transaction, Wake
+from ._engine import Engine, EngineStatistics, Reader, Snapshot, Wake
 from ._errors import DataDirectoryError, EngineClosedError, SnapshotEndedError
 from ._operations import Entry, Item, Problem
 from ._snapshots import SnapshotRegistry
+from ._transaction import State, Transaction
 
 _RECORD = struct.Struct(">BLQQQ")
 _RECORD_SIZE = _RECORD.size

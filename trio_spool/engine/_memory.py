@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from ._engine import Engine, EngineStatistics, Reader, Snapshot, State, Transaction, Wake
+from ._engine import Engine, EngineStatistics, Reader, Snapshot, Wake
 from ._errors import EngineClosedError, SnapshotEndedError
 from ._operations import Entry, Item
 from ._snapshots import SnapshotRegistry
+from ._transaction import State, Transaction
 
 # Keys are sorted in runs of this many, which are merged as they are read: sorting a million at once would hold the
 # interpreter for half a second.

@@ -1,0 +1,240 @@
+"""The command line, as it is typed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+from click.testing import CliRunner
+
+from trio_spool.cli import main
+
+
+def run(*arguments: str, status: int = 0, **kwargs) -> str:
+    result = CliRunner().invoke(main, arguments, **kwargs)
+    assert result.exit_code == status, result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    assert "Traceback" not in result.output
+    return result.output
+
+
+def one_line(*arguments: str) -> str:
+    output = run(*arguments, status=1)
+    assert output.startswith("Error: ")
+    assert len(output.splitlines()) == 1
+    return output
+
+
+def test_set_get_delete(server, tmp_path) -> None:
+    assert "stored 5 bytes" in run("set", server.server, "key", "value")
+    assert "value" in run("get", server.server, "key")
+    stored = json.loads(run("get", server.server, "key", "--json"))
+    assert (stored["value"], stored["flags"]) == ("value", 0)
+    assert stored["cas"]
+    assert "not found" in one_line("get", server.server, "none").lower()
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\x00")
+    assert json.loads(run("set", server.server, "bin", "--file", str(binary), "--flags", "3", "--json"))["bytes"] == 2
+    assert json.loads(run("get", server.server, "bin", "--json"))["value_base64"] == "/wA="
+    raw = subprocess.run(
+        [sys.executable, "-m", "trio_spool", "get", server.server, "bin", "--raw"], stdout=subprocess.PIPE, check=True
+    )
+    assert raw.stdout == b"\xff\x00"
+    assert CliRunner().invoke(main, ["get", server.server, "bin", "--raw"]).stdout_bytes == b"\xff\x00"
+    assert "deleted" in run("delete", server.server, "key")
+    assert json.loads(run("delete", server.server, "bin", "--json"))["deleted"]
+    one_line("delete", server.server, "key")
+
+
+def test_wrong_use(server) -> None:
+    assert "VALUE" in run("set", server.server, "key", status=2)
+    assert "250" in run("get", server.server, "k" * 251, status=2)
+    assert "HOST:PORT" in run("get", "nonsense", "key", status=2)
+    assert "HOST:PORT" in run("get", "host:99999", "key", status=2)
+
+
+def test_stat(server) -> None:
+    run("set", server.server, "key", "value")
+    assert "curr_items" in run("stat", server.server)
+    rows = [json.loads(line) for line in run("stat", server.server, "keys", "--json").splitlines()]
+    assert [row["name"] for row in rows] == ["key"]
+    one_line("stat", server.server, "nothing")
+    assert run("stat", server.server, "reset") == ""
+
+
+def test_many_statistics_are_printed_as_they_come(server, tmp_path) -> None:
+    file = tmp_path / "documents.ndjson"
+    file.write_text("".join(json.dumps({"id": f"key{n:05}"}) + "\n" for n in range(20_000)))
+    assert run("load", server.server, str(file), "--key", "id") == "stored 20000 documents\n"
+    assert len(run("stat", server.server, "keys").splitlines()) == 20_000
+    command = [sys.executable, "-m", "trio_spool", "stat", server.server, "keys"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(30) == 0
+
+
+def test_load_csv(server, tmp_path) -> None:
+    file = tmp_path / "people.csv"
+    with file.open("w", newline="") as out:
+        csv.writer(out).writerows([["name", "age"], ["ann", "5"], ["bob\nby", "6"]])
+    assert json.loads(run("load", server.server, str(file), "--key", "name", "--json")) == {"stored": 2}
+    assert json.loads(json.loads(run("get", server.server, "ann", "--json"))["value"]) == {"name": "ann", "age": "5"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"id": 1}\n{"id"', "line 2: not JSON"),
+        ("[1]\n", "line 1: not a JSON object"),
+        ('\n{"name": 1, "other": 2}\n', "line 2: there is no field 'id'; the fields are name, other"),
+        ('{"id": ""}\n', "1 to 250 bytes"),
+    ],
+)
+def test_load_bad_documents(server, tmp_path, content: str, message: str) -> None:
+    file = tmp_path / "bad.ndjson"
+    file.write_text(content)
+    assert message in one_line("load", server.server, str(file), "--key", "id")
+
+
+def test_load_bad_csv(server, tmp_path) -> None:
+    file = tmp_path / "bad.csv"
+    file.write_text("id\n" + "x" * 200_000 + "\n")
+    assert "not CSV" in one_line("load", server.server, str(file), "--key", "id")
+
+
+def test_load_a_refused_document(start, tmp_path) -> None:
+    file = tmp_path / "big.ndjson"
+    file.write_text(json.dumps({"id": "big", "value": "x" * 1000}) + "\n")
+    with start("--engine", "memory", "--listen", "tcp://127.0.0.1:0", "--max-item-size", "100") as process:
+        assert "storing 'big'" in one_line("load", process.server, str(file), "--key", "id")
+
+
+def test_connection_refused() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        assert "Connection refused" in one_line("stat", f"127.0.0.1:{port}")
+    assert "can't connect" in one_line("stat", "no.such.host.invalid:1")
+
+
+@pytest.mark.parametrize("greeting", [b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", b"", b"\x81\x77" + bytes(22), b"\x81"])
+def test_wrong_protocol(greeting: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(greeting)
+                connection.recv(10)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        output = one_line("get", f"127.0.0.1:{listener.getsockname()[1]}", "key")
+        thread.join()
+    assert "protocol" in output or "closed" in output or "broke" in output
+
+
+def test_no_answer(monkeypatch) -> None:
+    from trio_spool.cli import _items
+
+    monkeypatch.setattr(_items, "ANSWER_TIMEOUT", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert "did not answer" in one_line("get", f"127.0.0.1:{listener.getsockname()[1]}", "key")
+
+
+# serve
+
+
+def test_serve_and_stop(start, tmp_path) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with start(str(tmp_path / "data"), "--listen", "tcp://127.0.0.1:0", "-v") as process:
+            run("set", process.server, "key", "value")
+            status, log = process.stop(number)
+            assert status == 0
+            assert "Traceback" not in log
+            assert number.name in log
+
+
+def test_restart_and_kill(start, tmp_path) -> None:
+    arguments = (str(tmp_path / "data"), "--listen", "tcp://127.0.0.1:0")
+    with start(*arguments) as process:
+        run("set", process.server, "first", "1")
+    with start(*arguments) as process:
+        assert "1" in run("get", process.server, "first")
+        run("set", process.server, "second", "2")
+        process.popen.kill()
+        process.popen.wait()
+    with start(*arguments) as process:
+        assert json.loads(run("get", process.server, "second", "--json"))["value"] == "2"
+
+
+def test_second_signal_ends_at_once(start, tmp_path) -> None:
+    file = tmp_path / "documents.ndjson"
+    file.write_text("".join(json.dumps({"id": f"key{n:05}"}) + "\n" for n in range(50_000)))
+    with start("--engine", "memory", "--listen", "tcp://127.0.0.1:0", "--drain-timeout", "600", "-v") as process:
+        run("load", process.server, str(file), "--key", "id")
+        with socket.create_connection(("127.0.0.1", process.port)) as stalled:
+            stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stalled.sendall(bytes.fromhex("80100004000000000000000400000000") + bytes(8) + b"keys")
+            stalled.recv(1)
+            process.popen.send_signal(signal.SIGTERM)
+            while "SIGTERM" not in (line := process.popen.stderr.readline()):
+                assert line
+            assert process.popen.poll() is None
+            status, _ = process.stop()
+        assert status == 0
+
+
+def test_options_from_a_file_and_from_variables(start, tmp_path) -> None:
+    config = tmp_path / "spool.toml"
+    config.write_text('engine = "memory"\nmax-item-size = 1000\nmax_connections = 7\nlisten = ["tcp://127.0.0.1:0"]\n')
+    with start("--config", str(config), env={"TRIO_SPOOL_MAX_CONNECTIONS": "8"}) as process:
+        rows = [json.loads(line) for line in run("stat", process.server, "settings", "--json").splitlines()]
+        settings = {row["name"]: row["value"] for row in rows}
+        assert (settings["item_size_max"], settings["maxconns"], settings["engine"]) == ("1000", "8", "memory")
+
+
+def test_default_directory(start, tmp_path) -> None:
+    with start("--listen", "tcp://127.0.0.1:0", env={"XDG_DATA_HOME": str(tmp_path)}) as process:
+        run("set", process.server, "key", "value")
+    assert (tmp_path / "trio-spool" / "trio-spool.json").exists()
+
+
+def test_several_listeners(start, tmp_path) -> None:
+    path = str(tmp_path / "socket")
+    arguments = ("--engine", "memory", "--listen", "tcp://127.0.0.1:0", "--listen", f"unix:{path}")
+    with start(*arguments, listeners=2) as process:
+        assert process.addresses[1] == f"unix:{path}"
+    assert not os.path.exists(path)
+
+
+def test_serve_refusals(tmp_path, server) -> None:
+    assert "in use" in one_line("serve", "--engine", "memory", "--listen", f"tcp://127.0.0.1:{server.port}")
+    assert "no authentication" in one_line("serve", "--engine", "memory", "--listen", "tcp://0.0.0.0:0")
+    assert "an address is" in one_line("serve", "--engine", "memory", "--listen", "nonsense")
+    assert "window" in one_line("serve", "--engine", "memory", "--window", "0")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "file").write_text("x")
+    assert "not empty" in one_line("serve", str(tmp_path / "foreign"), "--listen", "tcp://127.0.0.1:0")
+    assert "keeps nothing" in run("serve", str(tmp_path), "--engine", "memory", status=2)
+    bad = tmp_path / "bad.toml"
+    bad.write_text("engine = ")
+    assert "is not TOML" in run("serve", "--config", str(bad), status=2)
+    bad.write_text("engin = 'memory'")
+    assert "sets engin; the options are" in run("serve", "--config", str(bad), status=2)
+
+
+def test_help_and_version() -> None:
+    assert "TRIO_SPOOL_LISTEN" in run("serve", "--help")
+    assert "1." in run("--version")
+    for command in ("serve", "stat", "get", "set", "delete", "load"):
+        assert command in run("--help")
