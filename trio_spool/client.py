@@ -46,6 +46,7 @@ __all__ = [
     "NotFoundError",
     "NotStoredError",
     "ServerError",
+    "Statistics",
     "StoredValue",
     "TemporaryFailureError",
     "TooBigError",
@@ -251,20 +252,18 @@ class Client:
         granted = (await self._call(Opcode.HELLO, key=agent.encode(), value=value)).value
         return [feature for (feature,) in struct.iter_unpack(">H", granted)]
 
-    async def stat(self, group: str = "") -> AsyncIterator[tuple[bytes, bytes]]:
-        """Yield names and values of statistics as they arrive; iterate to the end, or leave the client's block.
+    @asynccontextmanager
+    async def stat(self, group: str = "") -> AsyncIterator[Statistics]:
+        """Ask for a group of statistics, and iterate over them as they arrive::
 
-        Raises:
-            NotFoundError: There is no such group.
+            async with client.stat("keys") as statistics:
+                async for name, value in statistics: ...
+
+        Leaving the block early drops those that are still to come; the server sends them all the same.
         """
         call = await self._start(Opcode.STAT, key=group.encode(), many=True)
         try:
-            while True:
-                response = await call.expect_success()
-                self._taken()
-                if not response.key:
-                    return
-                yield response.key, response.value
+            yield Statistics(self, call)
         finally:
             call.abandoned = True
             self._held -= len(call.responses)
@@ -317,7 +316,8 @@ class Client:
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise ConnectionLostError(f"the connection is gone: {exc}") from exc
 
-    def _taken(self) -> None:
+    def taken(self) -> None:
+        """Count a response of a call that gets many as taken: reading may go on."""
         self._held -= 1
         self._space.unpark_all()
 
@@ -356,6 +356,30 @@ class Client:
             call.lost = error
             call.arrived.set()
         self._calls.clear()
+
+
+class Statistics:
+    """The names and values of a group of statistics. See `Client.stat`.
+
+    Raises, while it is iterated over:
+        NotFoundError: There is no such group.
+    """
+
+    def __init__(self, client: Client, call: _Call) -> None:
+        self._client = client
+        self._call = call
+
+    def __aiter__(self) -> Statistics:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> tuple[bytes, bytes]:
+        """Return the next name and value."""
+        response = await self._call.expect_success()
+        self._client.taken()
+        if not response.key:
+            raise StopAsyncIteration
+        return response.key, response.value
 
 
 def _reason(error: BaseException) -> str:

@@ -27,18 +27,19 @@ def stat(server: tuple[str, int], group: str, as_json: bool) -> None:
 
     async def work(client: Client) -> None:
         waiting: list[tuple[str, str]] | None = []
-        async for name, value in client.stat(group):
-            row = printable(name), printable(value)
-            if as_json:
-                click.echo(json.dumps({"name": row[0], "value": row[1]}))
-            elif waiting is None:
-                click.echo(f"{row[0]}  {row[1]}")
-            else:
-                waiting.append(row)
-                if len(waiting) > TABLE_ROWS:
-                    for earlier in waiting:
-                        click.echo("  ".join(earlier))
-                    waiting = None
+        async with client.stat(group) as statistics:
+            async for name, value in statistics:
+                row = printable(name), printable(value)
+                if as_json:
+                    click.echo(json.dumps({"name": row[0], "value": row[1]}))
+                elif waiting is None:
+                    click.echo(f"{row[0]}  {row[1]}")
+                else:
+                    waiting.append(row)
+                    if len(waiting) > TABLE_ROWS:
+                        for earlier in waiting:
+                            click.echo("  ".join(earlier))
+                        waiting = None
         if waiting:
             table = Table("statistic", "value")
             for row in waiting:
