@@ -16,3 +16,5 @@ nitpicky = False
 exclude_patterns = ["_build"]
 # No inventories of other projects are fetched: building needs no network.
 intersphinx_mapping = {}
+# Statistics have an attribute named bytes, which the type of that name is taken for.
+suppress_warnings = ["ref.python"]

@@ -254,7 +254,9 @@ class Client:
 
     @asynccontextmanager
     async def stat(self, group: str = "") -> AsyncIterator[Statistics]:
-        """Ask for a group of statistics, and iterate over them as they arrive::
+        """Ask for a group of statistics, and iterate over them as they arrive.
+
+        ::
 
             async with client.stat("keys") as statistics:
                 async for name, value in statistics: ...

@@ -1,0 +1,37 @@
+"""The documentation's examples are real files, and work."""
+
+from __future__ import annotations
+
+import io
+import runpy
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import trio
+
+EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
+
+
+async def test_report(nursery) -> None:
+    main = runpy.run_path(str(EXAMPLES / "report.py"))["main"]
+    listeners = await nursery.start(main, 0)
+    async with await trio.open_tcp_stream("127.0.0.1", listeners[0].socket.getsockname()[1]) as stream:
+        await stream.send_all(b"GET / HTTP/1.0\r\n\r\n")
+        received = b"".join([data async for data in stream])
+    assert received.startswith(b"HTTP/1.0 200 OK")
+    assert received.endswith(b"\r\n100000,10000000000\r\n")
+
+
+def test_archive(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    command = [sys.executable, str(EXAMPLES / "archive.py"), str(tmp_path)]
+    archive = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        assert tar.extractfile(f"{tmp_path.name}/file").read() == b"content"
+
+
+def test_embedded() -> None:
+    output = subprocess.run([sys.executable, str(EXAMPLES / "embedded.py")], stdout=subprocess.PIPE, check=True, text=True).stdout
+    assert output.startswith("hello\ngreeting size=5 expiry=0 cas=")
