@@ -14,6 +14,17 @@ def _positive(instance: object, attribute: attrs.Attribute[int], value: int) -> 
         raise ValueError(f"{attribute.name} must be at least 1 byte; got {value}")
 
 
+def _half_the_window(limits: SpoolLimits) -> int:
+    return limits.window // 2 if isinstance(limits.window, int) else 0
+
+
+def _below_the_window(limits: SpoolLimits, attribute: attrs.Attribute[int], value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"low_water is a number of bytes, an int; got {value!r}")
+    if not 0 <= value < limits.window:
+        raise ValueError(f"low_water must be at least 0 and below the window of {limits.window} bytes; got {value}")
+
+
 @attrs.frozen(kw_only=True)
 class SpoolLimits:
     """How much a spool may hold, in bytes.
@@ -37,15 +48,4 @@ class SpoolLimits:
 
     window: int = attrs.field(default=1024 * KIB, validator=_positive)
     batch: int = attrs.field(default=256 * KIB, validator=_positive)
-    low_water: int = attrs.field()
-
-    @low_water.default
-    def _half_the_window(self) -> int:
-        return self.window // 2 if isinstance(self.window, int) else 0
-
-    @low_water.validator
-    def _below_the_window(self, attribute: attrs.Attribute[int], value: int) -> None:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"low_water is a number of bytes, an int; got {value!r}")
-        if not 0 <= value < self.window:
-            raise ValueError(f"low_water must be at least 0 and below the window of {self.window} bytes; got {value}")
+    low_water: int = attrs.field(default=attrs.Factory(_half_the_window, takes_self=True), validator=_below_the_window)

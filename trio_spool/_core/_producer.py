@@ -21,9 +21,11 @@ class _Turns(Protocol):
 
     def turn_in_thread(self, handoff: Handoff) -> bool:
         """Run until the producer has ended and is closed (False), or gives its thread back for now (True)."""
+        ...
 
     def close_in_thread(self) -> None:
         """Close a producer that gave its thread back: it has no further turn."""
+        ...
 
 
 class _IterableTurns:

@@ -310,6 +310,7 @@ class Sender:
 
     async def _write_slowly(self, rest: memoryview) -> None:
         while rest:
+            accepted = 0
             with trio.move_on_after(self._send_timeout) as scope:
                 accepted = await self._write_some(rest)
             if scope.cancelled_caught:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
-
-from typing_extensions import Buffer
+from typing import TYPE_CHECKING
 
 from ._handoff import Handoff, as_bytes
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 
 class SpoolWriter(io.RawIOBase):

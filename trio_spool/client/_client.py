@@ -1,11 +1,4 @@
-"""A small Trio client of the protocol: for the command line, for tests, and for programs.
-
-::
-
-    async with open_client("127.0.0.1", 11210) as client:
-        await client.set(b"key", b"value")
-        print((await client.get(b"key")).value)
-"""
+"""The client: requests out, responses in, each to its call."""
 
 from __future__ import annotations
 
@@ -20,96 +13,26 @@ from contextlib import asynccontextmanager
 import attrs
 import trio
 
-from ._core import Sender, open_sender, raise_the_one
-from .mcbp import (
+from .._core import Sender, open_sender, raise_the_one
+from ..mcbp import (
     NEED_DATA,
     Feature,
     Opcode,
     RemoteProtocolError,
     Response,
     ResponseDecoder,
-    Status,
     encode_request,
     opcode_name,
-    status_text,
 )
+from ._errors import ClientError, ConnectionLostError, error_of
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
-__all__ = [
-    "Client",
-    "ClientError",
-    "ConnectionLostError",
-    "ExistsError",
-    "NotANumberError",
-    "NotFoundError",
-    "NotStoredError",
-    "ServerError",
-    "Statistics",
-    "StoredValue",
-    "TemporaryFailureError",
-    "TooBigError",
-    "open_client",
-]
 
 _STORE_EXTRAS = struct.Struct(">LL")
 _COUNT_EXTRAS = struct.Struct(">QQL")
 _READ_SIZE = 64 * 1024
-
-
-class ClientError(Exception):
-    """The base of what goes wrong with a server."""
-
-
-class ConnectionLostError(ClientError):
-    """The server could not be reached, went away, or does not speak this protocol."""
-
-
-class ServerError(ClientError):
-    """The server answered with an error.
-
-    Attributes:
-        status: The status of the response.
-    """
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class NotFoundError(ServerError):
-    """There is no such key, or no such group of statistics."""
-
-
-class ExistsError(ServerError):
-    """The key exists, or its CAS is another one."""
-
-
-class NotStoredError(ServerError):
-    """There was nothing to append or prepend to, or the result would be too big."""
-
-
-class TooBigError(ServerError):
-    """The value is over the server's limit."""
-
-
-class NotANumberError(ServerError):
-    """The stored value is not a number."""
-
-
-class TemporaryFailureError(ServerError):
-    """The server can't do it now, for example because its disk is full."""
-
-
-_ERRORS: dict[int, type[ServerError]] = {
-    Status.NOT_FOUND: NotFoundError,
-    Status.EXISTS: ExistsError,
-    Status.NOT_STORED: NotStoredError,
-    Status.TOO_BIG: TooBigError,
-    Status.NOT_A_NUMBER: NotANumberError,
-    Status.TEMPORARY_FAILURE: TemporaryFailureError,
-}
 
 
 @attrs.frozen
@@ -145,13 +68,6 @@ class _Call:
         if response.status:
             raise error_of(response)
         return response
-
-
-def error_of(response: Response) -> ServerError:
-    """Return the exception that stands for an error response."""
-    kind = _ERRORS.get(response.status, ServerError)
-    text = (response.value or status_text(response.status)).decode("utf-8", "replace")
-    return kind(f"{opcode_name(response.opcode)}: {text} (status 0x{response.status:02x})", response.status)
 
 
 class Client:

@@ -1,0 +1,66 @@
+"""What can go wrong with a server."""
+
+from __future__ import annotations
+
+from ..mcbp import Response, Status, opcode_name, status_text
+
+
+class ClientError(Exception):
+    """The base of what goes wrong with a server."""
+
+
+class ConnectionLostError(ClientError):
+    """The server could not be reached, went away, or does not speak this protocol."""
+
+
+class ServerError(ClientError):
+    """The server answered with an error.
+
+    Attributes:
+        status: The status of the response.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class NotFoundError(ServerError):
+    """There is no such key, or no such group of statistics."""
+
+
+class ExistsError(ServerError):
+    """The key exists, or its CAS is another one."""
+
+
+class NotStoredError(ServerError):
+    """There was nothing to append or prepend to, or the result would be too big."""
+
+
+class TooBigError(ServerError):
+    """The value is over the server's limit."""
+
+
+class NotANumberError(ServerError):
+    """The stored value is not a number."""
+
+
+class TemporaryFailureError(ServerError):
+    """The server can't do it now, for example because its disk is full."""
+
+
+_ERRORS: dict[int, type[ServerError]] = {
+    Status.NOT_FOUND: NotFoundError,
+    Status.EXISTS: ExistsError,
+    Status.NOT_STORED: NotStoredError,
+    Status.TOO_BIG: TooBigError,
+    Status.NOT_A_NUMBER: NotANumberError,
+    Status.TEMPORARY_FAILURE: TemporaryFailureError,
+}
+
+
+def error_of(response: Response) -> ServerError:
+    """Return the exception that stands for an error response."""
+    kind = _ERRORS.get(response.status, ServerError)
+    text = (response.value or status_text(response.status)).decode("utf-8", "replace")
+    return kind(f"{opcode_name(response.opcode)}: {text} (status 0x{response.status:02x})", response.status)
