@@ -148,6 +148,21 @@ def test_reader_sees_commits_after_release(make) -> None:
     reader.close()
 
 
+def test_get_many_stops_when_the_values_are_large(make) -> None:
+    clock = Clock()
+    engine = make(clock=clock)
+    engine.execute([Store(b"%d" % n, b"x" * 100) for n in range(10)] + [Store(b"gone", b"x", expiry=1000)])
+    reader = engine.open_reader()
+    keys = [b"none", b"gone", *(b"%d" % n for n in range(10))]
+    assert [item and len(item.value) for item in reader.get_many(keys, 10_000)] == [None, None] + [100] * 10
+    assert len(reader.get_many(keys, 250)) == 5
+    assert len(reader.get_many(keys[2:], 0)) == 1
+    reader.release()
+    engine.execute([Flush(1001)])
+    clock.now = 1002.0
+    assert reader.get_many(keys[2:4], 10_000) == [None, None]
+
+
 def test_snapshot_is_of_one_moment(make) -> None:
     engine = make()
     engine.execute([Store(b"%03d" % n, b"old") for n in range(1000)])

@@ -287,6 +287,42 @@ def test_bad_responses(data: bytes) -> None:
         decoder.next_event()
 
 
+@given(
+    st.lists(
+        st.one_of(
+            st.builds(encode_request, st.just(Opcode.GET), key=st.binary(min_size=1, max_size=250), opaque=st.integers(0, 9)),
+            st.sampled_from(
+                [
+                    encode_request(Opcode.GETQ, key=b"k"),
+                    encode_request(Opcode.GET, key=b"k", datatype=1),
+                    encode_request(Opcode.GET, key=b"k", extras=b"e"),
+                    encode_request(Opcode.GET, key=b"k", value=b"v"),
+                    encode_request(Opcode.GET, key=b"k" * 251),
+                    encode_request(Opcode.GET),
+                    encode_request(Opcode.GET, key=b"k", framing=b"\0"),
+                ]
+            ),
+        ),
+        max_size=8,
+    ),
+    st.integers(0, 100),
+)
+def test_any_run_of_gets_is_what_the_events_are(frames: list[bytes], cut: int) -> None:
+    stream = b"".join(frames)
+    expected = feed(RequestDecoder(), [stream])
+    decoder = RequestDecoder()
+    seen = []
+    for piece in (stream[:cut], stream[cut:]):
+        decoder.receive_data(piece)
+        while True:
+            seen += [(Opcode.GET, opaque, key) for opaque, key in decoder.next_gets()]
+            event = decoder.next_event()
+            if event is NEED_DATA:
+                break
+            seen.append((event.opcode, event.opaque, event.key))
+    assert seen == [(event.opcode, event.opaque, event.key) for event in expected]
+
+
 def test_get_hit_is_a_response() -> None:
     assert encode_get_hit(Opcode.GETK, 5, 6, 7, b"value", b"key", 1) == encode_response(
         Opcode.GETK, 0, 5, cas=6, extras=struct.pack(">L", 7), value=b"value", key=b"key", datatype=1

@@ -37,6 +37,10 @@ class Reader(ABC):
         """Return the live item under a key, as of the first `get` since the last `release`."""
 
     @abstractmethod
+    def get_many(self, keys: Sequence[bytes], most: int) -> list[Item | None]:
+        """Do `get` for several keys: for the first, and for as many more as it takes for the values to exceed `most` bytes."""
+
+    @abstractmethod
     def release(self) -> None:
         """Let the next `get` see what has been committed meanwhile. Call it as soon as a group of reads is done."""
 

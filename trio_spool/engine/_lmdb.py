@@ -22,7 +22,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import lmdb
@@ -272,17 +272,44 @@ class _LmdbReader(Reader):
     def get(self, key: bytes) -> Item | None:
         reading = self._reading
         with reading.lock:
-            transaction = reading.transaction
-            if transaction is None:
-                transaction = reading.begin()
-                self._now = self._engine.now()
-            record = transaction.get(key)
+            record = self._transaction().get(key)
         if record is None:
             return None
         datatype, flags, expiry, cas, seqno = _unpack_record(record)
         if 0 < expiry <= self._now or self._engine.flushed(self._now):
             return None
         return Item(record[_RECORD_SIZE:], flags, expiry, datatype, cas, seqno)
+
+    def _transaction(self) -> lmdb.Transaction[bytes]:
+        """Return the transaction, with the lock held; begin it if this is the first read since the last release."""
+        transaction = self._reading.transaction
+        if transaction is None:
+            transaction = self._reading.begin()
+            self._now = self._engine.now()
+        return transaction
+
+    def get_many(self, keys: Sequence[bytes], most: int) -> list[Item | None]:
+        reading = self._reading
+        items: list[Item | None] = []
+        append = items.append
+        size = 0
+        with reading.lock:
+            get = self._transaction().get
+            now = self._now
+            for key in keys:
+                record = get(key)
+                if record is None:
+                    append(None)
+                    continue
+                datatype, flags, expiry, cas, seqno = _unpack_record(record)
+                if 0 < expiry <= now:
+                    append(None)
+                    continue
+                append(Item(record[_RECORD_SIZE:], flags, expiry, datatype, cas, seqno))
+                size += len(record)
+                if size > most:
+                    break
+        return items if not self._engine.flushed(now) else [None] * len(items)
 
     def release(self) -> None:
         reading = self._reading

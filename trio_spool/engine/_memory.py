@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from ._engine import Engine, EngineStatistics, Reader, Snapshot, Wake
@@ -109,6 +109,17 @@ class _MemoryReader(Reader):
 
     def get(self, key: bytes) -> Item | None:
         raise AssertionError("replaced in __init__, to save a call")
+
+    def get_many(self, keys: Sequence[bytes], most: int) -> list[Item | None]:
+        items: list[Item | None] = []
+        size = 0
+        for key in keys:
+            item = self.get(key)
+            items.append(item)
+            size += len(item.value) if item is not None else 0
+            if size > most:
+                break
+        return items
 
     def release(self) -> None:
         pass

@@ -14,6 +14,7 @@ from ._errors import ProtocolError as ProtocolError
 from ._errors import RemoteProtocolError as RemoteProtocolError
 from ._features import DataType as DataType
 from ._features import Feature as Feature
+from ._frames import GET_HIT as GET_HIT
 from ._frames import HEADER as HEADER
 from ._frames import MAX_FRAME as MAX_FRAME
 from ._frames import MAX_KEY as MAX_KEY

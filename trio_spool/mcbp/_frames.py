@@ -23,7 +23,7 @@ from ._framing import FrameInfo
 from ._opcodes import Magic
 
 HEADER = struct.Struct(">BBHBBHLLQ")
-_GET_HIT = struct.Struct(">BBHBBHLLQL")
+GET_HIT = struct.Struct(">BBHBBHLLQL")
 _RESPONSE = int(Magic.RESPONSE)
 
 MAX_KEY = 250
@@ -123,4 +123,4 @@ def encode_response(
 def encode_get_hit(opcode: int, opaque: int, cas: int, flags: int, value: bytes, key: bytes = b"", datatype: int = 0) -> bytes:
     """Encode the response to a get that found something: `encode_response` with one pack, for the hot path."""
     body = 4 + len(key) + len(value)
-    return _GET_HIT.pack(_RESPONSE, opcode, len(key), 4, datatype, 0, body, opaque, cas, flags) + key + value
+    return GET_HIT.pack(_RESPONSE, opcode, len(key), 4, datatype, 0, body, opaque, cas, flags) + key + value

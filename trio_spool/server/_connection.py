@@ -9,18 +9,16 @@ import trio
 
 from .._core import Sender, SpoolStatistics, open_sender
 from ..engine import EngineError, Operation, Outcome, Problem
-from ..mcbp import NEED_DATA, Rejected, RemoteProtocolError, Request, RequestDecoder, Status
-from ._exchange import Exchange
+from ..mcbp import NEED_DATA, Opcode, Rejected, RemoteProtocolError, Request, RequestDecoder, Status
+from ._exchange import EXCHANGE_SIZE, Exchange
 from ._session import Session
-from .commands import COMMANDS, refuse_too_big
+from .commands import COMMANDS, get_run, refuse_too_big
 
 if TYPE_CHECKING:
     from ._service import Service
 
 # What is read at once. It bounds how many commands run before the other connections' get their turn: some 500 small ones.
 READ_SIZE = 16 * 1024
-# Replies are sent, and operations submitted, when there is this much of them.
-EXCHANGE_SIZE = 256 * 1024
 
 
 class Connection:
@@ -93,30 +91,37 @@ class Connection:
     async def _answer(self, stream: trio.abc.ReceiveStream, sender: Sender) -> bytes:
         """Answer every request that has been received, and return what was read in the meantime."""
         exchange = self._exchange
-        next_event = self._decoder.next_event
-        opcodes: list[int] = []
+        decoder = self._decoder
+        counts: dict[int, int] = {}
         ahead = b""
         started = perf_counter()
         while not exchange.closing:
-            event = next_event()
+            if not exchange.operations and (gets := decoder.next_gets()):
+                counts[Opcode.GET] = counts.get(Opcode.GET, 0) + len(gets)
+                while gets:
+                    get_run(exchange, gets)
+                    if exchange.size > EXCHANGE_SIZE:
+                        await self._finish(sender)
+            event = decoder.next_event()
             if event is NEED_DATA:
                 break
             if isinstance(event, Rejected):
                 self._reject(event)
             else:
-                opcodes.append(event.opcode)
-                COMMANDS[event.opcode](exchange, event)
+                opcode = event.opcode
+                counts[opcode] = counts.get(opcode, 0) + 1
+                COMMANDS[opcode](exchange, event)
             if exchange.stream is not None:
                 await self._finish(sender)
                 ahead += await self._stream(stream, sender, event)
             elif exchange.size > EXCHANGE_SIZE:
                 await self._finish(sender)
-            self._decoder.datatypes = self._session.datatypes
+            decoder.datatypes = self._session.datatypes
         await self._finish(sender)
-        self._commands += len(opcodes)
         seconds = perf_counter() - started
-        for opcode in opcodes:
-            self._service.timings.record(opcode, seconds)
+        for opcode, count in counts.items():
+            self._commands += count
+            self._service.timings.record(opcode, seconds, count)
         return ahead
 
     def _reject(self, rejected: Rejected) -> None:

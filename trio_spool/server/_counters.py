@@ -58,10 +58,10 @@ class Timings:
         self._histograms: dict[int, HdrHistogram] = {}
         self._pending: dict[tuple[int, int], int] = {}
 
-    def record(self, opcode: int, seconds: float) -> None:
-        """Record that a command took so long."""
+    def record(self, opcode: int, seconds: float, count: int) -> None:
+        """Record that a command took so long, so many times."""
         key = (opcode, int(seconds * 1e6))
-        self._pending[key] = self._pending.get(key, 0) + 1
+        self._pending[key] = self._pending.get(key, 0) + count
         if len(self._pending) >= _PENDING:
             self._fold()
 

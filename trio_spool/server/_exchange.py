@@ -12,6 +12,9 @@ from ._session import Session
 if TYPE_CHECKING:
     from ._service import Service
 
+# Replies are sent, and operations submitted, when there is this much of them, in bytes.
+EXCHANGE_SIZE = 256 * 1024
+
 Encode = Callable[["Exchange", Request, Outcome], bytes]
 
 

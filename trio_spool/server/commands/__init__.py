@@ -9,7 +9,7 @@ from .._exchange import Exchange
 from ._arithmetic import count
 from ._control import hello, noop, quit_, verbosity, version
 from ._deleting import delete, flush
-from ._reading import get
+from ._reading import get, get_run
 from ._stat import stat
 from ._storing import concatenate, refuse_too_big, store
 from ._touching import get_and_touch, touch
@@ -43,4 +43,4 @@ _LOUD_COMMANDS: dict[int, Command] = {
 # By opcode.
 COMMANDS: tuple[Command, ...] = tuple(_LOUD_COMMANDS.get(LOUD.get(opcode, opcode), unknown) for opcode in range(256))
 
-__all__ = ["COMMANDS", "Command", "refuse_too_big"]
+__all__ = ["COMMANDS", "Command", "get_run", "refuse_too_big"]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ...engine import Get, Item, Outcome
-from ...mcbp import Opcode, Request, Status, encode_get_hit, encode_response, status_text
-from .._exchange import Exchange
+from ...mcbp import GET_HIT, Magic, Opcode, Request, Status, encode_get_hit, encode_response, status_text
+from .._exchange import EXCHANGE_SIZE, Exchange
 
 _QUIET = frozenset({Opcode.GETQ, Opcode.GETKQ})
 _WITH_KEY = frozenset({Opcode.GETK, Opcode.GETKQ})
-_GETQ = int(Opcode.GETQ)
+_RESPONSE = int(Magic.RESPONSE)
 
 
 def get(exchange: Exchange, request: Request) -> None:
@@ -21,6 +21,32 @@ def get(exchange: Exchange, request: Request) -> None:
     if frame:
         exchange.replies.append(frame)
         exchange.size += len(frame)
+
+
+def get_run(exchange: Exchange, gets: list[tuple[int, bytes]]) -> None:
+    """Answer a run of plain GETs, given as opaques and keys, as far as the size of one exchange goes; remove those answered."""
+    session = exchange.session
+    room = EXCHANGE_SIZE - exchange.size
+    items = exchange.reader.get_many([key for _, key in gets], max(room, 0))
+    append = exchange.replies.append
+    pack = GET_HIT.pack
+    datatypes = session.datatypes
+    size = hits = 0
+    for (opaque, _), item in zip(gets, items, strict=False):
+        if item is None:
+            frame = session.error(Opcode.GET, opaque, Status.NOT_FOUND)
+        else:
+            value, flags, _, datatype, cas, _ = item
+            frame = pack(_RESPONSE, 0, 0, 4, datatype & datatypes, 0, 4 + len(value), opaque, cas, flags) + value
+            hits += 1
+        append(frame)
+        size += len(frame)
+    exchange.size += size
+    counters = exchange.service.counters
+    counters.cmd_get += len(items)
+    counters.get_hits += hits
+    counters.get_misses += len(items) - hits
+    del gets[: len(items)]
 
 
 def _encode_outcome(exchange: Exchange, request: Request, outcome: Outcome) -> bytes:

@@ -1,0 +1,32 @@
+"""Run the benchmarks: ``python tests/bench/run.py [--quick] [NAME ...]``. Prints a table; writes bench-results/."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+
+from report import Row, print_rows, write
+
+NAMES = ("handover", "first_fragment", "manners", "memory", "commands")
+
+
+def main() -> None:
+    """Run those that are named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all of them, if none is named")
+    parser.add_argument("--quick", action="store_true", help="smaller and fewer runs, to see that it works")
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(NAMES)
+    if unknown:
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    rows: list[Row] = []
+    for name in arguments.names or NAMES:
+        measured = importlib.import_module(name).run(arguments.quick)
+        print_rows(measured)
+        rows += measured
+    write(rows, Path("bench-results"))
+
+
+if __name__ == "__main__":
+    main()
