@@ -57,12 +57,12 @@ async def _never_yielding(port: int) -> None:
                     connection.sendall(buffer)
                     buffer.clear()
 
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.to_thread.run_sync, work)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.to_thread.run_sync, work)
+        try:
             await trio.sleep_forever()
-    finally:
-        stop = True
+        finally:
+            stop = True
 
 
 def _own_process(port: int) -> None:

@@ -23,7 +23,10 @@ def _read(pipe: Connection, connections: int) -> None:
             with connection:
                 while count := connection.recv_into(buffer):
                     total += count
-            pipe.send(total)
+            try:
+                pipe.send(total)
+            except BrokenPipeError:
+                return  # nobody wants to know
 
 
 class Reader:

@@ -306,7 +306,7 @@ class _LmdbReader(Reader):
                     append(None)
                     continue
                 append(Item(record[_RECORD_SIZE:], flags, expiry, datatype, cas, seqno))
-                size += len(record)
+                size += len(record) - _RECORD_SIZE
                 if size > most:
                     break
         return items if not self._engine.flushed(now) else [None] * len(items)
