@@ -30,12 +30,9 @@ import trio
 
 from ._errors import SpoolBrokenError
 from ._limits import SpoolLimits
+from ._manners import manners
 from ._statistics import SpoolStatistics
 
-# A worker that has used the interpreter for this long lets the event loop have it, in seconds.
-SLICE = 0.001
-# The worker looks at its clock about this often, in seconds: the look is a system call.
-LOOK = 0.0001
 # A generator whose window is full keeps its thread for this long, in seconds, before it gives it back: a receiver that is
 # merely busy makes room sooner than another thread could be started.
 PATIENCE = 0.002
@@ -73,6 +70,7 @@ class Handoff:
         "_lock",
         "_look_bytes",
         "_looked_at",
+        "_manners",
         "_open",
         "_parked",
         "_receiver",
@@ -92,6 +90,7 @@ class Handoff:
 
     def __init__(self, limits: SpoolLimits) -> None:
         self._limits = limits
+        self._manners = manners()
         self._token = trio.lowlevel.current_trio_token()
         self._lock = threading.Lock()  # held to seal a batch and to take one, never for a fragment
         self._open: list[bytes] = []  # the worker appends; both delete a prefix, under the lock
@@ -198,20 +197,24 @@ class Handoff:
             self._high_water = max(self._high_water, held - OVERHEAD * len(self._open))
             if not self._park_in_thread(yielding=False, patience=PATIENCE):
                 return True
-        now = thread_time()
-        elapsed = now - self._looked_at
-        self._looked_at = now
-        if elapsed > 2 * LOOK:
-            self._look_bytes = max(1, self._look_bytes // 2)
-        elif elapsed < LOOK / 2:
-            self._look_bytes = min(limits.batch, self._look_bytes * 2)
-        if now - self._held_since > SLICE:
-            self._park_in_thread(yielding=True)
-            self._held_since = self._looked_at = thread_time()
+        self._yield_in_thread(thread_time())
         self._stop = min(self._taken + limits.window, self._sealed_at + limits.batch, emitted + self._look_bytes)
         if self._waiting or self._closing:
             self._stop = 0
         return False
+
+    def _yield_in_thread(self, now: float) -> None:
+        """Let the event loop run if it is time to, and settle when to look at the clock again: the look is a system call."""
+        time_slice = self._manners.time_slice()
+        elapsed = now - self._looked_at
+        self._looked_at = now
+        if elapsed > time_slice / 2:
+            self._look_bytes = max(1, self._look_bytes // 2)
+        elif elapsed < time_slice / 8:
+            self._look_bytes = min(self._limits.batch, self._look_bytes * 2)
+        if now - self._held_since > time_slice:
+            self._park_in_thread(yielding=True)
+            self._held_since = self._looked_at = thread_time()
 
     def _seal_in_thread(self) -> int:
         """Join the open fragments into a batch, and return `_emitted`, less by their overhead."""
@@ -228,7 +231,7 @@ class Handoff:
     def _wake_in_thread(self) -> None:
         self._waiting = False
         self._wakeups += 1
-        self._token.run_sync_soon(self._wake_receiver)
+        self._token.run_sync_soon(self._woken_by_worker)
 
     def _park_in_thread(self, *, yielding: bool, patience: float = -1) -> bool:
         """Block this thread until the event loop has run (`yielding`), or until there is room.
@@ -251,7 +254,8 @@ class Handoff:
     # The event loop's side
 
     def _consider_parked(self, yielding: bool) -> None:
-        if yielding or self._closing or self._has_room():
+        self._manners.called_by_worker()
+        if yielding or self._closing or self._has_room_for_parked():
             self._release_parked()
 
     def _release_parked(self) -> None:
@@ -260,10 +264,20 @@ class Handoff:
                 self._parked = False
                 self._baton.release()
 
+    def _woken_by_worker(self) -> None:
+        self._manners.called_by_worker()
+        self._wake_receiver()
+
     def _wake_receiver(self) -> None:
         if self._receiver is not None:
             trio.lowlevel.reschedule(self._receiver)
             self._receiver = None
+
+    def _has_room_for_parked(self) -> bool:
+        # A worker that waits with its thread goes on as soon as there is room for a batch: it fills that while the last one is
+        # being sent. Waiting for the low-water mark would let the two take turns, at three quarters of the speed.
+        room = max(self._limits.window - self._limits.batch, self._limits.low_water)
+        return self._emitted - self._taken <= room
 
     def _has_room(self) -> bool:
         return self._emitted - self._taken <= self._limits.low_water
@@ -292,13 +306,10 @@ class Handoff:
         self._total += size
         if size > self._high_water:
             self._high_water = size
-        if (self._parked or self._resume is not None) and self._has_room():
-            self._resume_producer()
-
-    def _resume_producer(self) -> None:
-        if self._resume is not None:
+        if self._parked and self._has_room_for_parked():
+            self._release_parked()
+        if self._resume is not None and self._has_room():
             self._resume.set()
-        self._release_parked()
 
     async def take(self) -> bytes | None:
         """Take the next batch, or None when the producer has ended and all it emitted was taken.

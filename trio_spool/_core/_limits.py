@@ -46,6 +46,6 @@ class SpoolLimits:
             ``window``.
     """
 
-    window: int = attrs.field(default=1024 * KIB, validator=_positive)
-    batch: int = attrs.field(default=256 * KIB, validator=_positive)
+    window: int = attrs.field(default=2048 * KIB, validator=_positive)
+    batch: int = attrs.field(default=512 * KIB, validator=_positive)
     low_water: int = attrs.field(default=attrs.Factory(_half_the_window, takes_self=True), validator=_below_the_window)

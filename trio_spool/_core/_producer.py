@@ -10,6 +10,7 @@ import trio
 
 from ._errors import SpoolBrokenError
 from ._handoff import Handoff
+from ._manners import streaming
 from ._writer import SpoolWriter
 
 Fragment = Union[bytes, bytearray, memoryview]
@@ -96,7 +97,7 @@ async def drive(producer: Producer, handoff: Handoff, limiter: trio.CapacityLimi
     turns: _Turns = _IterableTurns(producer) if isinstance(producer, Iterable) else _FunctionTurns(producer)
     failure: BaseException | None = None
     paused = False
-    with handoff.driving:
+    with streaming(), handoff.driving:
         try:
             while True:
                 paused = await trio.to_thread.run_sync(turns.turn_in_thread, handoff, limiter=limiter)

@@ -17,6 +17,7 @@ import trio
 
 from ._handoff import Handoff
 from ._limits import SpoolLimits
+from ._manners import streaming
 from ._producer import Producer, check_producer, drive
 from ._statistics import SenderStatistics, SpoolStatistics
 from ._workers import default_limiter, raise_the_one
@@ -139,7 +140,8 @@ class Sender:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(drive, producer, job.handoff, limiter)
                 try:
-                    await job.left.wait()
+                    with streaming():
+                        await job.left.wait()
                 finally:
                     job.handoff.close()
         except BaseExceptionGroup as group:
@@ -273,10 +275,11 @@ class Sender:
         handoff = self._current = job.handoff
         job.reached.set()
         try:
-            while not handoff.closing and (batch := await handoff.take()) is not None:
-                await self._write(batch)
-                handoff.settle(batch)
-                await trio.lowlevel.checkpoint()
+            with streaming():
+                while not handoff.closing and (batch := await handoff.take()) is not None:
+                    await self._write(batch)
+                    handoff.settle(batch)
+                    await trio.lowlevel.checkpoint()
         except BaseException as exc:
             # Whoever waits for this spool is told below, and must find out why.
             self._broken = _why(exc)

@@ -11,6 +11,7 @@ import trio
 
 from ._handoff import Handoff
 from ._limits import SpoolLimits
+from ._manners import streaming
 from ._producer import Producer, check_producer, drive
 from ._statistics import SpoolStatistics
 from ._workers import default_limiter, raise_the_one
@@ -53,7 +54,7 @@ class Spool(AbstractAsyncContextManager["trio.MemoryReceiveChannel[bytes]", "boo
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(drive, self._producer, handoff, limiter)
                 nursery.start_soon(_pump, handoff, send_channel)
-                with receive_channel:
+                with receive_channel, streaming():
                     try:
                         yield receive_channel
                     finally:
@@ -66,10 +67,13 @@ class Spool(AbstractAsyncContextManager["trio.MemoryReceiveChannel[bytes]", "boo
 
 async def _pump(handoff: Handoff, send_channel: trio.MemorySendChannel[bytes]) -> None:
     """Move batches into the channel, each when the receiver asks for it; then raise what the producer raised."""
-    with send_channel:
+    with send_channel, streaming():
         try:
             while (batch := await handoff.take()) is not None:
-                await send_channel.send(batch)
+                try:
+                    send_channel.send_nowait(batch)  # if the receiver waits: saves a pass of the scheduler
+                except trio.WouldBlock:
+                    await send_channel.send(batch)
                 handoff.settle(batch)
             if handoff.failure is None:
                 return
