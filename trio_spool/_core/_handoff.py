@@ -86,7 +86,7 @@ class Handoff:
         "_wakeups",
         "driving",
         "stopped",
-    )  # fmt: skip
+    )
 
     def __init__(self, limits: SpoolLimits) -> None:
         self._limits = limits

@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import trio
+from trio_util import move_on_when
 
 from .._core import Sender, SpoolStatistics, open_sender
 from ..engine import EngineError, Operation, Outcome, Problem
@@ -184,7 +185,7 @@ class Connection:
         ahead = bytearray()
         left = False
 
-        async def look_ahead(scope: trio.CancelScope) -> None:
+        async def peer_leaves() -> None:
             nonlocal left
             try:
                 while len(ahead) < service.settings.look_ahead:
@@ -193,17 +194,15 @@ class Connection:
                         break
                     ahead.extend(data)
                 else:
-                    return
+                    await trio.sleep_forever()
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass
             left = True
-            scope.cancel()
 
         service.counters.streams += 1
         self._streaming = request.key.decode("utf-8", "replace")
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(look_ahead, nursery.cancel_scope)
+            async with move_on_when(peer_leaves):
                 try:
                     await sender.send_spool(producer(), limiter=service.limiter)
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -212,7 +211,6 @@ class Connection:
                     service.counters.stream_failures += 1
                     service.log.exception("stream failed", connection=self.number, key=self._streaming)
                     exchange.error(request, Status.INTERNAL, "see the service's log")
-                nursery.cancel_scope.cancel()
         finally:
             self._streaming = ""
         if left:
