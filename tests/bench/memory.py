@@ -59,13 +59,16 @@ def stalled_connections(connections: int, keys: int) -> list[Row]:
             connection.sendall(encode_request(Opcode.STAT, key=b"keys"))
             opened.append(connection)
         peak = 0
-        for _ in range(100):
-            now = _rss(process.pid)
-            if now <= peak and _ > 30:
+        deadline = time.monotonic() + 300
+        while True:
+            statistics = _spool_statistics(port)
+            peak = max(peak, _rss(process.pid))
+            # This very statistic has a worker.
+            if int(statistics["workers_busy"]) <= 1 and statistics["producers_waiting_for_worker"] == "0":
                 break
-            peak = max(peak, now)
+            if time.monotonic() > deadline:
+                break
             time.sleep(0.2)
-        statistics = _spool_statistics(port)
         for connection in opened:
             connection.close()
     used = peak - idle
