@@ -120,6 +120,32 @@ async def test_byte_bound_of_a_stalled_receiver() -> None:
     assert spool.statistics().high_water <= SMALL.window + 100
 
 
+async def test_a_stray_wakeup_lets_nothing_past_the_window(monkeypatch) -> None:
+    from trio_spool._core import _handoff
+
+    monkeypatch.setattr(_handoff, "PATIENCE", 3600)
+    emitted = []
+
+    def endless():
+        while True:
+            emitted.append(100)
+            yield b"x" * 100
+
+    async def parked() -> None:
+        while not spool._handoff._parked:
+            await trio.sleep(0.001)
+
+    spool = open_spool(endless(), limits=SMALL)
+    async with spool:
+        await parked()
+        before = len(emitted)
+        for _ in range(20):
+            # What a worker asks for when it yields may be carried out when it is already waiting for room.
+            spool._handoff._consider_parked(True)
+            await parked()
+        assert len(emitted) == before
+
+
 async def _settled(measure) -> None:
     """Wait until a number that threads change has stopped changing."""
     before = -1

@@ -189,14 +189,13 @@ class Handoff:
             emitted = self._seal_in_thread()
         if self._waiting:
             self._wake_in_thread()
-        if self._closing:
-            self.stopped = True
-            return True
-        held = emitted - self._taken
-        if held >= limits.window:
+        while not self._closing and (held := emitted - self._taken) >= limits.window:
             self._high_water = max(self._high_water, held - OVERHEAD * len(self._open))
             if not self._park_in_thread(yielding=False, patience=PATIENCE):
                 return True
+        if self._closing:
+            self.stopped = True
+            return True
         self._yield_in_thread(thread_time())
         self._stop = min(self._taken + limits.window, self._sealed_at + limits.batch, emitted + self._look_bytes)
         if self._waiting or self._closing:

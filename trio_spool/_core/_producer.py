@@ -41,7 +41,10 @@ class _IterableTurns:
             self._iterator = iter(self._iterable)
         paused = False
         try:
-            paused = handoff.spool_in_thread(self._iterator) and not handoff.closing
+            paused = handoff.spool_in_thread(self._iterator)
+            if paused and handoff.closing:
+                handoff.stopped = True
+                paused = False
         finally:
             if not paused:
                 self.close_in_thread()
