@@ -1,17 +1,10 @@
 """The durable engine: one LMDB environment in a data directory.
 
-Three named databases: the items, by key; those that expire, by time and key; and the state. An item is stored as::
+Three named databases: the items, by key; those that expire, by time and key; and the state.
 
-    byte   0        datatype
-           1-4      flags
-           5-12     expiry, Unix seconds
-           13-20    CAS
-           21-28    sequence number
-           29-      value
-
-all big-endian. Growing the map invalidates every transaction of the process, and LMDB does its work without the interpreter
-lock; so whoever reads holds the lock of a `_Reading` while inside LMDB, and growing takes all of these locks. It is rare: the map
-is reserved large, which costs address space and nothing else.
+Growing the map invalidates every transaction of the process, and LMDB does its work without the interpreter lock; so whoever
+reads holds the lock of a `Reading` while inside LMDB, and growing takes all of these locks. It is rare: the map is reserved large,
+which costs address space and nothing else.
 """
 
 from __future__ import annotations
@@ -22,30 +15,23 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import lmdb
 
 from ._directory import claim_directory
 from ._engine import Engine, EngineStatistics, Reader, Snapshot, Wake
-from ._errors import DataDirectoryError, EngineClosedError, SnapshotEndedError
+from ._errors import DataDirectoryError, EngineClosedError
+from ._lmdb_reading import CHUNK_RECORDS, RECORD, RECORD_SIZE, STATE, STATE_KEY, LmdbReader, LmdbSnapshot, Reading, unpack_record
 from ._operations import Entry, Item, Problem
 from ._snapshots import SnapshotRegistry
 from ._transaction import State, Transaction
 
-_RECORD = struct.Struct(">BLQQQ")
-_RECORD_SIZE = _RECORD.size
-_unpack_record = _RECORD.unpack_from
 _EXPIRY = struct.Struct(">Q")
-_STATE = struct.Struct(">QQd")
-_STATE_KEY = b"state"
 
 # Address space reserved for the map, in bytes. On Linux and macOS the file grows only as pages are used.
 DEFAULT_MAP = (1 << 38) if sys.maxsize > 1 << 32 and sys.platform != "win32" else (1 << 30)
-# How much a reader fetches under its lock.
-CHUNK_RECORDS = 512
-CHUNK_BYTES = 64 * 1024
 # Readers other than snapshots: event loops' threads, and walks, which hold a slot for one chunk.
 SPARE_READERS = 256
 # Seconds between two syncs of `everysec`.
@@ -79,16 +65,16 @@ class LmdbEngine(Engine):
         self._synced_at = time.monotonic()
         self._unsynced = False
         self._closed = False
-        self._readings: weakref.WeakSet[_Reading] = weakref.WeakSet()
+        self._readings: weakref.WeakSet[Reading] = weakref.WeakSet()
         self._readings_lock = threading.Lock()
         self.env = self._open_environment(path, map_size, max_snapshots + SPARE_READERS)
         self.items = self.env.open_db(b"items")
         self.by_expiry = self.env.open_db(b"expiry")
         self.meta = self.env.open_db(b"meta")
         with self.env.begin(db=self.meta) as transaction:
-            stored = transaction.get(_STATE_KEY)
+            stored = transaction.get(STATE_KEY)
         if stored is not None:
-            self._state = State(*_STATE.unpack(stored))
+            self._state = State(*STATE.unpack(stored))
         self._thread.start()
 
     def _open_environment(self, path: Path, map_size: int, readers: int) -> lmdb.Environment:
@@ -111,21 +97,21 @@ class LmdbEngine(Engine):
 
     # Reading
 
-    def reading(self) -> _Reading:
-        reading = _Reading(self)
+    def reading(self) -> Reading:
+        reading = Reading(self)
         with self._readings_lock:
             self._readings.add(reading)
         return reading
 
     def open_reader(self) -> Reader:
-        return _LmdbReader(self)
+        return LmdbReader(self)
 
     def snapshot(self) -> Snapshot:
         if self._closing:
             raise EngineClosedError("the engine is closed")
         self.registry.end_old()
         self.registry.check_room()
-        snapshot = _LmdbSnapshot(self)
+        snapshot = LmdbSnapshot(self)
         self.registry.add(snapshot)
         return snapshot
 
@@ -137,7 +123,7 @@ class LmdbEngine(Engine):
             if not start:
                 return
 
-    def _entries_chunk(self, reading: _Reading, start: bytes) -> tuple[list[tuple[bytes, Entry]], bytes]:
+    def _entries_chunk(self, reading: Reading, start: bytes) -> tuple[list[tuple[bytes, Entry]], bytes]:
         """Return some entries, and the key to go on from; empty at the end."""
         now = self._clock()
         chunk: list[tuple[bytes, Entry]] = []
@@ -152,9 +138,9 @@ class LmdbEngine(Engine):
                 for count, (key, record) in enumerate(cursor):
                     if count == CHUNK_RECORDS:
                         return chunk, bytes(key)
-                    datatype, flags, expiry, cas, seqno = _unpack_record(record)
+                    datatype, flags, expiry, cas, seqno = unpack_record(record)
                     if not 0 < expiry <= now:
-                        chunk.append((bytes(key), Entry(len(record) - _RECORD_SIZE, flags, expiry, datatype, cas, seqno)))
+                        chunk.append((bytes(key), Entry(len(record) - RECORD_SIZE, flags, expiry, datatype, cas, seqno)))
         return chunk, b""
 
     def statistics(self) -> EngineStatistics:
@@ -241,138 +227,6 @@ class LmdbEngine(Engine):
                 self.env.close()
 
 
-class _Reading:
-    """A read transaction that can be taken away while nobody is inside LMDB with it."""
-
-    def __init__(self, engine: LmdbEngine) -> None:
-        self._engine = engine
-        self.lock = threading.Lock()  # whoever is inside LMDB holds it
-        self.transaction: lmdb.Transaction[bytes] | None = None
-
-    def begin(self) -> lmdb.Transaction[bytes]:
-        """Begin, with the lock held."""
-        if self._engine._closing:
-            raise EngineClosedError("the engine is closed")
-        self.transaction = self._engine.env.begin(db=self._engine.items)
-        return self.transaction
-
-    def end(self) -> None:
-        """End, with the lock held."""
-        if self.transaction is not None:
-            self.transaction.abort()
-            self.transaction = None
-
-
-class _LmdbReader(Reader):
-    def __init__(self, engine: LmdbEngine) -> None:
-        self._engine = engine
-        self._reading = engine.reading()
-        self._now = 0.0
-
-    def get(self, key: bytes) -> Item | None:
-        reading = self._reading
-        with reading.lock:
-            record = self._transaction().get(key)
-        if record is None:
-            return None
-        datatype, flags, expiry, cas, seqno = _unpack_record(record)
-        if 0 < expiry <= self._now or self._engine.flushed(self._now):
-            return None
-        return Item(record[_RECORD_SIZE:], flags, expiry, datatype, cas, seqno)
-
-    def _transaction(self) -> lmdb.Transaction[bytes]:
-        """Return the transaction, with the lock held; begin it if this is the first read since the last release."""
-        transaction = self._reading.transaction
-        if transaction is None:
-            transaction = self._reading.begin()
-            self._now = self._engine.now()
-        return transaction
-
-    def get_many(self, keys: Sequence[bytes], most: int) -> list[Item | None]:
-        reading = self._reading
-        items: list[Item | None] = []
-        append = items.append
-        size = 0
-        with reading.lock:
-            get = self._transaction().get
-            now = self._now
-            for key in keys:
-                record = get(key)
-                if record is None:
-                    append(None)
-                    continue
-                datatype, flags, expiry, cas, seqno = _unpack_record(record)
-                if 0 < expiry <= now:
-                    append(None)
-                    continue
-                append(Item(record[_RECORD_SIZE:], flags, expiry, datatype, cas, seqno))
-                size += len(record) - _RECORD_SIZE
-                if size > most:
-                    break
-        return items if not self._engine.flushed(now) else [None] * len(items)
-
-    def release(self) -> None:
-        reading = self._reading
-        if reading.transaction is not None:
-            with reading.lock:
-                reading.end()  # the environment keeps the transaction for the next reader
-
-    def close(self) -> None:
-        self.release()
-
-
-class _LmdbSnapshot(Snapshot):
-    def __init__(self, engine: LmdbEngine) -> None:
-        self._engine = engine
-        self._reading = engine.reading()
-        self._now = engine.now()
-        self._flushed = engine.flushed(self._now)
-        with self._reading.lock:
-            stored = self._reading.begin().get(_STATE_KEY, db=engine.meta)
-            self._seqno = State(*_STATE.unpack(stored)).seqno if stored is not None else 0
-
-    @property
-    def seqno(self) -> int:
-        return self._seqno
-
-    def items(self, start: bytes = b"", end: bytes | None = None) -> Iterator[tuple[bytes, Item]]:
-        while True:
-            chunk, start = self._chunk(start, end)
-            yield from chunk
-            if not start:
-                return
-
-    def _chunk(self, start: bytes, end: bytes | None) -> tuple[list[tuple[bytes, Item]], bytes]:
-        """Return some items, and the key to go on from; empty at the end."""
-        chunk: list[tuple[bytes, Item]] = []
-        size = 0
-        with self._reading.lock:
-            transaction = self._reading.transaction
-            if transaction is None:
-                raise SnapshotEndedError("the snapshot was closed, or reached the end of its life, while it was being read")
-            if self._flushed:
-                return [], b""
-            with transaction.cursor() as cursor:
-                if not cursor.set_range(start):
-                    return [], b""
-                for key, record in cursor:
-                    if end is not None and key >= end:
-                        break
-                    if size >= CHUNK_BYTES or len(chunk) == CHUNK_RECORDS:
-                        return chunk, key
-                    datatype, flags, expiry, cas, seqno = _unpack_record(record)
-                    if not 0 < expiry <= self._now:
-                        value = record[_RECORD_SIZE:]
-                        size += len(value)
-                        chunk.append((key, Item(value, flags, expiry, datatype, cas, seqno)))
-        return chunk, b""
-
-    def close(self) -> None:
-        with self._reading.lock:
-            self._reading.end()
-        self._engine.registry.discard(self)
-
-
 class _LmdbTransaction(Transaction):
     def __init__(self, engine: LmdbEngine) -> None:
         self._engine = engine
@@ -382,8 +236,8 @@ class _LmdbTransaction(Transaction):
         record = self._transaction.get(key)
         if record is None:
             return None
-        datatype, flags, expiry, cas, seqno = _unpack_record(record)
-        return Item(record[_RECORD_SIZE:], flags, expiry, datatype, cas, seqno)
+        datatype, flags, expiry, cas, seqno = unpack_record(record)
+        return Item(record[RECORD_SIZE:], flags, expiry, datatype, cas, seqno)
 
     def put(self, key: bytes, item: Item, old: Item | None) -> None:
         old_expiry = old.expiry if old is not None else 0
@@ -392,7 +246,7 @@ class _LmdbTransaction(Transaction):
                 self._transaction.delete(_EXPIRY.pack(old_expiry) + key, db=self._engine.by_expiry)
             if item.expiry:
                 self._transaction.put(_EXPIRY.pack(item.expiry) + key, b"", db=self._engine.by_expiry)
-        header = _RECORD.pack(item.datatype, item.flags, item.expiry, item.cas, item.seqno)
+        header = RECORD.pack(item.datatype, item.flags, item.expiry, item.cas, item.seqno)
         self._transaction.put(key, header + item.value)
 
     def delete(self, key: bytes, old: Item) -> None:
@@ -414,7 +268,7 @@ class _LmdbTransaction(Transaction):
         return keys
 
     def commit(self, state: State) -> None:
-        self._transaction.put(_STATE_KEY, _STATE.pack(*state), db=self._engine.meta)
+        self._transaction.put(STATE_KEY, STATE.pack(*state), db=self._engine.meta)
         self._transaction.commit()
         self._engine.committed()
 

@@ -41,6 +41,7 @@ class Connection:
         self._reading = trio.CancelScope()
         self._idle = False  # waiting for a request, with nothing half done
         self._stopping = False
+        self._drained = True  # the last read took everything that had arrived
         self._commands = 0
         self._bytes_read = 0
         self._streaming = ""
@@ -77,7 +78,11 @@ class Connection:
         if self._stopping and not self._decoder.buffered:
             return b""
         self._idle = not self._decoder.buffered
+        if self._drained and isinstance(stream, trio.SocketStream):
+            # Nothing more is there yet, most likely: to try, and fail, would keep the reply waiting that was just queued.
+            await trio.lowlevel.wait_readable(stream.socket)
         data = bytes(await stream.receive_some(READ_SIZE))
+        self._drained = len(data) < READ_SIZE
         self._idle = False
         self._bytes_read += len(data)
         self._service.counters.bytes_read += len(data)
@@ -138,16 +143,18 @@ class Connection:
     async def _finish(self, sender: Sender) -> None:
         """Carry out the operations that were collected, and queue all replies."""
         exchange = self._exchange
-        exchange.reader.release()
+        reader = exchange.reader
         if exchange.operations:
+            reader.release()
             exchange.resolve(await self._submit(list(exchange.operations)))
-        if exchange.replies:
-            data = exchange.take()
-            if data:
-                try:
-                    sender.send_nowait(data)
-                except trio.WouldBlock:
-                    await sender.send(data)
+        data = exchange.take() if exchange.replies else b""
+        if data:
+            try:
+                sender.send_nowait(data)
+            except trio.WouldBlock:
+                reader.release()
+                await sender.send(data)
+        reader.release()
 
     async def _submit(self, operations: list[Operation]) -> list[Outcome]:
         """Hand operations to the writer thread and wait until they are committed.

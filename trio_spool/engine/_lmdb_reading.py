@@ -1,0 +1,172 @@
+"""Reading from LMDB: transactions that can be taken away, and what is made of records.
+
+An item is stored as::
+
+    byte   0        datatype
+           1-4      flags
+           5-12     expiry, Unix seconds
+           13-20    CAS
+           21-28    sequence number
+           29-      value
+
+all big-endian.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import lmdb
+
+from ._engine import Reader, Snapshot
+from ._errors import EngineClosedError, SnapshotEndedError
+from ._operations import Item
+from ._transaction import State
+
+if TYPE_CHECKING:
+    from ._lmdb import LmdbEngine
+
+RECORD = struct.Struct(">BLQQQ")
+RECORD_SIZE = RECORD.size
+unpack_record = RECORD.unpack_from
+STATE = struct.Struct(">QQd")
+STATE_KEY = b"state"
+
+# How much a reader fetches under its lock.
+CHUNK_RECORDS = 512
+CHUNK_BYTES = 64 * 1024
+
+
+class Reading:
+    """A read transaction that can be taken away while nobody is inside LMDB with it."""
+
+    def __init__(self, engine: LmdbEngine) -> None:
+        self._engine = engine
+        self.lock = threading.Lock()  # whoever is inside LMDB holds it
+        self.transaction: lmdb.Transaction[bytes] | None = None
+
+    def begin(self) -> lmdb.Transaction[bytes]:
+        """Begin, with the lock held."""
+        if self._engine._closing:
+            raise EngineClosedError("the engine is closed")
+        self.transaction = self._engine.env.begin(db=self._engine.items)
+        return self.transaction
+
+    def end(self) -> None:
+        """End, with the lock held."""
+        if self.transaction is not None:
+            self.transaction.abort()
+            self.transaction = None
+
+
+class LmdbReader(Reader):
+    def __init__(self, engine: LmdbEngine) -> None:
+        self._engine = engine
+        self._reading = engine.reading()
+        self._now = 0.0
+
+    def get(self, key: bytes) -> Item | None:
+        reading = self._reading
+        with reading.lock:
+            record = self._transaction().get(key)
+        if record is None:
+            return None
+        datatype, flags, expiry, cas, seqno = unpack_record(record)
+        if 0 < expiry <= self._now or self._engine.flushed(self._now):
+            return None
+        return Item(record[RECORD_SIZE:], flags, expiry, datatype, cas, seqno)
+
+    def _transaction(self) -> lmdb.Transaction[bytes]:
+        """Return the transaction, with the lock held; begin it if this is the first read since the last release."""
+        transaction = self._reading.transaction
+        if transaction is None:
+            transaction = self._reading.begin()
+            self._now = self._engine.now()
+        return transaction
+
+    def get_many(self, keys: Sequence[bytes], most: int) -> list[Item | None]:
+        reading = self._reading
+        items: list[Item | None] = []
+        append = items.append
+        size = 0
+        with reading.lock:
+            get = self._transaction().get
+            now = self._now
+            for key in keys:
+                record = get(key)
+                if record is None:
+                    append(None)
+                    continue
+                datatype, flags, expiry, cas, seqno = unpack_record(record)
+                if 0 < expiry <= now:
+                    append(None)
+                    continue
+                append(Item(record[RECORD_SIZE:], flags, expiry, datatype, cas, seqno))
+                size += len(record) - RECORD_SIZE
+                if size > most:
+                    break
+        return items if not self._engine.flushed(now) else [None] * len(items)
+
+    def release(self) -> None:
+        reading = self._reading
+        if reading.transaction is not None:
+            with reading.lock:
+                reading.end()  # the environment keeps the transaction for the next reader
+
+    def close(self) -> None:
+        self.release()
+
+
+class LmdbSnapshot(Snapshot):
+    def __init__(self, engine: LmdbEngine) -> None:
+        self._engine = engine
+        self._reading = engine.reading()
+        self._now = engine.now()
+        self._flushed = engine.flushed(self._now)
+        with self._reading.lock:
+            stored = self._reading.begin().get(STATE_KEY, db=engine.meta)
+            self._seqno = State(*STATE.unpack(stored)).seqno if stored is not None else 0
+
+    @property
+    def seqno(self) -> int:
+        return self._seqno
+
+    def items(self, start: bytes = b"", end: bytes | None = None) -> Iterator[tuple[bytes, Item]]:
+        while True:
+            chunk, start = self._chunk(start, end)
+            yield from chunk
+            if not start:
+                return
+
+    def _chunk(self, start: bytes, end: bytes | None) -> tuple[list[tuple[bytes, Item]], bytes]:
+        """Return some items, and the key to go on from; empty at the end."""
+        chunk: list[tuple[bytes, Item]] = []
+        size = 0
+        with self._reading.lock:
+            transaction = self._reading.transaction
+            if transaction is None:
+                raise SnapshotEndedError("the snapshot was closed, or reached the end of its life, while it was being read")
+            if self._flushed:
+                return [], b""
+            with transaction.cursor() as cursor:
+                if not cursor.set_range(start):
+                    return [], b""
+                for key, record in cursor:
+                    if end is not None and key >= end:
+                        break
+                    if size >= CHUNK_BYTES or len(chunk) == CHUNK_RECORDS:
+                        return chunk, key
+                    datatype, flags, expiry, cas, seqno = unpack_record(record)
+                    if not 0 < expiry <= self._now:
+                        value = record[RECORD_SIZE:]
+                        size += len(value)
+                        chunk.append((key, Item(value, flags, expiry, datatype, cas, seqno)))
+        return chunk, b""
+
+    def close(self) -> None:
+        with self._reading.lock:
+            self._reading.end()
+        self._engine.registry.discard(self)
