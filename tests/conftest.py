@@ -1,11 +1,71 @@
-"""What all tests share."""
+"""What all tests share: Hypothesis profiles, and a server in a process of its own."""
 
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=60, suppress_health_check=list(HealthCheck))
 settings.register_profile("fuzz", deadline=None, max_examples=5000, suppress_health_check=list(HealthCheck))
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+class Process:
+    """``trio-spool serve``, as a user starts it."""
+
+    def __init__(self, *arguments: str, env: dict[str, str] | None = None, listeners: int = 1) -> None:
+        self.popen = subprocess.Popen(
+            [sys.executable, "-m", "trio_spool", "serve", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(env or {})},
+        )
+        self.addresses = [self._address() for _ in range(listeners)]
+        self.port = int(self.addresses[0].rsplit(":", 1)[1]) if self.addresses[0].startswith("tcp") else 0
+
+    def _address(self) -> str:
+        line = self.popen.stdout.readline()
+        assert line.startswith("listening on "), line + self.popen.stderr.read()
+        return line.split()[2]
+
+    @property
+    def server(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """Send a signal, and return the exit status and what was logged."""
+        self.popen.send_signal(number)
+        _, errors = self.popen.communicate(timeout=30)
+        return self.popen.returncode, errors
+
+
+@contextmanager
+def running(*arguments: str, env: dict[str, str] | None = None, listeners: int = 1) -> Iterator[Process]:
+    process = Process(*arguments, env=env, listeners=listeners)
+    try:
+        yield process
+    finally:
+        if process.popen.poll() is None:
+            process.stop()
+        process.popen.stdout.close()
+        process.popen.stderr.close()
+
+
+@pytest.fixture
+def start() -> Callable[..., object]:
+    return running
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Process]:
+    with running(str(tmp_path / "data"), "--listen", "tcp://127.0.0.1:0", "--fsync", "no") as process:
+        yield process

@@ -277,8 +277,9 @@ class Sender:
         try:
             with streaming():
                 while not handoff.closing and (batch := await handoff.take()) is not None:
-                    await self._write(batch)
+                    # Before it is written: a worker that waits for room fills it while the system call goes on.
                     handoff.settle(batch)
+                    await self._write(batch)
                     await trio.lowlevel.checkpoint()
         except BaseException as exc:
             # Whoever waits for this spool is told below, and must find out why.
