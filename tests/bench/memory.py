@@ -76,7 +76,7 @@ def stalled_connections(connections: int, keys: int) -> list[Row]:
     return [
         Row("memory", case, "peak RSS above idle", used / MIB, "MiB", used / (connections * bound), "≤ the bound"),
         Row("memory", case, "bound for each connection", bound / 1024, "KiB"),
-        Row("memory", case, "workers held", float(statistics["workers_busy"]) - 1, "threads", None, "0"),
+        Row("memory", case, "workers held", max(0.0, float(statistics["workers_busy"]) - 1), "threads", None, "0"),
     ]
 
 
