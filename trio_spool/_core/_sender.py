@@ -53,6 +53,8 @@ class Sender:
         self._queue: deque[_Entry] = deque()
         self._queued = 0
         self._parked: trio.lowlevel.Task | None = None  # our task, while there is nothing to do
+        self._prompt = False  # our task has been woken, and has not yet had to wait for anything but its turn
+        self._offered = trio.lowlevel.ParkingLot()
         self._room = trio.lowlevel.ParkingLot()
         self._closing = False
         self._broken: str | None = None
@@ -160,6 +162,17 @@ class Sender:
         await event.wait()
         self._raise_if_broken()
 
+    async def offered(self) -> None:
+        """Wait until the stream has been offered what is queued: it took it, or the peer makes it wait.
+
+        For a task that reads requests from the same connection. To ask the system for more input before the replies have gone out
+        would only delay them.
+        """
+        if self._prompt:
+            await self._offered.park()
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
+
     def statistics(self) -> SenderStatistics:
         """Return the counters as they are now."""
         spools = self._spools
@@ -197,8 +210,14 @@ class Sender:
         self._queue.append(entry)
         if self._parked is not None:
             self._wakeups += 1
+            self._prompt = True
             trio.lowlevel.reschedule(self._parked)
             self._parked = None
+
+    def _not_prompt(self) -> None:
+        self._prompt = False
+        if self._offered:
+            self._offered.unpark_all()
 
     # The task
 
@@ -244,12 +263,14 @@ class Sender:
         self._queue.clear()
         self._queued = 0
         self._room.unpark_all()
+        self._not_prompt()
 
     async def _park(self) -> None:
         def abort(_: object) -> trio.lowlevel.Abort:
             self._parked = None
             return trio.lowlevel.Abort.SUCCEEDED
 
+        self._not_prompt()
         self._parked = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(abort)
 
@@ -274,6 +295,7 @@ class Sender:
     async def _send_job(self, job: _Job) -> None:
         handoff = self._current = job.handoff
         job.reached.set()
+        self._not_prompt()
         try:
             with streaming():
                 while not handoff.closing and (batch := await handoff.take()) is not None:
@@ -298,7 +320,7 @@ class Sender:
         """
         self._batches += 1
         written = 0
-        if self._socket is not None:
+        if self._socket is not None and sys.platform != "win32":  # where a socket is not a file
             try:
                 # Most replies fit in the socket's buffer. This saves them a cancel scope and a pass of the scheduler.
                 written = os.write(self._socket.fileno(), data)
@@ -306,6 +328,7 @@ class Sender:
                 pass  # it would block, or it is broken: what follows tells
             self._bytes += written
         if written < len(data):
+            self._not_prompt()
             started = perf_counter()
             try:
                 await self._write_slowly(memoryview(data)[written:])

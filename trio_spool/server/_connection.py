@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 from trio_util import move_on_when
 
-from .._core import Sender, SpoolStatistics, open_sender
+from .._core import Sender, SpoolStatistics, open_sender, receive_some
 from ..engine import EngineError, Operation, Outcome, Problem
 from ..mcbp import NEED_DATA, Opcode, Rejected, RemoteProtocolError, Request, RequestDecoder, Status
 from ._exchange import EXCHANGE_SIZE, Exchange
@@ -41,7 +41,6 @@ class Connection:
         self._reading = trio.CancelScope()
         self._idle = False  # waiting for a request, with nothing half done
         self._stopping = False
-        self._drained = True  # the last read took everything that had arrived
         self._commands = 0
         self._bytes_read = 0
         self._streaming = ""
@@ -63,7 +62,7 @@ class Connection:
         ahead = b""
         try:
             while not self._exchange.closing:
-                data = ahead or await self._receive(stream)
+                data = ahead or await self._receive(stream, sender)
                 if not data:
                     return
                 self._decoder.receive_data(data)
@@ -74,15 +73,12 @@ class Connection:
             self._service.counters.bad_requests += 1
             await self._finish(sender)
 
-    async def _receive(self, stream: trio.abc.ReceiveStream) -> bytes:
+    async def _receive(self, stream: trio.abc.ReceiveStream, sender: Sender) -> bytes:
         if self._stopping and not self._decoder.buffered:
             return b""
         self._idle = not self._decoder.buffered
-        if self._drained and isinstance(stream, trio.SocketStream):
-            # Nothing more is there yet, most likely: to try, and fail, would keep the reply waiting that was just queued.
-            await trio.lowlevel.wait_readable(stream.socket)
-        data = bytes(await stream.receive_some(READ_SIZE))
-        self._drained = len(data) < READ_SIZE
+        await sender.offered()
+        data = await receive_some(stream, READ_SIZE)
         self._idle = False
         self._bytes_read += len(data)
         self._service.counters.bytes_read += len(data)
@@ -196,7 +192,7 @@ class Connection:
             nonlocal left
             try:
                 while len(ahead) < service.settings.look_ahead:
-                    data = await stream.receive_some(service.settings.look_ahead - len(ahead))
+                    data = await receive_some(stream, service.settings.look_ahead - len(ahead))
                     if not data:
                         break
                     ahead.extend(data)
