@@ -196,8 +196,8 @@ class EngineMachine(RuleBasedStateMachine):
     def read_snapshot(self, pair, start, end) -> None:
         snapshot, expected, engine = pair
         if engine is self.engine:
-            assert list(snapshot.items()) == expected
-            assert list(snapshot.items(start, end)) == [(key, item) for key, item in expected if start <= key < end]
+            assert list(snapshot.records()) == [(key, *item) for key, item in expected]
+            assert list(snapshot.records(start, end)) == [(key, *item) for key, item in expected if start <= key < end]
 
     @rule()
     def restart(self) -> None:

@@ -5,6 +5,7 @@ from ._engine import Engine as Engine
 from ._engine import EngineStatistics as EngineStatistics
 from ._engine import Reader as Reader
 from ._engine import Snapshot as Snapshot
+from ._errors import CopyError as CopyError
 from ._errors import DataDirectoryError as DataDirectoryError
 from ._errors import EngineClosedError as EngineClosedError
 from ._errors import EngineError as EngineError
@@ -22,6 +23,7 @@ from ._operations import Item as Item
 from ._operations import Operation as Operation
 from ._operations import Outcome as Outcome
 from ._operations import Problem as Problem
+from ._operations import Record as Record
 from ._operations import Store as Store
 from ._operations import StoreMode as StoreMode
 from ._operations import Touch as Touch

@@ -13,8 +13,8 @@ from types import TracebackType
 
 import attrs
 
-from ._errors import EngineClosedError
-from ._operations import Entry, Item, Operation, Outcome, Problem
+from ._errors import CopyError, EngineClosedError
+from ._operations import Entry, Item, Operation, Outcome, Problem, Record
 from ._transaction import Batch, State, Transaction
 
 _log = logging.getLogger("trio_spool.engine")
@@ -27,6 +27,9 @@ GROUP_OPERATIONS = 10_000
 GROUP_BYTES = 32 * 1024 * 1024
 # Expired items that one transaction removes: a few milliseconds' work.
 EXPIRY_BATCH = 1000
+# How much is read at once of a snapshot, or by a walk.
+CHUNK_RECORDS = 512
+CHUNK_BYTES = 64 * 1024
 
 
 class Reader(ABC):
@@ -57,13 +60,37 @@ class Snapshot(AbstractContextManager["Snapshot"]):
     def seqno(self) -> int:
         """The sequence number of the last mutation that it contains."""
 
+    @property
     @abstractmethod
-    def items(self, start: bytes = b"", end: bytes | None = None) -> Iterator[tuple[bytes, Item]]:
-        """Yield live keys and items in the order of the keys, from `start` up to but without `end`.
+    def count(self) -> int:
+        """How many keys it has, with those that had expired and were not yet removed."""
+
+    @abstractmethod
+    def read(self, start: bytes, end: bytes | None, *, most_records: int, most_bytes: int) -> tuple[list[Record], bytes | None]:
+        """Return live records in the order of the keys, and the key to go on from; None at the end.
+
+        Args:
+            start: The first key.
+            end: What comes behind the last key; None for no end.
+            most_records: Return no more than this.
+            most_bytes: Return no further ones once their keys and values have so many bytes.
+
+        It may return fewer than were asked for, even none, though the end is not reached: a call takes a bounded time.
 
         Raises:
             SnapshotEndedError: The snapshot ended in the meantime.
         """
+
+    def records(self, start: bytes = b"", end: bytes | None = None) -> Iterator[Record]:
+        """Yield live records in the order of the keys, from `start` up to but without `end`.
+
+        Raises:
+            SnapshotEndedError: The snapshot ended in the meantime.
+        """
+        position: bytes | None = start
+        while position is not None:
+            chunk, position = self.read(position, end, most_records=CHUNK_RECORDS, most_bytes=CHUNK_BYTES)
+            yield from chunk
 
     @abstractmethod
     def close(self) -> None:
@@ -139,8 +166,8 @@ class Engine(ABC):
         """Open a reader for one thread."""
 
     @abstractmethod
-    def snapshot(self) -> Snapshot:
-        """Open a snapshot of what has been committed.
+    def snapshot(self, *, keys_only: bool = False) -> Snapshot:
+        """Open a snapshot of what has been committed; of keys only, its records have empty values.
 
         Raises:
             TooManySnapshotsError: The engine's limit is reached.
@@ -153,6 +180,17 @@ class Engine(ABC):
 
         What is stored or deleted meanwhile may or may not be seen; every key that exists all the time is seen once.
         """
+
+    def copy(self, take: Callable[[bytes], object]) -> None:
+        """Write a consistent, compacted copy of the store, as it is now, while others go on reading and writing.
+
+        Args:
+            take: Is given the bytes of the copy in order, a piece at a time. What it raises ends the copying, and is raised here.
+
+        Raises:
+            CopyError: This engine has no files, or reading it failed.
+        """
+        raise CopyError(f"the engine {self.kind} keeps nothing in files that could be copied")
 
     @abstractmethod
     def statistics(self) -> EngineStatistics:
@@ -208,6 +246,11 @@ class Engine(ABC):
     def __exit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> None:
         """Close it."""
         self.close()
+
+    @property
+    def seqno(self) -> int:
+        """The sequence number of the last mutation that has been committed."""
+        return self._state.seqno
 
     def flushed(self, now: float) -> bool:
         """Whether a delayed flush is due that the writer has not got to yet: until it has, nothing exists."""

@@ -21,3 +21,7 @@ class TooManySnapshotsError(EngineError):
 
 class SnapshotEndedError(EngineError):
     """The snapshot was closed, or it reached the end of its life, while it was being read."""
+
+
+class CopyError(EngineError):
+    """A copy could not be made."""

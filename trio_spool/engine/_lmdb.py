@@ -20,10 +20,11 @@ from pathlib import Path
 
 import lmdb
 
+from ._copying import copy_environment
 from ._directory import claim_directory
-from ._engine import Engine, EngineStatistics, Reader, Snapshot, Wake
+from ._engine import CHUNK_RECORDS, Engine, EngineStatistics, Reader, Snapshot, Wake
 from ._errors import DataDirectoryError, EngineClosedError
-from ._lmdb_reading import CHUNK_RECORDS, RECORD, RECORD_SIZE, STATE, STATE_KEY, LmdbReader, LmdbSnapshot, Reading, unpack_record
+from ._lmdb_reading import RECORD, RECORD_SIZE, STATE, STATE_KEY, LmdbReader, LmdbSnapshot, Reading, unpack_record
 from ._operations import Entry, Item, Problem
 from ._snapshots import SnapshotRegistry
 from ._transaction import State, Transaction
@@ -106,12 +107,12 @@ class LmdbEngine(Engine):
     def open_reader(self) -> Reader:
         return LmdbReader(self)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, *, keys_only: bool = False) -> Snapshot:
         if self._closing:
             raise EngineClosedError("the engine is closed")
         self.registry.end_old()
         self.registry.check_room()
-        snapshot = LmdbSnapshot(self)
+        snapshot = LmdbSnapshot(self, keys_only)
         self.registry.add(snapshot)
         return snapshot
 
@@ -142,6 +143,13 @@ class LmdbEngine(Engine):
                     if not 0 < expiry <= now:
                         chunk.append((bytes(key), Entry(len(record) - RECORD_SIZE, flags, expiry, datatype, cas, seqno)))
         return chunk, b""
+
+    def copy(self, take: Callable[[bytes], object]) -> None:
+        reading = self.reading()
+        with reading.lock:
+            if self._closing:
+                raise EngineClosedError("the engine is closed")
+            copy_environment(self.env, take)
 
     def statistics(self) -> EngineStatistics:
         with self._readings_lock:

@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import lmdb
 
-from ._engine import Reader, Snapshot
+from ._engine import CHUNK_RECORDS, Reader, Snapshot
 from ._errors import EngineClosedError, SnapshotEndedError
-from ._operations import Item
+from ._operations import Item, Record
 from ._transaction import State
 
 if TYPE_CHECKING:
@@ -35,10 +36,6 @@ unpack_record = RECORD.unpack_from
 STATE = struct.Struct(">QQd")
 STATE_KEY = b"state"
 
-# How much a reader fetches under its lock.
-CHUNK_RECORDS = 512
-CHUNK_BYTES = 64 * 1024
-
 
 class Reading:
     """A read transaction that can be taken away while nobody is inside LMDB with it."""
@@ -48,11 +45,11 @@ class Reading:
         self.lock = threading.Lock()  # whoever is inside LMDB holds it
         self.transaction: lmdb.Transaction[bytes] | None = None
 
-    def begin(self) -> lmdb.Transaction[bytes]:
-        """Begin, with the lock held."""
+    def begin(self, *, buffers: bool = False) -> lmdb.Transaction[bytes]:
+        """Begin, with the lock held; with `buffers`, what is read are views of the map."""
         if self._engine._closing:
             raise EngineClosedError("the engine is closed")
-        self.transaction = self._engine.env.begin(db=self._engine.items)
+        self.transaction = self._engine.env.begin(db=self._engine.items, buffers=buffers)  # type: ignore[call-overload]
         return self.transaction
 
     def end(self) -> None:
@@ -121,50 +118,57 @@ class LmdbReader(Reader):
 
 
 class LmdbSnapshot(Snapshot):
-    def __init__(self, engine: LmdbEngine) -> None:
+    def __init__(self, engine: LmdbEngine, keys_only: bool) -> None:
         self._engine = engine
         self._reading = engine.reading()
+        self._keys_only = keys_only
         self._now = engine.now()
         self._flushed = engine.flushed(self._now)
         with self._reading.lock:
-            stored = self._reading.begin().get(STATE_KEY, db=engine.meta)
+            transaction = self._reading.begin(buffers=keys_only)  # nor are values copied
+            stored = transaction.get(STATE_KEY, db=engine.meta)
+            self._count: int = transaction.stat(engine.items)["entries"]
             self._seqno = State(*STATE.unpack(stored)).seqno if stored is not None else 0
 
     @property
     def seqno(self) -> int:
         return self._seqno
 
-    def items(self, start: bytes = b"", end: bytes | None = None) -> Iterator[tuple[bytes, Item]]:
-        while True:
-            chunk, start = self._chunk(start, end)
-            yield from chunk
-            if not start:
-                return
+    @property
+    def count(self) -> int:
+        return self._count
 
-    def _chunk(self, start: bytes, end: bytes | None) -> tuple[list[tuple[bytes, Item]], bytes]:
-        """Return some items, and the key to go on from; empty at the end."""
-        chunk: list[tuple[bytes, Item]] = []
+    def read(self, start: bytes, end: bytes | None, *, most_records: int, most_bytes: int) -> tuple[list[Record], bytes | None]:
+        chunk: list[Record] = []
+        append = chunk.append
         size = 0
+        now = self._now
+        keys_only = self._keys_only
         with self._reading.lock:
             transaction = self._reading.transaction
             if transaction is None:
                 raise SnapshotEndedError("the snapshot was closed, or reached the end of its life, while it was being read")
             if self._flushed:
-                return [], b""
+                return [], None
             with transaction.cursor() as cursor:
                 if not cursor.set_range(start):
-                    return [], b""
-                for key, record in cursor:
-                    if end is not None and key >= end:
+                    return [], None
+                for key, record in islice(cursor, CHUNK_RECORDS):
+                    if size >= most_bytes or len(chunk) == most_records:
                         break
-                    if size >= CHUNK_BYTES or len(chunk) == CHUNK_RECORDS:
-                        return chunk, key
+                    if end is not None and key >= end:
+                        return chunk, None
                     datatype, flags, expiry, cas, seqno = unpack_record(record)
-                    if not 0 < expiry <= self._now:
-                        value = record[RECORD_SIZE:]
-                        size += len(value)
-                        chunk.append((key, Item(value, flags, expiry, datatype, cas, seqno)))
-        return chunk, b""
+                    if not 0 < expiry <= now:
+                        if keys_only:
+                            key, value = bytes(key), b""
+                        else:
+                            value = record[RECORD_SIZE:]
+                        append((key, value, flags, expiry, datatype, cas, seqno))
+                        size += len(key) + len(value)
+                else:
+                    key = cursor.key() if cursor.next() else b""
+                return chunk, bytes(key) if key and (end is None or key < end) else None
 
     def close(self) -> None:
         with self._reading.lock:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import heapq
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
-from ._engine import Engine, EngineStatistics, Reader, Snapshot, Wake
+from ._engine import CHUNK_RECORDS, Engine, EngineStatistics, Reader, Snapshot, Wake
 from ._errors import EngineClosedError, SnapshotEndedError
-from ._operations import Entry, Item
+from ._operations import Entry, Item, Record
 from ._snapshots import SnapshotRegistry
 from ._transaction import State, Transaction
 
@@ -53,7 +54,7 @@ class MemoryEngine(Engine):
             return None
         return item
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, *, keys_only: bool = False) -> Snapshot:
         if self._closing:
             raise EngineClosedError("the engine is closed")
         self.registry.end_old()
@@ -61,7 +62,7 @@ class MemoryEngine(Engine):
         now = self._clock()
         with self.lock:
             items = {} if self.flushed(now) else self.live.copy()
-            snapshot = _MemorySnapshot(self, items, now, self._state.seqno)
+            snapshot = _MemorySnapshot(self, items, now, self._state.seqno, keys_only)
         self.registry.add(snapshot)
         return snapshot
 
@@ -129,29 +130,48 @@ class _MemoryReader(Reader):
 
 
 class _MemorySnapshot(Snapshot):
-    def __init__(self, engine: MemoryEngine, items: dict[bytes, Item], now: float, seqno: int) -> None:
+    def __init__(self, engine: MemoryEngine, items: dict[bytes, Item], now: float, seqno: int, keys_only: bool) -> None:
         self._engine = engine
         self._items: dict[bytes, Item] | None = items
+        self._keys: list[bytes] | None = None  # in order; made for the first read, whose thread may take the time
         self._now = now
         self._seqno = seqno
+        self._count = len(items)
+        self._keys_only = keys_only
 
     @property
     def seqno(self) -> int:
         return self._seqno
 
-    def items(self, start: bytes = b"", end: bytes | None = None) -> Iterator[tuple[bytes, Item]]:
-        for key in _sorted(self._items or {}, start, end):
-            items = self._items
-            if items is None:
-                break
-            item = items[key]
-            if not 0 < item.expiry <= self._now:
-                yield key, item
-        if self._items is None:
+    @property
+    def count(self) -> int:
+        return self._count
+
+    def read(self, start: bytes, end: bytes | None, *, most_records: int, most_bytes: int) -> tuple[list[Record], bytes | None]:
+        items = self._items
+        if items is None:
             raise SnapshotEndedError("the snapshot was closed, or reached the end of its life, while it was being read")
+        if self._keys is None:
+            self._keys = list(_sorted(items, b"", None))
+        keys = self._keys
+        chunk: list[Record] = []
+        size = 0
+        index = bisect_left(keys, start)
+        stop = len(keys) if end is None else bisect_left(keys, end)
+        last = min(stop, index + CHUNK_RECORDS)
+        while index < last and size < most_bytes and len(chunk) < most_records:
+            key = keys[index]
+            value, flags, expiry, datatype, cas, seqno = items[key]
+            index += 1
+            if not 0 < expiry <= self._now:
+                if self._keys_only:
+                    value = b""
+                chunk.append((key, value, flags, expiry, datatype, cas, seqno))
+                size += len(key) + len(value)
+        return chunk, keys[index] if index < stop else None
 
     def close(self) -> None:
-        self._items = None
+        self._items = self._keys = None
         self._engine.registry.discard(self)
 
 

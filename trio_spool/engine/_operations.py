@@ -39,6 +39,10 @@ class Entry(NamedTuple):
     seqno: int
 
 
+# A key and its item, as a scan reads them by the million: the key, and then the attributes of `Item` in their order.
+Record = tuple[bytes, bytes, int, int, int, int, int]
+
+
 class Problem(Enum):
     """Why an operation was not carried out."""
 

@@ -62,6 +62,13 @@ _LOUD_SHAPES: dict[int, Shape] = {
     Opcode.SASL_LIST_MECHS: _shape(0),
     Opcode.SASL_AUTH: _shape(0, key=_REQUIRED, value=True),
     Opcode.SASL_STEP: _shape(0, key=_REQUIRED, value=True),
+    Opcode.GET_KEYS: _shape(0, 4, key=_OPTIONAL),
+    Opcode.RANGE_SCAN_CREATE: _shape(0, value=True),
+    Opcode.RANGE_SCAN_CONTINUE: _shape(28),
+    Opcode.RANGE_SCAN_CANCEL: _shape(16),
+    Opcode.PREPARE_SNAPSHOT: _shape(0, value=True),
+    Opcode.RELEASE_SNAPSHOT: _shape(0, key=_REQUIRED),
+    Opcode.GET_FILE_FRAGMENT: _shape(0, key=_REQUIRED, value=True),
 }
 
 # By opcode; None for those that the table does not know: they pass, and the server answers "unknown command".

@@ -31,6 +31,12 @@ class Status(IntEnum):
     INTERNAL = 0x84
     BUSY = 0x85
     TEMPORARY_FAILURE = 0x86
+    UNKNOWN_COLLECTION = 0x88
+    UNKNOWN_SCOPE = 0x8C
+    SCAN_CANCELLED = 0xA5
+    SCAN_MORE = 0xA6
+    SCAN_COMPLETE = 0xA7
+    VBUCKET_UUID_DIFFERS = 0xA8
 
 
 # What a classic client finds in the body of an error: short, and never empty.

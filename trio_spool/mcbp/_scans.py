@@ -1,0 +1,266 @@
+"""Range scans: what a client asks for, and how documents and keys are packed.
+
+The value of RANGE_SCAN_CREATE is a JSON object::
+
+    {"range": {"start" or "excl_start": base64, "end" or "excl_end": base64}}   or   {"sampling": {"samples": n, "seed": n}}
+    "collection": hexadecimal   "key_only": boolean   "name": at most 50 bytes
+    "snapshot_requirements": {"vb_uuid": decimal text, "seqno": n, "seqno_exists": boolean, "timeout_ms": n}
+
+A packed document::
+
+    u32 flags, u32 expiry, u64 seqno, u64 CAS, u8 datatype, LEB128 key length, key, LEB128 value length, value
+
+A packed key is a LEB128 length and the key.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import struct
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import attrs
+
+from ._errors import RemoteProtocolError
+from ._frames import MAX_KEY
+from ._leb128 import decode_leb128, encode_leb128
+from ._status import Status
+
+# A create's JSON holds two keys and a few numbers; more than this is refused unread.
+MAX_CREATE = 16 * 1024
+MAX_NAME = 50
+CONTINUE = struct.Struct(">16sLLL")
+# The extras of a frame that carries keys, or documents.
+KEYS_EXTRAS = bytes(4)
+DOCUMENTS_EXTRAS = b"\0\0\0\1"
+
+_META = struct.Struct(">LLQQB")
+_LEB128 = tuple(encode_leb128(number) for number in range(1 << 11))
+
+
+class Document(NamedTuple):
+    """A document, or with an empty value and zeros a key, as a scan returns it."""
+
+    key: bytes
+    value: bytes
+    flags: int
+    expiry: int
+    datatype: int
+    cas: int
+    seqno: int
+
+
+@attrs.frozen(kw_only=True)
+class SnapshotRequirements:
+    """What a scan's snapshot must be like.
+
+    Attributes:
+        vbucket_uuid: The vbucket must have this one.
+        seqno: The snapshot must reach this sequence number.
+        seqno_exists: A document must still have exactly that number.
+        timeout: How many seconds to wait until it is reached.
+    """
+
+    vbucket_uuid: int
+    seqno: int
+    seqno_exists: bool = False
+    timeout: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
+class ScanRequest:
+    """What RANGE_SCAN_CREATE asks for.
+
+    Attributes:
+        start: The first key.
+        end: What comes behind the last key; None for no end.
+        samples: How many documents to expect of a random sample; None for all of the range.
+        seed: Decides which.
+        collection: Its id.
+        keys_only: Whether documents are left out.
+        name: What the client calls the scan.
+        requirements: What the snapshot must be like, if the client says.
+    """
+
+    start: bytes = b""
+    end: bytes | None = None
+    samples: int | None = None
+    seed: int = 0
+    collection: int = 0
+    keys_only: bool = False
+    name: str = ""
+    requirements: SnapshotRequirements | None = None
+
+
+def _invalid(reason: str) -> RemoteProtocolError:
+    return RemoteProtocolError(reason, status_hint=Status.INVALID)
+
+
+def _field(container: dict[str, Any], name: str, kind: type, default: Any = None) -> Any:
+    value: Any = container.get(name, default)
+    if value is default:
+        return value
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise _invalid(f"{name!r} must be of type {kind.__name__}, not {value!r:.40}")
+    if isinstance(value, int) and not 0 <= value < 1 << 64:
+        raise _invalid(f"{name!r} is out of range: {value}")
+    return value
+
+
+def _number_in_text(container: dict[str, Any], name: str, base: int, most: int) -> int:
+    text = _field(container, name, str)
+    number = -1
+    try:
+        if text.isalnum() and text.isascii():
+            number = int(text, base)
+    except (ValueError, AttributeError):
+        pass
+    if not 0 <= number <= most:
+        raise _invalid(f"{name!r} must be a number as text, not {text!r:.40}")
+    return number
+
+
+def _bound(limits: dict[str, Any], inclusive: str, exclusive: str) -> tuple[bytes, bool]:
+    """Return a bound of a range and whether it is exclusive."""
+    if (inclusive in limits) == (exclusive in limits):
+        raise _invalid(f"a range has either {inclusive!r} or {exclusive!r}")
+    name = inclusive if inclusive in limits else exclusive
+    try:
+        key = base64.b64decode(_field(limits, name, str, ""), validate=True)
+    except (binascii.Error, ValueError):
+        raise _invalid(f"{name!r} must be base64, not {limits[name]!r:.40}") from None
+    if len(key) > MAX_KEY + 6:  # a prefix's end may go beyond the longest key
+        raise _invalid(f"{name!r} has {len(key)} bytes; the longest key has {MAX_KEY}")
+    return key, name == exclusive
+
+
+def parse_scan_request(value: bytes) -> ScanRequest:
+    """Parse the value of RANGE_SCAN_CREATE. Unknown fields are ignored.
+
+    Raises:
+        RemoteProtocolError: It is not valid; `status_hint` is the status to reply.
+    """
+    if len(value) > MAX_CREATE:
+        raise _invalid(f"a scan is described in at most {MAX_CREATE} bytes, not {len(value)}")
+    try:
+        wanted = json.loads(value)
+    except (ValueError, RecursionError):
+        raise _invalid("a scan is described in JSON") from None
+    if not isinstance(wanted, dict):
+        raise _invalid("a scan is described by a JSON object")
+    limits, sampling = _field(wanted, "range", dict), _field(wanted, "sampling", dict)
+    if (limits is None) == (sampling is None):
+        raise _invalid("a scan has either a 'range' or a 'sampling'")
+    name = _field(wanted, "name", str, "")
+    if len(name.encode("utf-8", "replace")) > MAX_NAME:
+        raise _invalid(f"a scan's name has at most {MAX_NAME} bytes")
+    start, end, samples, seed = b"", None, None, 0
+    if limits is not None:
+        start, start_exclusive = _bound(limits, "start", "excl_start")
+        end, end_exclusive = _bound(limits, "end", "excl_end")
+        start += b"\0" * start_exclusive
+        end += b"\0" * (not end_exclusive)
+    else:
+        samples, seed = _field(sampling, "samples", int), _field(sampling, "seed", int, 0)
+        if not samples:
+            raise _invalid("'samples' must be at least 1")
+    return ScanRequest(
+        start=start,
+        end=end,
+        samples=samples,
+        seed=seed,
+        collection=_number_in_text(wanted, "collection", 16, (1 << 32) - 1) if "collection" in wanted else 0,
+        keys_only=_field(wanted, "key_only", bool, False),
+        name=name,
+        requirements=_requirements(_field(wanted, "snapshot_requirements", dict)),
+    )
+
+
+def _requirements(wanted: dict[str, Any] | None) -> SnapshotRequirements | None:
+    if wanted is None:
+        return None
+    seqno = _field(wanted, "seqno", int)
+    if seqno is None:
+        raise _invalid("'snapshot_requirements' must have a 'seqno'")
+    return SnapshotRequirements(
+        vbucket_uuid=_number_in_text(wanted, "vb_uuid", 10, (1 << 64) - 1),
+        seqno=seqno,
+        seqno_exists=_field(wanted, "seqno_exists", bool, False),
+        timeout=_field(wanted, "timeout_ms", int, 0) / 1000,
+    )
+
+
+def encode_scan_request(request: ScanRequest) -> bytes:
+    """Encode what `parse_scan_request` parses, but for snapshot requirements."""
+    wanted: dict[str, Any] = {}
+    if request.samples is not None:
+        wanted["sampling"] = {"samples": request.samples, "seed": request.seed}
+    else:
+        end = request.end if request.end is not None else b"\xff" * (MAX_KEY + 1)
+        wanted["range"] = {"start": base64.b64encode(request.start).decode(), "excl_end": base64.b64encode(end).decode()}
+    if request.keys_only:
+        wanted["key_only"] = True
+    if request.name:
+        wanted["name"] = request.name
+    if request.collection:
+        wanted["collection"] = f"{request.collection:x}"
+    return json.dumps(wanted, separators=(",", ":")).encode()
+
+
+def prefix_end(prefix: bytes) -> bytes | None:
+    """Return the first key behind all those that begin with a prefix; None if there is none."""
+    stripped = prefix.rstrip(b"\xff")
+    return stripped[:-1] + bytes([stripped[-1] + 1]) if stripped else None
+
+
+def _length(number: int) -> bytes:
+    return _LEB128[number] if number < len(_LEB128) else encode_leb128(number)
+
+
+def pack_documents(records: Iterable[tuple[bytes, bytes, int, int, int, int, int]]) -> list[bytes]:
+    """Pack documents, given as tuples in the order of `Document`, in pieces that are to be joined."""
+    pieces: list[bytes] = []
+    pack = _META.pack
+    for key, value, flags, expiry, datatype, cas, seqno in records:
+        pieces += (pack(flags, expiry, seqno, cas, datatype), _length(len(key)), key, _length(len(value)), value)
+    return pieces
+
+
+def pack_keys(records: Iterable[tuple[bytes, bytes, int, int, int, int, int]]) -> list[bytes]:
+    """Pack the keys of documents, in pieces that are to be joined."""
+    pieces: list[bytes] = []
+    for record in records:
+        pieces += (_length(len(record[0])), record[0])
+    return pieces
+
+
+def unpack_scan(data: bytes, keys_only: bool) -> Iterator[Document]:
+    """Yield the documents, or the keys, of one frame.
+
+    Raises:
+        RemoteProtocolError: It is cut off.
+    """
+    offset = 0
+    while offset < len(data):
+        flags = expiry = seqno = cas = datatype = 0
+        if not keys_only:
+            if len(data) - offset < _META.size:
+                raise RemoteProtocolError("a document of a scan is cut off")
+            flags, expiry, seqno, cas, datatype = _META.unpack_from(data, offset)
+            offset += _META.size
+        key, offset = _counted(data, offset)
+        value = b""
+        if not keys_only:
+            value, offset = _counted(data, offset)
+        yield Document(key, value, flags, expiry, datatype, cas, seqno)
+
+
+def _counted(data: bytes, offset: int) -> tuple[bytes, int]:
+    length, offset = decode_leb128(data, offset)
+    end = offset + length
+    if end > len(data):
+        raise RemoteProtocolError("a key or value of a scan is cut off")
+    return data[offset:end], end

@@ -1,0 +1,274 @@
+"""Range scans: which are open, and what a continue of one sends.
+
+A scan is open from its create until its end is reached, it is cancelled, its life is over, its connection is gone, or a continue
+of it is cut off. It reads one snapshot. The registry is used by the event loop's thread; what a worker calls says so.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Iterator
+from math import inf
+from typing import TYPE_CHECKING
+
+import structlog
+
+from ..engine import Snapshot, SnapshotEndedError
+from ..mcbp import DOCUMENTS_EXTRAS, KEYS_EXTRAS, Opcode, ScanRequest, Status, encode_response, pack_documents, pack_keys
+
+if TYPE_CHECKING:
+    from ..engine import Record
+
+# What one frame carries: enough that its header does not matter, and little enough that packing it does not keep the interpreter
+# from the event loop for long.
+FRAME_RECORDS = 128
+FRAME_BYTES = 32 * 1024
+# A sample reads more than it returns: this many records at a time.
+SAMPLE_RECORDS = 512
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("trio_spool")
+
+
+class TooManyScansError(Exception):
+    """As many scans are open as may be."""
+
+
+class ScanBusyError(Exception):
+    """A continue of this scan is running."""
+
+
+class RangeScan:
+    """One scan.
+
+    Attributes:
+        id: 16 bytes that stand for it.
+        owner: The number of the connection that created it.
+        request: What was asked for.
+        began: When, on the monotonic clock.
+        continues: How many times it was continued.
+        items: How many keys or documents it has sent.
+    """
+
+    def __init__(self, owner: int, request: ScanRequest, snapshot: Snapshot) -> None:
+        self.id = uuid.uuid4().bytes
+        self.owner = owner
+        self.request = request
+        self.began = time.monotonic()
+        self.continues = 0
+        self.items = 0
+        self._snapshot = snapshot
+        self._position: bytes | None = request.start  # where the next continue goes on; None at the end
+        self._running: object | None = None  # stands for the continue that is running
+        self._cancelled = False
+        self._extras = KEYS_EXTRAS if request.keys_only else DOCUMENTS_EXTRAS
+        self._pack = pack_keys if request.keys_only else pack_documents
+        self._random: random.Random | None = None
+        self._probability = 1.0
+        if request.samples is not None and request.samples < snapshot.count:
+            self._random = random.Random(request.seed)
+            self._probability = request.samples / snapshot.count
+
+    @property
+    def running(self) -> bool:
+        """Whether a continue of it is running."""
+        return self._running is not None
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing to continue."""
+        return self._cancelled or self._position is None
+
+    def cancel(self) -> None:
+        """End it; a continue that is running will say so."""
+        self._cancelled = True
+        self._snapshot.close()
+
+    def is_empty(self) -> bool:
+        """Look, in a worker thread, whether there is nothing in its range; move on to what there is first."""
+        while self._position is not None:
+            records, following = self._snapshot.read(self._position, self.request.end, most_records=1, most_bytes=1)
+            if records:
+                return False
+            self._position = following
+        return True
+
+    def has_seqno(self, seqno: int) -> bool:
+        """Look, in a worker thread, whether a record of the snapshot has a sequence number."""
+        return any(record[6] == seqno for record in self._snapshot.records())
+
+    def start(self) -> object:
+        """Begin to continue it, and return what stands for this continue.
+
+        Raises:
+            ScanBusyError: Another one is running.
+        """
+        if self._running is not None:
+            raise ScanBusyError
+        self._running = object()
+        self.continues += 1
+        return self._running
+
+    def cut_off(self, running: object) -> bool:
+        """Whether a continue did not get to its end."""
+        return self._running is running
+
+    def frames(self, opaque: int, most_items: int, seconds: float, most_bytes: int) -> Iterator[bytes]:
+        """Generate the frames of a continue, in worker threads; the last one has the final status.
+
+        Args:
+            opaque: The request's.
+            most_items: How many keys or documents to send; 0 for no limit.
+            seconds: After which to send no more; 0 for no limit.
+            most_bytes: Of keys and values, after which to send no more; 0 for no limit.
+        """
+        items_left: float = most_items or inf
+        bytes_left: float = most_bytes or inf
+        deadline = time.monotonic() + seconds if seconds else inf
+        while True:
+            try:
+                records, self._position = self._read(min(items_left, FRAME_RECORDS), min(bytes_left, FRAME_BYTES))
+            except SnapshotEndedError:
+                self._cancelled = True
+                status = Status.SCAN_CANCELLED
+                records = []
+            except Exception:
+                _log.exception("range scan failed", scan=str(uuid.UUID(bytes=self.id)), name=self.request.name)
+                self._cancelled = True
+                status = Status.INTERNAL
+                records = []
+            else:
+                self.items += len(records)
+                items_left -= len(records)
+                bytes_left -= sum([len(record[0]) + len(record[1]) for record in records])
+                if self._position is None:
+                    status = Status.SCAN_COMPLETE
+                elif items_left <= 0 or bytes_left <= 0 or (records and time.monotonic() >= deadline):
+                    status = Status.SCAN_MORE
+                else:
+                    status = Status.OK
+            if status != Status.OK:
+                # Before the client can know of it, so that it finds the scan ready.
+                self._running = None
+            if records or status != Status.OK:
+                yield self._frame(status, opaque, records)
+            if status != Status.OK:
+                return
+
+    def _frame(self, status: int, opaque: int, records: list[Record]) -> bytes:
+        if not records:
+            return encode_response(Opcode.RANGE_SCAN_CONTINUE, status, opaque)
+        value = b"".join(self._pack(records))
+        return encode_response(Opcode.RANGE_SCAN_CONTINUE, status, opaque, extras=self._extras, value=value)
+
+    def _read(self, most_records: float, most_bytes: float) -> tuple[list[Record], bytes | None]:
+        assert self._position is not None
+        end = self.request.end
+        if self._random is None:
+            return self._snapshot.read(self._position, end, most_records=int(most_records), most_bytes=int(most_bytes))
+        records, following = self._snapshot.read(self._position, end, most_records=SAMPLE_RECORDS, most_bytes=FRAME_BYTES)
+        chosen: list[Record] = []
+        size = 0
+        for record in records:
+            if size >= most_bytes or len(chosen) >= most_records:
+                return chosen, record[0]
+            if self._random.random() < self._probability:
+                chosen.append(record)
+                size += len(record[0]) + len(record[1])
+        return chosen, following
+
+    def describe(self) -> dict[str, object]:
+        """Describe it, for the statistics."""
+        return {
+            "name": self.request.name,
+            "connection": self.owner,
+            "state": "continuing" if self.running else "idle",
+            "seconds": round(time.monotonic() - self.began, 3),
+            "keys_only": self.request.keys_only,
+            "samples": self.request.samples,
+            "continues": self.continues,
+            "items": self.items,
+            "seqno": self._snapshot.seqno,
+        }
+
+
+class Scans:
+    """The scans that are open, or being created.
+
+    Args:
+        most: How many there may be.
+        most_of_one: How many of one connection.
+        life: Seconds after which one is ended.
+    """
+
+    def __init__(self, most: int, most_of_one: int, life: float) -> None:
+        self._most = most
+        self._most_of_one = most_of_one
+        self._life = life
+        self._open: dict[bytes, RangeScan] = {}
+        self._creating: list[int] = []  # owners
+        self.created = 0
+        self.expired = 0
+
+    def __iter__(self) -> Iterator[RangeScan]:
+        return iter(list(self._open.values()))
+
+    def reserve(self, owner: int) -> None:
+        """Keep a place for a scan that is about to be created: `add` it or `give_up`.
+
+        Raises:
+            TooManyScansError: There is none.
+        """
+        self._forget_ended()
+        if len(self._open) + len(self._creating) >= self._most:
+            raise TooManyScansError(f"{self._most} scans are open, as many as may be")
+        owned = sum(scan.owner == owner for scan in self._open.values()) + self._creating.count(owner)
+        if owned >= self._most_of_one:
+            raise TooManyScansError(f"{owned} scans of this connection are open, as many as may be")
+        self._creating.append(owner)
+
+    def give_up(self, owner: int) -> None:
+        """Take back a `reserve`."""
+        self._creating.remove(owner)
+
+    def add(self, scan: RangeScan) -> None:
+        """Open a scan in its place."""
+        self._creating.remove(scan.owner)
+        self._open[scan.id] = scan
+        self.created += 1
+
+    def find(self, identity: bytes) -> RangeScan | None:
+        """Return an open scan."""
+        scan = self._open.get(identity)
+        return scan if scan is not None and (scan.running or not scan.ended) else None
+
+    def end(self, scan: RangeScan) -> None:
+        """Close a scan."""
+        self._open.pop(scan.id, None)
+        scan.cancel()
+
+    def end_of(self, owner: int) -> None:
+        """Close those of a connection that is gone."""
+        for scan in self:
+            if scan.owner == owner:
+                self.end(scan)
+
+    def end_old(self) -> None:
+        """Close those that have lived for too long, and forget those that ended by themselves."""
+        self._forget_ended()
+        oldest = time.monotonic() - self._life
+        for scan in self:
+            if scan.began <= oldest:
+                self.expired += 1
+                self.end(scan)
+
+    def end_all(self) -> None:
+        """Close all."""
+        for scan in self:
+            self.end(scan)
+
+    def _forget_ended(self) -> None:
+        for scan in self:
+            if scan.ended and not scan.running:
+                self.end(scan)
