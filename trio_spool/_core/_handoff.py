@@ -86,6 +86,7 @@ class Handoff:
         "_wakeups",
         "driving",
         "stopped",
+        "working",
     )
 
     def __init__(self, limits: SpoolLimits) -> None:
@@ -110,6 +111,7 @@ class Handoff:
         self._baton.acquire()
         self._parked = False  # the worker sets it before it waits; the loop clears it
         self.stopped = False  # the worker's: it was stopped before it had ended by itself
+        self.working = False  # a thread is at work for it: the worker sets it, the driver clears it
         self.driving = trio.CancelScope(shield=True)  # the driver's: closing cancels its waits
         self._held_since = 0.0  # the worker's: its processor time when it last let go of the interpreter
         self._looked_at = 0.0  # the worker's: its processor time at its last look
@@ -174,6 +176,7 @@ class Handoff:
 
     def _begin_turn_in_thread(self) -> None:
         self._turns += 1
+        self.working = True
         self._held_since = self._looked_at = thread_time()
         self._stop = 0
 
@@ -380,4 +383,5 @@ class Handoff:
             turns=self._turns,
             blocked_seconds=self._blocked_seconds,
             high_water=self._high_water,
+            workers=int(self.working),
         )

@@ -103,13 +103,16 @@ async def drive(producer: Producer, handoff: Handoff, limiter: trio.CapacityLimi
     with streaming(), handoff.driving:
         try:
             while True:
-                paused = await trio.to_thread.run_sync(turns.turn_in_thread, handoff, limiter=limiter)
+                try:
+                    paused = await trio.to_thread.run_sync(turns.turn_in_thread, handoff, limiter=limiter)
+                finally:
+                    handoff.working = False
                 if not paused:
                     break
                 await handoff.wait_room()
         except trio.Cancelled:
             # Closed while it waited for room or for a thread, or the producer itself asked whether it was.
-            pass
+            handoff.stopped = True
         except BaseException as exc:
             paused = False
             failure = exc

@@ -33,8 +33,9 @@ SLICE = 16 * 1024
 class _Job:
     """A spool in the queue."""
 
-    def __init__(self, handoff: Handoff) -> None:
+    def __init__(self, handoff: Handoff, whole: bool) -> None:
         self.handoff = handoff
+        self.whole = whole  # the peer was told how much is to come
         self.reached = trio.Event()  # it is at the head of the queue
         self.left = trio.Event()  # the sender has done with it
 
@@ -99,7 +100,12 @@ class Sender:
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def send_spool(
-        self, producer: Producer, *, limits: SpoolLimits | None = None, limiter: trio.CapacityLimiter | None = None
+        self,
+        producer: Producer,
+        *,
+        limits: SpoolLimits | None = None,
+        limiter: trio.CapacityLimiter | None = None,
+        whole: bool = False,
     ) -> None:
         """Run blocking code in worker threads and send what it produces, in one piece.
 
@@ -109,6 +115,8 @@ class Sender:
             producer: As for `open_spool`.
             limits: The sender's own, if not given.
             limiter: As for `open_spool`.
+            whole: What is emitted is of use only if it is complete, as behind a header with its length. If the producer fails or is
+                stopped when a part was sent, the stream is closed: the peer must not take what comes next for the rest.
 
         Raises:
             TypeError: `producer` is not one.
@@ -117,14 +125,13 @@ class Sender:
             Exception: What the producer raised, after all it had emitted was given to the stream.
 
         Returns once the producer has ended and its last byte was given to the stream. If cancelled, it first waits until the
-        producer has stopped; any prefix of what it emitted may have been sent, so a peer that was told a length can only be
-        disconnected.
+        producer has stopped; any prefix of it may have been sent.
         """
         check_producer(producer)
         await trio.lowlevel.checkpoint_if_cancelled()
         self._raise_if_over()
         handoff = Handoff(limits if limits is not None else self._limits)
-        job = _Job(handoff)
+        job = _Job(handoff, whole)
         self._enqueue(job)
         try:
             await job.reached.wait()
@@ -133,9 +140,9 @@ class Sender:
         finally:
             handoff.close()
             self._spools += handoff.statistics()
-        self._raise_if_broken()
-        if handoff.failure is not None:
+        if handoff.failure is not None and (job.whole or self._broken is None):
             raise handoff.failure
+        self._raise_if_broken()
 
     async def _run_spool(self, producer: Producer, job: _Job, limiter: trio.CapacityLimiter) -> None:
         try:
@@ -294,15 +301,22 @@ class Sender:
 
     async def _send_job(self, job: _Job) -> None:
         handoff = self._current = job.handoff
+        begun = complete = False
         job.reached.set()
         self._not_prompt()
         try:
             with streaming():
-                while not handoff.closing and (batch := await handoff.take()) is not None:
+                while not handoff.closing:
+                    if (batch := await handoff.take()) is None:
+                        complete = handoff.failure is None and not handoff.stopped
+                        break
                     # Before it is written: a worker that waits for room fills it while the system call goes on.
                     handoff.settle(batch)
+                    begun = True
                     await self._write(batch)
                     await trio.lowlevel.checkpoint()
+            if job.whole and begun and not complete:
+                raise trio.BrokenResourceError("what was being sent could not be completed")
         except BaseException as exc:
             # Whoever waits for this spool is told below, and must find out why.
             self._broken = _why(exc)

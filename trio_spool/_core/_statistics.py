@@ -17,6 +17,7 @@ class SpoolStatistics:
         turns: Times that a worker thread was taken up by the producer.
         blocked_seconds: Seconds that the producer was paused, waiting for the receiver.
         high_water: The most bytes that were emitted and not yet taken at one time.
+        workers: Worker threads that producers hold now.
     """
 
     fragments: int = 0
@@ -26,6 +27,7 @@ class SpoolStatistics:
     turns: int = 0
     blocked_seconds: float = 0.0
     high_water: int = 0
+    workers: int = 0
 
     def __add__(self, other: SpoolStatistics) -> SpoolStatistics:
         """Add the counters; the high-water mark is the higher of the two."""
@@ -39,6 +41,7 @@ class SpoolStatistics:
             turns=self.turns + other.turns,
             blocked_seconds=self.blocked_seconds + other.blocked_seconds,
             high_water=max(self.high_water, other.high_water),
+            workers=self.workers + other.workers,
         )
 
 

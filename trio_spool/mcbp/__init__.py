@@ -49,6 +49,7 @@ from ._scans import MAX_CREATE as MAX_CREATE
 from ._scans import Document as Document
 from ._scans import ScanRequest as ScanRequest
 from ._scans import SnapshotRequirements as SnapshotRequirements
+from ._scans import encode_scan_frame as encode_scan_frame
 from ._scans import encode_scan_request as encode_scan_request
 from ._scans import pack_documents as pack_documents
 from ._scans import pack_keys as pack_keys

@@ -25,8 +25,9 @@ from typing import Any, NamedTuple
 import attrs
 
 from ._errors import RemoteProtocolError
-from ._frames import MAX_KEY
+from ._frames import HEADER, MAX_KEY
 from ._leb128 import decode_leb128, encode_leb128
+from ._opcodes import Magic, Opcode
 from ._status import Status
 
 # A create's JSON holds two keys and a few numbers; more than this is refused unread.
@@ -235,6 +236,13 @@ def pack_keys(records: Iterable[tuple[bytes, bytes, int, int, int, int, int]]) -
     for record in records:
         pieces += (_length(len(record[0])), record[0])
     return pieces
+
+
+def encode_scan_frame(status: int, opaque: int, extras: bytes, pieces: list[bytes]) -> bytes:
+    """Encode a response to RANGE_SCAN_CONTINUE, of what was packed: `encode_response`, without joining the value first."""
+    body = len(extras) + sum(map(len, pieces))
+    header = HEADER.pack(Magic.RESPONSE, Opcode.RANGE_SCAN_CONTINUE, 0, len(extras), 0, status, body, opaque, 0)
+    return b"".join([header, extras, *pieces])
 
 
 def unpack_scan(data: bytes, keys_only: bool) -> Iterator[Document]:

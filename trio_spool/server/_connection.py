@@ -6,12 +6,12 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import trio
-from trio_util import move_on_when
 
 from .._core import Sender, SpoolStatistics, open_sender, receive_some
 from ..engine import EngineError, Operation, Outcome, Problem
-from ..mcbp import NEED_DATA, Opcode, Rejected, RemoteProtocolError, Request, RequestDecoder, Status
+from ..mcbp import NEED_DATA, Opcode, Rejected, RemoteProtocolError, Request, RequestDecoder
 from ._exchange import EXCHANGE_SIZE, Exchange
+from ._jobs import MOST_JOBS, Answer, Jobs, is_barrier
 from ._session import Session
 from .commands import COMMANDS, get_run, refuse_too_big
 
@@ -38,12 +38,14 @@ class Connection:
         self._exchange = Exchange(service, self._session)
         self._decoder = RequestDecoder(max_value=service.settings.max_item_size)
         self._sender: Sender | None = None
+        self._stream: trio.abc.ReceiveStream
+        self._jobs: Jobs
         self._reading = trio.CancelScope()
-        self._idle = False  # waiting for a request, with nothing half done
+        self._ahead = bytearray()  # read while jobs were running
+        self._idle = False  # waiting for a request, with nothing half done but perhaps jobs
         self._stopping = False
         self._commands = 0
         self._bytes_read = 0
-        self._streaming = ""
 
     async def run(self, stream: trio.abc.Stream) -> None:
         """Serve until the client leaves, breaks the protocol, or the service stops.
@@ -53,49 +55,74 @@ class Connection:
         answered before any of these but the last is still sent, as far as the peer takes it.
         """
         settings = self._service.settings
+        self._stream = stream
         async with open_sender(stream, limits=settings.limits, send_timeout=settings.send_timeout) as sender:
-            self._sender = sender
             with self._reading:
-                await self._serve(stream, sender)
+                async with trio.open_nursery() as nursery:
+                    self._sender = sender
+                    self._jobs = Jobs(self._service, nursery, self.number, sender, self._job_ended)
+                    await self._serve(sender)
+                    nursery.cancel_scope.cancel()
 
-    async def _serve(self, stream: trio.abc.ReceiveStream, sender: Sender) -> None:
-        ahead = b""
+    async def _serve(self, sender: Sender) -> None:
         try:
-            while not self._exchange.closing:
-                data = ahead or await self._receive(stream, sender)
-                if not data:
-                    return
+            while not self._exchange.closing and (data := await self._receive(sender)):
                 self._decoder.receive_data(data)
-                ahead = await self._answer(stream, sender)
+                await self._answer(sender)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the peer is gone
         except RemoteProtocolError:
             self._service.counters.bad_requests += 1
             await self._finish(sender)
 
-    async def _receive(self, stream: trio.abc.ReceiveStream, sender: Sender) -> bytes:
+    async def _receive(self, sender: Sender) -> bytes:
+        if self._ahead:
+            data = bytes(self._ahead)
+            self._ahead.clear()
+            return data
         if self._stopping and not self._decoder.buffered:
+            await self._jobs.wait(0, trio.sleep_forever)
             return b""
         self._idle = not self._decoder.buffered
         await sender.offered()
-        data = await receive_some(stream, READ_SIZE)
+        data = await receive_some(self._stream, READ_SIZE)
         self._idle = False
+        self._count_read(data)
+        return data
+
+    async def _read_ahead(self) -> None:
+        """Read requests while jobs keep us from answering them, up to a bound; return if the client leaves."""
+        look_ahead = self._service.settings.look_ahead
+        try:
+            while len(self._ahead) < look_ahead:
+                data = await receive_some(self._stream, look_ahead - len(self._ahead))
+                if not data:
+                    return
+                self._ahead += data
+                self._count_read(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+        await trio.sleep_forever()
+
+    def _count_read(self, data: bytes) -> None:
         self._bytes_read += len(data)
         self._service.counters.bytes_read += len(data)
-        return data
 
     def stop(self) -> None:
         """Close the connection as soon as what was asked has been answered."""
         self._stopping = True
-        if self._idle:
+        self._job_ended()
+
+    def _job_ended(self) -> None:
+        if self._stopping and self._idle and not self._jobs.running:
             self._reading.cancel()
 
-    async def _answer(self, stream: trio.abc.ReceiveStream, sender: Sender) -> bytes:
-        """Answer every request that has been received, and return what was read in the meantime."""
+    async def _answer(self, sender: Sender) -> None:
+        """Answer every request that has been received."""
         exchange = self._exchange
         decoder = self._decoder
+        jobs = self._jobs
         counts: dict[int, int] = {}
-        ahead = b""
         started = perf_counter()
         while not exchange.closing:
             if not exchange.operations and (gets := decoder.next_gets()):
@@ -110,13 +137,15 @@ class Connection:
             if isinstance(event, Rejected):
                 self._reject(event)
             else:
-                opcode = event.opcode
-                counts[opcode] = counts.get(opcode, 0) + 1
-                COMMANDS[opcode](exchange, event)
-            if exchange.stream is not None:
-                await self._finish(sender)
-                ahead += await self._stream(stream, sender, event)
-            elif exchange.size > EXCHANGE_SIZE:
+                if jobs.running and is_barrier(event):
+                    await self._finish(sender)
+                    await jobs.wait(0, self._read_ahead)
+                COMMANDS[event.opcode](exchange, event)
+                if exchange.work is not None:
+                    await self._start_job(sender, event)
+                else:
+                    counts[event.opcode] = counts.get(event.opcode, 0) + 1
+            if exchange.size > EXCHANGE_SIZE:
                 await self._finish(sender)
             decoder.datatypes = self._session.datatypes
         await self._finish(sender)
@@ -124,7 +153,18 @@ class Connection:
         for opcode, count in counts.items():
             self._commands += count
             self._service.timings.record(opcode, seconds, count)
-        return ahead
+
+    async def _start_job(self, sender: Sender, request: Request) -> None:
+        """Start a long command once everything before it is done that it might depend on; wait for it if what follows might."""
+        exchange, session, jobs = self._exchange, self._session, self._jobs
+        work, exchange.work = exchange.work, None
+        assert work is not None
+        await self._finish(sender)
+        await jobs.wait(MOST_JOBS - 1, self._read_ahead)
+        self._commands += 1
+        jobs.start(request, session, work)
+        if not session.unordered or is_barrier(request):
+            await jobs.wait(0, self._read_ahead)
 
     def _reject(self, rejected: Rejected) -> None:
         exchange, session = self._exchange, self._session
@@ -180,48 +220,6 @@ class Connection:
         await trio.lowlevel.wait_task_rescheduled(abort)
         return outcomes
 
-    async def _stream(self, stream: trio.abc.ReceiveStream, sender: Sender, request: object) -> bytes:
-        """Send what a worker generates. Meanwhile read ahead, which also notices a client that leaves."""
-        exchange, service = self._exchange, self._service
-        producer, exchange.stream = exchange.stream, None
-        assert producer is not None and isinstance(request, Request)
-        ahead = bytearray()
-        left = False
-
-        async def peer_leaves() -> None:
-            nonlocal left
-            try:
-                while len(ahead) < service.settings.look_ahead:
-                    data = await receive_some(stream, service.settings.look_ahead - len(ahead))
-                    if not data:
-                        break
-                    ahead.extend(data)
-                else:
-                    await trio.sleep_forever()
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass
-            left = True
-
-        service.counters.streams += 1
-        self._streaming = request.key.decode("utf-8", "replace")
-        try:
-            async with move_on_when(peer_leaves):
-                try:
-                    await sender.send_spool(producer(), limiter=service.limiter)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    left = True
-                except Exception:
-                    service.counters.stream_failures += 1
-                    service.log.exception("stream failed", connection=self.number, key=self._streaming)
-                    exchange.error(request, Status.INTERNAL, "see the service's log")
-        finally:
-            self._streaming = ""
-        if left:
-            exchange.close()
-        service.counters.bytes_read += len(ahead)
-        self._bytes_read += len(ahead)
-        return bytes(ahead)
-
     def bytes_written(self) -> int:
         """Return what the peer's side has accepted."""
         return 0 if self._sender is None else self._sender.statistics().bytes
@@ -229,6 +227,10 @@ class Connection:
     def spool_statistics(self) -> SpoolStatistics:
         """Return the counters of its spools."""
         return SpoolStatistics() if self._sender is None else self._sender.statistics().spools
+
+    def jobs(self) -> list[Answer]:
+        """Return the long commands that are running."""
+        return list(self._jobs.running) if self._sender is not None else []
 
     def describe(self) -> dict[str, object]:
         """Describe it, for the statistics."""
@@ -240,7 +242,7 @@ class Connection:
             "commands": self._commands,
             "bytes_read": self._bytes_read,
             "buffered": self._decoder.buffered,
-            "streaming": self._streaming,
+            "streaming": ", ".join(answer.key for answer in self.jobs()),
         }
         if self._sender is not None:
             statistics = self._sender.statistics()

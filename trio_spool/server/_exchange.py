@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..engine import Item, Operation, Outcome
 from ..mcbp import Request
+from ._jobs import Work
 from ._session import Session
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Exchange:
     comes after one of them joins them, and so sees what they did.
     """
 
-    __slots__ = ("closing", "operations", "pending", "reader", "replies", "service", "session", "size", "stream")
+    __slots__ = ("closing", "operations", "pending", "reader", "replies", "service", "session", "size", "work")
 
     def __init__(self, service: Service, session: Session) -> None:
         self.service = service
@@ -35,7 +36,7 @@ class Exchange:
         self.operations: list[Operation] = []
         self.pending: list[tuple[int, Encode, Request]] = []  # where in `replies`, and how it follows from the outcome
         self.size = 0  # bytes of `replies`, of `operations`, and of what those are expected to return
-        self.stream: Callable[[], Iterator[bytes]] | None = None
+        self.work: Work | None = None
         self.closing = False
 
     def reply(self, data: bytes) -> None:
@@ -61,9 +62,9 @@ class Exchange:
         self.operations.append(operation)
         self.size += request.size + returns
 
-    def spool(self, producer: Callable[[], Iterator[bytes]]) -> None:
-        """Reply with frames that are generated in a worker thread: nothing further is answered until they have been sent."""
-        self.stream = producer
+    def later(self, work: Work) -> None:
+        """Reply with what `work` makes: it runs in a task of its own, once what was collected has been carried out."""
+        self.work = work
 
     def close(self) -> None:
         """Close the connection once everything has been sent."""

@@ -14,9 +14,20 @@ from math import inf
 from typing import TYPE_CHECKING
 
 import structlog
+import trio
 
 from ..engine import Snapshot, SnapshotEndedError
-from ..mcbp import DOCUMENTS_EXTRAS, KEYS_EXTRAS, Opcode, ScanRequest, Status, encode_response, pack_documents, pack_keys
+from ..mcbp import (
+    DOCUMENTS_EXTRAS,
+    KEYS_EXTRAS,
+    Opcode,
+    ScanRequest,
+    Status,
+    encode_response,
+    encode_scan_frame,
+    pack_documents,
+    pack_keys,
+)
 
 if TYPE_CHECKING:
     from ..engine import Record
@@ -27,6 +38,7 @@ FRAME_RECORDS = 128
 FRAME_BYTES = 32 * 1024
 # A sample reads more than it returns: this many records at a time.
 SAMPLE_RECORDS = 512
+SAMPLE_BYTES = 256 * 1024
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("trio_spool")
 
@@ -60,7 +72,7 @@ class RangeScan:
         self.items = 0
         self._snapshot = snapshot
         self._position: bytes | None = request.start  # where the next continue goes on; None at the end
-        self._running: object | None = None  # stands for the continue that is running
+        self._running = False
         self._cancelled = False
         self._extras = KEYS_EXTRAS if request.keys_only else DOCUMENTS_EXTRAS
         self._pack = pack_keys if request.keys_only else pack_documents
@@ -73,7 +85,7 @@ class RangeScan:
     @property
     def running(self) -> bool:
         """Whether a continue of it is running."""
-        return self._running is not None
+        return self._running
 
     @property
     def ended(self) -> bool:
@@ -85,37 +97,47 @@ class RangeScan:
         self._cancelled = True
         self._snapshot.close()
 
-    def is_empty(self) -> bool:
-        """Look, in a worker thread, whether there is nothing in its range; move on to what there is first."""
+    def is_empty_in_thread(self) -> bool:
+        """Look whether there is nothing in its range; move on to what there is first.
+
+        Raises:
+            trio.Cancelled: Nobody wants to know any more.
+        """
         while self._position is not None:
+            trio.from_thread.check_cancelled()
             records, following = self._snapshot.read(self._position, self.request.end, most_records=1, most_bytes=1)
             if records:
                 return False
             self._position = following
         return True
 
-    def has_seqno(self, seqno: int) -> bool:
-        """Look, in a worker thread, whether a record of the snapshot has a sequence number."""
-        return any(record[6] == seqno for record in self._snapshot.records())
-
-    def start(self) -> object:
-        """Begin to continue it, and return what stands for this continue.
+    def has_seqno_in_thread(self, seqno: int) -> bool:
+        """Look whether a record of the snapshot has a sequence number: at all of them, since they are not sorted by it.
 
         Raises:
-            ScanBusyError: Another one is running.
+            trio.Cancelled: Nobody wants to know any more.
         """
-        if self._running is not None:
+        position: bytes | None = b""
+        while position is not None:
+            trio.from_thread.check_cancelled()
+            records, position = self._snapshot.read(position, None, most_records=SAMPLE_RECORDS, most_bytes=SAMPLE_BYTES)
+            if any(record[6] == seqno for record in records):
+                return True
+        return False
+
+    def start(self) -> None:
+        """Begin to continue it.
+
+        Raises:
+            ScanBusyError: Another continue is running.
+        """
+        if self._running:
             raise ScanBusyError
-        self._running = object()
+        self._running = True
         self.continues += 1
-        return self._running
 
-    def cut_off(self, running: object) -> bool:
-        """Whether a continue did not get to its end."""
-        return self._running is running
-
-    def frames(self, opaque: int, most_items: int, seconds: float, most_bytes: int) -> Iterator[bytes]:
-        """Generate the frames of a continue, in worker threads; the last one has the final status.
+    def frames_in_thread(self, opaque: int, most_items: int, seconds: float, most_bytes: int) -> Iterator[bytes]:
+        """Generate the frames of a continue; the last one has the final status.
 
         Args:
             opaque: The request's.
@@ -126,48 +148,47 @@ class RangeScan:
         items_left: float = most_items or inf
         bytes_left: float = most_bytes or inf
         deadline = time.monotonic() + seconds if seconds else inf
-        while True:
+        items_before = self.items
+        status = Status.OK
+        while status == Status.OK:
+            records: list[Record] = []
             try:
                 records, self._position = self._read(min(items_left, FRAME_RECORDS), min(bytes_left, FRAME_BYTES))
             except SnapshotEndedError:
                 self._cancelled = True
                 status = Status.SCAN_CANCELLED
-                records = []
             except Exception:
                 _log.exception("range scan failed", scan=str(uuid.UUID(bytes=self.id)), name=self.request.name)
                 self._cancelled = True
                 status = Status.INTERNAL
-                records = []
             else:
                 self.items += len(records)
                 items_left -= len(records)
                 bytes_left -= sum([len(record[0]) + len(record[1]) for record in records])
+                out_of_time = time.monotonic() >= deadline and self.items > items_before
                 if self._position is None:
                     status = Status.SCAN_COMPLETE
-                elif items_left <= 0 or bytes_left <= 0 or (records and time.monotonic() >= deadline):
+                elif items_left <= 0 or bytes_left <= 0 or out_of_time:
                     status = Status.SCAN_MORE
-                else:
-                    status = Status.OK
             if status != Status.OK:
                 # Before the client can know of it, so that it finds the scan ready.
-                self._running = None
-            if records or status != Status.OK:
-                yield self._frame(status, opaque, records)
-            if status != Status.OK:
-                return
+                self._running = False
+            elif not records:
+                yield b""  # nothing found yet; but whoever runs this may want it to stop
+                continue
+            yield self._frame(status, opaque, records)
 
     def _frame(self, status: int, opaque: int, records: list[Record]) -> bytes:
         if not records:
             return encode_response(Opcode.RANGE_SCAN_CONTINUE, status, opaque)
-        value = b"".join(self._pack(records))
-        return encode_response(Opcode.RANGE_SCAN_CONTINUE, status, opaque, extras=self._extras, value=value)
+        return encode_scan_frame(status, opaque, self._extras, self._pack(records))
 
     def _read(self, most_records: float, most_bytes: float) -> tuple[list[Record], bytes | None]:
         assert self._position is not None
         end = self.request.end
         if self._random is None:
             return self._snapshot.read(self._position, end, most_records=int(most_records), most_bytes=int(most_bytes))
-        records, following = self._snapshot.read(self._position, end, most_records=SAMPLE_RECORDS, most_bytes=FRAME_BYTES)
+        records, following = self._snapshot.read(self._position, end, most_records=SAMPLE_RECORDS, most_bytes=SAMPLE_BYTES)
         chosen: list[Record] = []
         size = 0
         for record in records:
@@ -215,7 +236,7 @@ class Scans:
         return iter(list(self._open.values()))
 
     def reserve(self, owner: int) -> None:
-        """Keep a place for a scan that is about to be created: `add` it or `give_up`.
+        """Keep a place for a scan that is about to be created: `settle` it.
 
         Raises:
             TooManyScansError: There is none.
@@ -228,15 +249,12 @@ class Scans:
             raise TooManyScansError(f"{owned} scans of this connection are open, as many as may be")
         self._creating.append(owner)
 
-    def give_up(self, owner: int) -> None:
-        """Take back a `reserve`."""
+    def settle(self, owner: int, scan: RangeScan | None) -> None:
+        """Open a scan in the place that was kept for it, or give the place back."""
         self._creating.remove(owner)
-
-    def add(self, scan: RangeScan) -> None:
-        """Open a scan in its place."""
-        self._creating.remove(scan.owner)
-        self._open[scan.id] = scan
-        self.created += 1
+        if scan is not None:
+            self._open[scan.id] = scan
+            self.created += 1
 
     def find(self, identity: bytes) -> RangeScan | None:
         """Return an open scan."""
@@ -268,7 +286,11 @@ class Scans:
         for scan in self:
             self.end(scan)
 
+    def forget_ended(self, scan: RangeScan) -> None:
+        """Close a scan if it has ended by itself."""
+        if scan.ended and not scan.running:
+            self.end(scan)
+
     def _forget_ended(self) -> None:
         for scan in self:
-            if scan.ended and not scan.running:
-                self.end(scan)
+            self.forget_ended(scan)

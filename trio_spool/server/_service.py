@@ -14,11 +14,13 @@ from uuid import UUID, uuid5
 
 import structlog
 import trio
+from trio_util import periodic
 
 from .._core import SpoolStatistics, raise_the_one
 from ..engine import Engine, open_engine
 from ._connection import Connection
 from ._counters import Clock, Counters, Timings
+from ._scans import Scans
 from ._settings import Settings, SettingsError, TcpAddress, UnixAddress, parse_address
 
 if sys.version_info < (3, 11):
@@ -27,6 +29,10 @@ if sys.version_info < (3, 11):
 _NAMESPACE = UUID("6f1f9b52-6a5e-4b8e-9d0f-5a1c6f0f7c11")
 # Connections that the system may hold until they are accepted.
 BACKLOG = 1024
+# Seconds between two looks for what has become too old.
+HOUSEKEEPING = 0.5
+# A scan is ended by the service, which knows its client; should that fail, its snapshot is by the engine, so many seconds later.
+LIFE_MARGIN = 5.0
 
 
 class ListenError(Exception):
@@ -47,6 +53,7 @@ class Service:
         self.verbosity = 0
         # Producers have their own threads: they can't be kept waiting by whatever else this process does in threads.
         self.limiter = trio.CapacityLimiter(settings.workers)
+        self.scans = Scans(settings.max_scans, settings.max_scans_per_connection, settings.max_scan_life)
         self.connections: set[Connection] = set()
         self.addresses: list[str] = []
         self.log: structlog.stdlib.BoundLogger = structlog.get_logger("trio_spool")
@@ -74,6 +81,7 @@ class Service:
             self.log.exception("connection failed", connection=connection.number)
         finally:
             self.connections.discard(connection)
+            self.scans.end_of(connection.number)
             self._past_bytes += connection.bytes_written()
             self._past_spools += connection.spool_statistics()
 
@@ -82,6 +90,11 @@ class Service:
         self._draining = True
         for connection in list(self.connections):
             connection.stop()
+
+    async def keep_house(self) -> None:
+        """End what has become too old, for ever."""
+        async for _ in periodic(HOUSEKEEPING):
+            self.scans.end_old()
 
     def bytes_written(self) -> int:
         """Return the bytes written by all connections."""
@@ -212,7 +225,7 @@ async def serve(
     def open_in_thread() -> Engine:
         return open_engine(
             settings.engine, settings.data_dir, fsync=settings.fsync, wake=token.run_sync_soon,
-            max_snapshots=settings.max_snapshots, max_snapshot_life=settings.max_snapshot_life,
+            max_snapshots=settings.max_scans, max_snapshot_life=settings.max_scan_life + LIFE_MARGIN,
         )  # fmt: skip
 
     engine = await trio.to_thread.run_sync(open_in_thread)
@@ -231,16 +244,20 @@ async def _serve_engine(settings: Settings, engine: Engine, task_status: trio.Ta
         for text in settings.listen:
             named += await _listen(text)
         service.addresses = [name for name, _ in named]
-        async with trio.open_nursery() as handlers:
-            async with trio.open_nursery() as accepting:
-                for _, listener in named:
-                    accepting.start_soon(_accept, service, listener, handlers)
-                task_status.started(service.addresses)
-                await stop.wait()
-                accepting.cancel_scope.cancel()
-            service.drain()
-            handlers.cancel_scope.deadline = trio.current_time() + settings.drain_timeout
+        async with trio.open_nursery() as background:
+            background.start_soon(service.keep_house)
+            async with trio.open_nursery() as handlers:
+                async with trio.open_nursery() as accepting:
+                    for _, listener in named:
+                        accepting.start_soon(_accept, service, listener, handlers)
+                    task_status.started(service.addresses)
+                    await stop.wait()
+                    accepting.cancel_scope.cancel()
+                service.drain()
+                handlers.cancel_scope.deadline = trio.current_time() + settings.drain_timeout
+            background.cancel_scope.cancel()
     finally:
+        service.scans.end_all()
         for name, listener in named:
             listener.socket.close()
             if name.startswith("unix:"):

@@ -8,7 +8,9 @@ import uuid
 from ..mcbp import DataType, Feature, Opcode, Status, encode_response, status_text
 
 # What HELLO may be granted.
-GRANTED = frozenset({Feature.TCP_NODELAY, Feature.MUTATION_SEQNO, Feature.XERROR, Feature.JSON})
+GRANTED = frozenset(
+    {Feature.TCP_NODELAY, Feature.MUTATION_SEQNO, Feature.XERROR, Feature.JSON, Feature.UNORDERED_EXECUTION}
+)  # fmt: skip
 
 
 class Session:
@@ -32,6 +34,11 @@ class Session:
     def datatypes(self) -> int:
         """The datatype bits that may be used."""
         return int(DataType.JSON) if Feature.JSON in self.features else 0
+
+    @property
+    def unordered(self) -> bool:
+        """Whether long commands may overlap."""
+        return Feature.UNORDERED_EXECUTION in self.features
 
     def negotiate(self, wanted: list[int]) -> list[int]:
         """Start again from nothing, and grant what is known of `wanted`."""

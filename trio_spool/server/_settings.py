@@ -13,6 +13,7 @@ import attrs
 from .._core import SpoolLimits
 from ..engine import ENGINES
 from ..mcbp import MAX_FRAME, MAX_VALUE
+from ._jobs import MOST_JOBS
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -100,8 +101,11 @@ class Settings:
         disable_flush: Whether FLUSH is refused.
         max_item_size: The largest value.
         max_connections: Connections above this are closed as they come.
-        max_snapshots: Snapshots that may be open at once.
-        max_snapshot_life: How long one may be open.
+        max_scans: Range scans that may be open at once; each keeps the database from reusing what was deleted since it began.
+        max_scans_per_connection: Of one connection.
+        max_scan_life: How long one may be open.
+        max_snapshots: Snapshots of the database's files that may be kept at once; each is a copy of it.
+        snapshot_idle: How long one is kept that nobody asks for a piece of.
         window: What a spool may hold of what a client has not taken, and what may be queued for a connection.
         batch: What is sent in one write.
         look_ahead: What is read of further requests while an answer is being streamed.
@@ -119,8 +123,11 @@ class Settings:
     disable_flush: bool = False
     max_item_size: int = attrs.field(default=MAX_VALUE, validator=_at_least(1))
     max_connections: int = attrs.field(default=4096, validator=_at_least(1))
-    max_snapshots: int = attrs.field(default=64, validator=_at_least(1))
-    max_snapshot_life: float = attrs.field(default=180.0, validator=_at_least(0.001))
+    max_scans: int = attrs.field(default=64, validator=_at_least(1))
+    max_scans_per_connection: int = attrs.field(default=16, validator=_at_least(1))
+    max_scan_life: float = attrs.field(default=180.0, validator=_at_least(0.001))
+    max_snapshots: int = attrs.field(default=4, validator=_at_least(1))
+    snapshot_idle: float = attrs.field(default=300.0, validator=_at_least(0.001))
     window: int = attrs.field(default=512 * KIB, validator=_at_least(1))
     batch: int = attrs.field(default=128 * KIB, validator=_at_least(1))
     look_ahead: int = attrs.field(default=64 * KIB, validator=_at_least(1))
@@ -151,8 +158,9 @@ class Settings:
     def connection_bytes(self) -> int:
         """The most bytes that one connection's buffers hold.
 
-        What is queued and what is spooled (each its window, and what crossed it: a batch or one reply), what is being parsed
-        (one frame, and one read), what is looked ahead, and one reply.
+        What is queued (a window, and the reply that crossed it); what long commands spool (a window between them, and for each
+        what crossed its part, and a batch in hand); what is being parsed (one frame, and one read), what is looked ahead, and
+        one reply.
         """
         item = self.max_item_size + KIB
-        return 2 * (self.window + max(self.batch, item)) + 2 * item + 2 * self.look_ahead
+        return 2 * self.window + (1 + 2 * MOST_JOBS) * max(self.batch, item) + 2 * item + 2 * self.look_ahead

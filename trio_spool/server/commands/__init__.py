@@ -10,6 +10,7 @@ from ._arithmetic import count
 from ._control import hello, noop, quit_, verbosity, version
 from ._deleting import delete, flush
 from ._reading import get, get_run
+from ._scanning import cancel_scan, continue_scan, create_scan, get_keys
 from ._stat import stat
 from ._storing import concatenate, refuse_too_big, store
 from ._touching import get_and_touch, touch
@@ -38,6 +39,10 @@ _LOUD_COMMANDS: dict[int, Command] = {
     Opcode.QUIT: quit_,
     Opcode.HELLO: hello,
     Opcode.STAT: stat,
+    Opcode.GET_KEYS: get_keys,
+    Opcode.RANGE_SCAN_CREATE: create_scan,
+    Opcode.RANGE_SCAN_CONTINUE: continue_scan,
+    Opcode.RANGE_SCAN_CANCEL: cancel_scan,
 }
 
 # By opcode.

@@ -17,8 +17,8 @@ def stat(exchange: Exchange, request: Request) -> None:
     if statistics is None:
         exchange.error(request, Status.NOT_FOUND, f"there is no group of statistics {request.key.decode('utf-8', 'replace')!r}")
         return
-    rows = statistics
-    exchange.spool(lambda: _frames(rows, request.opaque))
+    frames = _frames(statistics, request.opaque)
+    exchange.later(lambda answer: answer.spool(frames))
 
 
 def _frames(statistics: Iterable[Statistic], opaque: int) -> Iterator[bytes]:

@@ -1,0 +1,167 @@
+"""RANGE_SCAN_CREATE, RANGE_SCAN_CONTINUE, RANGE_SCAN_CANCEL, and GET_KEYS."""
+
+from __future__ import annotations
+
+import struct
+import uuid
+
+import trio
+
+from ...engine import Engine, EngineError
+from ...mcbp import (
+    CONTINUE,
+    Opcode,
+    RemoteProtocolError,
+    Request,
+    ScanRequest,
+    SnapshotRequirements,
+    Status,
+    encode_response,
+    parse_scan_request,
+)
+from .._exchange import Exchange
+from .._jobs import Answer
+from .._scans import RangeScan, ScanBusyError, TooManyScansError
+
+# Seconds between two looks at whether a sequence number has been reached.
+POLL = 0.005
+_KEY_LENGTH = struct.Struct(">H")
+# What GET_KEYS returns if it is not told how many.
+DEFAULT_KEYS = 1000
+
+
+def create_scan(exchange: Exchange, request: Request) -> None:
+    """Value: a JSON object, see `parse_scan_request`. Reply: 16 bytes that stand for the scan."""
+    service = exchange.service
+    try:
+        wanted = parse_scan_request(request.value)
+    except RemoteProtocolError as exc:
+        exchange.error(request, exc.status_hint or Status.INVALID, str(exc))
+        return
+    requirements = wanted.requirements
+    if request.vbucket:
+        exchange.error(request, Status.NOT_MY_VBUCKET)
+    elif wanted.collection:
+        exchange.error(request, Status.UNKNOWN_COLLECTION, f"there is no collection 0x{wanted.collection:x}")
+    elif requirements is not None and requirements.vbucket_uuid != service.vbucket_uuid:
+        exchange.error(request, Status.VBUCKET_UUID_DIFFERS, f"this vbucket's uuid is {service.vbucket_uuid}")
+    else:
+        exchange.later(lambda answer: _create(answer, wanted))
+
+
+async def _create(answer: Answer, wanted: ScanRequest) -> None:
+    service, request = answer.service, answer.request
+    answer.key = wanted.name
+    try:
+        service.scans.reserve(answer.connection)
+    except TooManyScansError as exc:
+        await answer.error(Status.TEMPORARY_FAILURE, str(exc))
+        return
+    scan: RangeScan | None = None
+    status, reason = Status.OK, ""
+    try:
+        if wanted.requirements is not None and not await _wait_seqno(answer, wanted.requirements):
+            status, reason = Status.TEMPORARY_FAILURE, f"sequence number {wanted.requirements.seqno} is not reached"
+        else:
+            scan, status = await answer.in_worker(lambda: _open_in_thread(service.engine, answer.connection, wanted))
+    except EngineError as exc:
+        status, reason = Status.TEMPORARY_FAILURE, str(exc)
+    finally:
+        service.scans.settle(answer.connection, scan)
+    if scan is None:
+        await answer.error(status, reason)
+    else:
+        await answer.reply(encode_response(Opcode.RANGE_SCAN_CREATE, 0, request.opaque, value=scan.id))
+
+
+async def _wait_seqno(answer: Answer, requirements: SnapshotRequirements) -> bool:
+    """Wait until a sequence number is reached, for as long as the client says, and no longer than a scan may live."""
+    service = answer.service
+    with trio.move_on_after(min(requirements.timeout, service.settings.max_scan_life)):
+        while service.engine.seqno < requirements.seqno:
+            await trio.sleep(POLL)
+    return service.engine.seqno >= requirements.seqno
+
+
+def _open_in_thread(engine: Engine, owner: int, wanted: ScanRequest) -> tuple[RangeScan | None, Status]:
+    """Open a scan; None, and the status to reply, if there is nothing to scan."""
+    scan = RangeScan(owner, wanted, engine.snapshot(keys_only=wanted.keys_only))
+    status = Status.INTERNAL
+    try:
+        requirements = wanted.requirements
+        if requirements is not None and requirements.seqno_exists and not scan.has_seqno_in_thread(requirements.seqno):
+            status = Status.NOT_STORED
+        else:
+            status = Status.NOT_FOUND if scan.is_empty_in_thread() else Status.OK
+    finally:
+        if status != Status.OK:
+            scan.cancel()
+    return (scan if status == Status.OK else None), status
+
+
+def continue_scan(exchange: Exchange, request: Request) -> None:
+    """Extras: the scan, most items u32, milliseconds u32, most bytes u32; 0 is no limit.
+
+    Reply: any number of frames with status OK, and one that says how it ended. See `RangeScan.frames_in_thread`.
+    """
+    identity, items, milliseconds, size = CONTINUE.unpack(request.extras)
+    exchange.later(lambda answer: _continue(answer, identity, items, milliseconds / 1000, size))
+
+
+async def _continue(answer: Answer, identity: bytes, items: int, seconds: float, size: int) -> None:
+    scans = answer.service.scans
+    scan = scans.find(identity)
+    if scan is None:
+        await answer.error(Status.NOT_FOUND, f"there is no scan {uuid.UUID(bytes=identity)}: it ended, or it never was")
+        return
+    answer.key = scan.request.name or str(uuid.UUID(bytes=identity))
+    try:
+        scan.start()
+    except ScanBusyError:
+        await answer.error(Status.BUSY, "another continue of this scan is running")
+        return
+    try:
+        await answer.spool(scan.frames_in_thread(answer.request.opaque, items, seconds, size))
+    except BaseException:
+        # What was read and not sent is lost, and the client can't know where it would go on.
+        scans.end(scan)
+        raise
+    scans.forget_ended(scan)
+
+
+def cancel_scan(exchange: Exchange, request: Request) -> None:
+    """Extras: the scan. A continue of it that is running ends with a status that says so."""
+    scan = exchange.service.scans.find(request.extras)
+    if scan is None:
+        exchange.error(request, Status.NOT_FOUND, f"there is no scan {uuid.UUID(bytes=request.extras)}: it ended, or it never was")
+        return
+    exchange.service.scans.end(scan)
+    exchange.reply(encode_response(Opcode.RANGE_SCAN_CANCEL, 0, request.opaque))
+
+
+def get_keys(exchange: Exchange, request: Request) -> None:
+    """Key: the first, or none. Extras: how many, u32. Reply: for each key, in order, its length u16 and itself.
+
+    There may be fewer than were asked for, since a reply's value is no longer than any other: go on behind the last one.
+    """
+    count = int.from_bytes(request.extras, "big") if request.extras else DEFAULT_KEYS
+    exchange.later(lambda answer: _get_keys(answer, count))
+
+
+async def _get_keys(answer: Answer, count: int) -> None:
+    service, request = answer.service, answer.request
+    most = service.settings.max_item_size
+    value = await answer.in_worker(lambda: _pack_keys_in_thread(service.engine, request.key, count, most))
+    await answer.reply(encode_response(Opcode.GET_KEYS, 0, request.opaque, value=value))
+
+
+def _pack_keys_in_thread(engine: Engine, start: bytes, count: int, most_bytes: int) -> bytes:
+    value = bytearray()
+    if count:
+        for number, (key, _) in enumerate(engine.entries(start), 1):
+            value += _KEY_LENGTH.pack(len(key)) + key
+            if number == count or len(value) >= most_bytes:
+                break
+            if not number % 1024:
+                trio.from_thread.check_cancelled()
+    return bytes(value)
