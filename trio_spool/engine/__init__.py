@@ -13,7 +13,9 @@ from ._errors import SnapshotEndedError as SnapshotEndedError
 from ._errors import TooManySnapshotsError as TooManySnapshotsError
 from ._open import ENGINES as ENGINES
 from ._open import open_engine as open_engine
+from ._operations import RECORD_OVERHEAD as RECORD_OVERHEAD
 from ._operations import Arithmetic as Arithmetic
+from ._operations import Chunk as Chunk
 from ._operations import Concat as Concat
 from ._operations import Delete as Delete
 from ._operations import Entry as Entry

@@ -14,7 +14,7 @@ from types import TracebackType
 import attrs
 
 from ._errors import CopyError, EngineClosedError
-from ._operations import Entry, Item, Operation, Outcome, Problem, Record
+from ._operations import Chunk, Entry, Item, Operation, Outcome, Problem, Record
 from ._transaction import Batch, State, Transaction
 
 _log = logging.getLogger("trio_spool.engine")
@@ -66,14 +66,14 @@ class Snapshot(AbstractContextManager["Snapshot"]):
         """How many keys it has, with those that had expired and were not yet removed."""
 
     @abstractmethod
-    def read(self, start: bytes, end: bytes | None, *, most_records: int, most_bytes: int) -> tuple[list[Record], bytes | None]:
-        """Return live records in the order of the keys, and the key to go on from; None at the end.
+    def read(self, start: bytes, end: bytes | None, *, most_records: int, most_bytes: int) -> Chunk:
+        """Return live records from the key `start` on.
 
         Args:
             start: The first key.
             end: What comes behind the last key; None for no end.
             most_records: Return no more than this.
-            most_bytes: Return no further ones once their keys and values have so many bytes.
+            most_bytes: Return no further ones once their size is so many bytes.
 
         It may return fewer than were asked for, even none, though the end is not reached: a call takes a bounded time.
 
@@ -89,8 +89,8 @@ class Snapshot(AbstractContextManager["Snapshot"]):
         """
         position: bytes | None = start
         while position is not None:
-            chunk, position = self.read(position, end, most_records=CHUNK_RECORDS, most_bytes=CHUNK_BYTES)
-            yield from chunk
+            records, position, _ = self.read(position, end, most_records=CHUNK_RECORDS, most_bytes=CHUNK_BYTES)
+            yield from records
 
     @abstractmethod
     def close(self) -> None:

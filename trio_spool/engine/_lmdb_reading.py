@@ -24,7 +24,7 @@ import lmdb
 
 from ._engine import CHUNK_RECORDS, Reader, Snapshot
 from ._errors import EngineClosedError, SnapshotEndedError
-from ._operations import Item, Record
+from ._operations import Chunk, Item, Record
 from ._transaction import State
 
 if TYPE_CHECKING:
@@ -138,9 +138,8 @@ class LmdbSnapshot(Snapshot):
     def count(self) -> int:
         return self._count
 
-    def read(self, start: bytes, end: bytes | None, *, most_records: int, most_bytes: int) -> tuple[list[Record], bytes | None]:
-        chunk: list[Record] = []
-        append = chunk.append
+    def read(self, start: bytes, end: bytes | None, *, most_records: int, most_bytes: int) -> Chunk:
+        records: list[Record] = []
         size = 0
         now = self._now
         keys_only = self._keys_only
@@ -149,26 +148,28 @@ class LmdbSnapshot(Snapshot):
             if transaction is None:
                 raise SnapshotEndedError("the snapshot was closed, or reached the end of its life, while it was being read")
             if self._flushed:
-                return [], None
+                return Chunk(records, None, 0)
             with transaction.cursor() as cursor:
                 if not cursor.set_range(start):
-                    return [], None
-                for key, record in islice(cursor, CHUNK_RECORDS):
-                    if size >= most_bytes or len(chunk) == most_records:
-                        break
+                    return Chunk(records, None, 0)
+                for key, record in islice(cursor, min(most_records, CHUNK_RECORDS)):
                     if end is not None and key >= end:
-                        return chunk, None
+                        return Chunk(records, None, size)
+                    if size >= most_bytes:
+                        break
                     datatype, flags, expiry, cas, seqno = unpack_record(record)
-                    if not 0 < expiry <= now:
-                        if keys_only:
-                            key, value = bytes(key), b""
-                        else:
-                            value = record[RECORD_SIZE:]
-                        append((key, value, flags, expiry, datatype, cas, seqno))
-                        size += len(key) + len(value)
+                    if 0 < expiry <= now:
+                        continue
+                    if keys_only:
+                        key = bytes(key)
+                        records.append((key, b"", flags, expiry, datatype, cas, seqno))
+                        size += len(key) + RECORD_SIZE
+                    else:
+                        records.append((key, record[RECORD_SIZE:], flags, expiry, datatype, cas, seqno))
+                        size += len(key) + len(record)
                 else:
                     key = cursor.key() if cursor.next() else b""
-                return chunk, bytes(key) if key and (end is None or key < end) else None
+                return Chunk(records, bytes(key) if key and (end is None or key < end) else None, size)
 
     def close(self) -> None:
         with self._reading.lock:

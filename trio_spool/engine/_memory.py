@@ -11,7 +11,7 @@ from itertools import islice
 
 from ._engine import CHUNK_RECORDS, Engine, EngineStatistics, Reader, Snapshot, Wake
 from ._errors import EngineClosedError, SnapshotEndedError
-from ._operations import Entry, Item, Record
+from ._operations import RECORD_OVERHEAD, Chunk, Entry, Item, Record
 from ._snapshots import SnapshotRegistry
 from ._transaction import State, Transaction
 
@@ -147,7 +147,7 @@ class _MemorySnapshot(Snapshot):
     def count(self) -> int:
         return self._count
 
-    def read(self, start: bytes, end: bytes | None, *, most_records: int, most_bytes: int) -> tuple[list[Record], bytes | None]:
+    def read(self, start: bytes, end: bytes | None, *, most_records: int, most_bytes: int) -> Chunk:
         items = self._items
         if items is None:
             raise SnapshotEndedError("the snapshot was closed, or reached the end of its life, while it was being read")
@@ -167,8 +167,8 @@ class _MemorySnapshot(Snapshot):
                 if self._keys_only:
                     value = b""
                 chunk.append((key, value, flags, expiry, datatype, cas, seqno))
-                size += len(key) + len(value)
-        return chunk, keys[index] if index < stop else None
+                size += len(key) + len(value) + RECORD_OVERHEAD
+        return Chunk(chunk, keys[index] if index < stop else None, size)
 
     def close(self) -> None:
         self._items = self._keys = None

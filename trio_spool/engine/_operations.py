@@ -41,6 +41,22 @@ class Entry(NamedTuple):
 
 # A key and its item, as a scan reads them by the million: the key, and then the attributes of `Item` in their order.
 Record = tuple[bytes, bytes, int, int, int, int, int]
+# What a record is counted with beside its key and its value, in bytes.
+RECORD_OVERHEAD = 29
+
+
+class Chunk(NamedTuple):
+    """What is read at once of a snapshot.
+
+    Attributes:
+        records: Live records in the order of their keys.
+        following: The key to go on from; None at the end.
+        size: Of the records: keys, values, and `RECORD_OVERHEAD` each.
+    """
+
+    records: list[Record]
+    following: bytes | None
+    size: int
 
 
 class Problem(Enum):

@@ -1,7 +1,7 @@
 """Commands that take long. Each runs in a task of its own, and replies with what a worker thread produces.
 
-On an ordered connection there is one at a time, and nothing else is answered meanwhile. On an unordered one up to `MOST_JOBS` overlap,
-with each other and with quick commands; a command that is not in `REORDERABLE`, or that says so itself, is a barrier.
+On an ordered connection there is one at a time, and nothing else is answered meanwhile. On an unordered one up to `MOST_JOBS`
+overlap, with each other and with quick commands; a command that is not in `REORDERABLE`, or that says so itself, is a barrier.
 """
 
 from __future__ import annotations
@@ -136,9 +136,7 @@ class Jobs:
         ended: Is called when one has ended.
     """
 
-    def __init__(
-        self, service: Service, nursery: trio.Nursery, connection: int, sender: Sender, ended: Callable[[], None]
-    ) -> None:
+    def __init__(self, service: Service, nursery: trio.Nursery, connection: int, sender: Sender, ended: Callable[[], None]) -> None:
         self._service = service
         self._nursery = nursery
         self._connection = connection

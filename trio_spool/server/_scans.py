@@ -11,31 +11,27 @@ import time
 import uuid
 from collections.abc import Iterator
 from math import inf
-from typing import TYPE_CHECKING
 
 import structlog
 import trio
 
-from ..engine import Snapshot, SnapshotEndedError
+from ..engine import RECORD_OVERHEAD, Chunk, Record, Snapshot, SnapshotEndedError
 from ..mcbp import (
     DOCUMENTS_EXTRAS,
     KEYS_EXTRAS,
-    Opcode,
     ScanRequest,
     Status,
-    encode_response,
     encode_scan_frame,
     pack_documents,
     pack_keys,
 )
 
-if TYPE_CHECKING:
-    from ..engine import Record
-
-# What one frame carries: enough that its header does not matter, and little enough that packing it does not keep the interpreter
-# from the event loop for long.
-FRAME_RECORDS = 128
-FRAME_BYTES = 32 * 1024
+# What one frame carries. Each is handed over by itself, which costs as much as a hundred documents.
+FRAME_RECORDS = 1024
+FRAME_BYTES = 256 * 1024
+# What is read and packed at once: little enough not to keep the interpreter from the event loop for long.
+PIECE_RECORDS = 128
+PIECE_BYTES = 32 * 1024
 # A sample reads more than it returns: this many records at a time.
 SAMPLE_RECORDS = 512
 SAMPLE_BYTES = 256 * 1024
@@ -105,7 +101,7 @@ class RangeScan:
         """
         while self._position is not None:
             trio.from_thread.check_cancelled()
-            records, following = self._snapshot.read(self._position, self.request.end, most_records=1, most_bytes=1)
+            records, following, _ = self._snapshot.read(self._position, self.request.end, most_records=1, most_bytes=1)
             if records:
                 return False
             self._position = following
@@ -120,7 +116,7 @@ class RangeScan:
         position: bytes | None = b""
         while position is not None:
             trio.from_thread.check_cancelled()
-            records, position = self._snapshot.read(position, None, most_records=SAMPLE_RECORDS, most_bytes=SAMPLE_BYTES)
+            records, position, _ = self._snapshot.read(position, None, most_records=SAMPLE_RECORDS, most_bytes=SAMPLE_BYTES)
             if any(record[6] == seqno for record in records):
                 return True
         return False
@@ -151,9 +147,24 @@ class RangeScan:
         items_before = self.items
         status = Status.OK
         while status == Status.OK:
-            records: list[Record] = []
+            packed: list[bytes] = []
+            frame_end = self.items + FRAME_RECORDS
+            size = 0
             try:
-                records, self._position = self._read(min(items_left, FRAME_RECORDS), min(bytes_left, FRAME_BYTES))
+                while True:
+                    records, self._position, read = self._read(min(items_left, PIECE_RECORDS), min(bytes_left, PIECE_BYTES))
+                    packed += self._pack(records)
+                    self.items += len(records)
+                    items_left -= len(records)
+                    bytes_left -= read
+                    size += read
+                    out_of_time = time.monotonic() >= deadline and self.items > items_before
+                    if self._position is None:
+                        status = Status.SCAN_COMPLETE
+                    elif items_left <= 0 or bytes_left <= 0 or out_of_time:
+                        status = Status.SCAN_MORE
+                    if status != Status.OK or not records or size >= FRAME_BYTES or self.items >= frame_end:
+                        break
             except SnapshotEndedError:
                 self._cancelled = True
                 status = Status.SCAN_CANCELLED
@@ -161,43 +172,32 @@ class RangeScan:
                 _log.exception("range scan failed", scan=str(uuid.UUID(bytes=self.id)), name=self.request.name)
                 self._cancelled = True
                 status = Status.INTERNAL
-            else:
-                self.items += len(records)
-                items_left -= len(records)
-                bytes_left -= sum([len(record[0]) + len(record[1]) for record in records])
-                out_of_time = time.monotonic() >= deadline and self.items > items_before
-                if self._position is None:
-                    status = Status.SCAN_COMPLETE
-                elif items_left <= 0 or bytes_left <= 0 or out_of_time:
-                    status = Status.SCAN_MORE
             if status != Status.OK:
                 # Before the client can know of it, so that it finds the scan ready.
                 self._running = False
-            elif not records:
+            if self._cancelled:
+                packed = []
+            elif status == Status.OK and not packed:
                 yield b""  # nothing found yet; but whoever runs this may want it to stop
                 continue
-            yield self._frame(status, opaque, records)
+            extras = self._extras if packed else b""
+            yield encode_scan_frame(status, opaque, extras, packed)
 
-    def _frame(self, status: int, opaque: int, records: list[Record]) -> bytes:
-        if not records:
-            return encode_response(Opcode.RANGE_SCAN_CONTINUE, status, opaque)
-        return encode_scan_frame(status, opaque, self._extras, self._pack(records))
-
-    def _read(self, most_records: float, most_bytes: float) -> tuple[list[Record], bytes | None]:
+    def _read(self, most_records: float, most_bytes: float) -> Chunk:
         assert self._position is not None
         end = self.request.end
         if self._random is None:
             return self._snapshot.read(self._position, end, most_records=int(most_records), most_bytes=int(most_bytes))
-        records, following = self._snapshot.read(self._position, end, most_records=SAMPLE_RECORDS, most_bytes=SAMPLE_BYTES)
+        records, following, _ = self._snapshot.read(self._position, end, most_records=SAMPLE_RECORDS, most_bytes=SAMPLE_BYTES)
         chosen: list[Record] = []
         size = 0
         for record in records:
             if size >= most_bytes or len(chosen) >= most_records:
-                return chosen, record[0]
+                return Chunk(chosen, record[0], size)
             if self._random.random() < self._probability:
                 chosen.append(record)
-                size += len(record[0]) + len(record[1])
-        return chosen, following
+                size += len(record[0]) + len(record[1]) + RECORD_OVERHEAD
+        return Chunk(chosen, following, size)
 
     def describe(self) -> dict[str, object]:
         """Describe it, for the statistics."""
