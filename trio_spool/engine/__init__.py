@@ -1,6 +1,11 @@
 """Storage: blocking code, for worker threads. Knows no event loop and no protocol."""
 
 from ._apply import apply as apply
+from ._copying import DATABASE as DATABASE
+from ._copying import CopiedFile as CopiedFile
+from ._copying import copy_files as copy_files
+from ._directory import MARKER as MARKER
+from ._directory import claim_directory as claim_directory
 from ._engine import Engine as Engine
 from ._engine import EngineStatistics as EngineStatistics
 from ._engine import Reader as Reader
@@ -9,6 +14,7 @@ from ._errors import CopyError as CopyError
 from ._errors import DataDirectoryError as DataDirectoryError
 from ._errors import EngineClosedError as EngineClosedError
 from ._errors import EngineError as EngineError
+from ._errors import NoFilesError as NoFilesError
 from ._errors import SnapshotEndedError as SnapshotEndedError
 from ._errors import TooManySnapshotsError as TooManySnapshotsError
 from ._open import ENGINES as ENGINES

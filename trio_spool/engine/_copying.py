@@ -1,17 +1,42 @@
-"""A copy of a live environment, as a stream of bytes."""
+"""A copy of a live environment: as a stream of bytes, and as files that can be served."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import attrs
 import lmdb
 
+from ._directory import MARKER, claim_directory
 from ._errors import CopyError
 
+if TYPE_CHECKING:
+    from ._engine import Engine
+
+# LMDB's name for the file.
+DATABASE = "data.mdb"
 # What is read at once from the pipe between LMDB and us.
 PIECE = 1024 * 1024
+
+
+@attrs.frozen
+class CopiedFile:
+    """A file of a copy.
+
+    Attributes:
+        name: Its name in the directory of the copy.
+        size: In bytes.
+        sha512: Of its content, in hexadecimal.
+    """
+
+    name: str
+    size: int
+    sha512: str
 
 
 def copy_environment(env: lmdb.Environment, take: Callable[[bytes], object]) -> None:
@@ -44,3 +69,41 @@ def copy_environment(env: lmdb.Environment, take: Callable[[bytes], object]) -> 
         thread.join()
     if failures:
         raise CopyError(f"copying the database failed: {failures[0]}") from failures[0]
+
+
+def copy_files(engine: Engine, directory: Path, check: Callable[[], None]) -> list[CopiedFile]:
+    """Make a consistent, compacted copy of what an engine has stored, in a new directory that can be served.
+
+    Args:
+        engine: Goes on reading and writing meanwhile.
+        directory: Where; it is made. If this fails, what is there is no copy, and may be removed.
+        check: Is called now and then; what it raises ends the copying, and is raised here.
+
+    Returns:
+        The files, in the order in which they must be written by whoever copies the copy: the marker, which makes it a data
+        directory, is the last.
+
+    Raises:
+        NoFilesError: The engine keeps nothing in files.
+        CopyError: Reading the database failed.
+        DataDirectoryError: The directory can't be used.
+        OSError: Writing failed.
+    """
+    claim_directory(directory, engine.kind)
+    digest = hashlib.sha512()
+    size = 0
+    with (directory / DATABASE).open("wb") as file:
+
+        def take(piece: bytes) -> None:
+            nonlocal size
+            check()
+            file.write(piece)
+            digest.update(piece)
+            size += len(piece)
+
+        engine.copy(take)
+    marker = (directory / MARKER).read_bytes()
+    return [
+        CopiedFile(DATABASE, size, digest.hexdigest()),
+        CopiedFile(MARKER, len(marker), hashlib.sha512(marker).hexdigest()),
+    ]

@@ -13,7 +13,7 @@ from types import TracebackType
 
 import attrs
 
-from ._errors import CopyError, EngineClosedError
+from ._errors import EngineClosedError, NoFilesError
 from ._operations import Chunk, Entry, Item, Operation, Outcome, Problem, Record
 from ._transaction import Batch, State, Transaction
 
@@ -188,9 +188,10 @@ class Engine(ABC):
             take: Is given the bytes of the copy in order, a piece at a time. What it raises ends the copying, and is raised here.
 
         Raises:
-            CopyError: This engine has no files, or reading it failed.
+            NoFilesError: This engine has none.
+            CopyError: Reading it failed.
         """
-        raise CopyError(f"the engine {self.kind} keeps nothing in files that could be copied")
+        raise NoFilesError(f"the engine {self.kind} keeps nothing in files that could be copied")
 
     @abstractmethod
     def statistics(self) -> EngineStatistics:

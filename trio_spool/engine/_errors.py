@@ -25,3 +25,7 @@ class SnapshotEndedError(EngineError):
 
 class CopyError(EngineError):
     """A copy could not be made."""
+
+
+class NoFilesError(CopyError):
+    """The engine keeps nothing in files that could be copied."""

@@ -17,6 +17,7 @@ from ._features import Feature as Feature
 from ._files import CHECKSUM_SIZE as CHECKSUM_SIZE
 from ._files import MAX_FRAGMENT as MAX_FRAGMENT
 from ._files import FragmentRequest as FragmentRequest
+from ._files import encode_fragment_header as encode_fragment_header
 from ._files import encode_fragment_request as encode_fragment_request
 from ._files import parse_fragment_request as parse_fragment_request
 from ._frames import GET_HIT as GET_HIT

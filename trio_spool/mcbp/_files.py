@@ -19,6 +19,8 @@ from typing import Any
 import attrs
 
 from ._errors import RemoteProtocolError
+from ._frames import HEADER
+from ._opcodes import Magic, Opcode
 from ._status import Status
 
 # A response's length has 32 bits.
@@ -96,3 +98,8 @@ def encode_fragment_request(request: FragmentRequest) -> bytes:
     if request.checksum_length:
         asked["checksum_length"] = str(request.checksum_length)
     return json.dumps(asked, separators=(",", ":")).encode()
+
+
+def encode_fragment_header(opaque: int, body_length: int) -> bytes:
+    """Encode the header of a response to GET_FILE_FRAGMENT; the body follows."""
+    return HEADER.pack(Magic.RESPONSE, Opcode.GET_FILE_FRAGMENT, 0, 0, 0, Status.OK, body_length, opaque, 0)

@@ -11,6 +11,7 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import attrs
 import trio
@@ -163,6 +164,45 @@ def keys(service: Service, argument: str) -> Iterable[tuple[bytes, bytes]] | Non
     return ((key, b"size=%d expiry=%d cas=%d" % (entry.size, entry.expiry, entry.cas)) for key, entry in service.engine.entries())
 
 
+def range_scans(service: Service, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
+    """One JSON object for each open range scan, keyed by its uuid; before them, how many there were and may be."""
+    if argument:
+        return None
+    scans = service.scans
+    rows: list[tuple[str, object]] = [(str(UUID(bytes=scan.id)), json.dumps(scan.describe())) for scan in scans]
+    rows[:0] = [
+        ("open", len(rows)),
+        ("open_max", service.settings.max_scans),
+        ("created", scans.created),
+        ("expired", scans.expired),
+    ]
+    return _encoded(rows)
+
+
+def snapshots(service: Service, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
+    """One JSON object for each snapshot of the files, keyed by its uuid; before them, how many there were and may be."""
+    if argument:
+        return None
+    files = service.files
+    rows: list[tuple[str, object]] = [(snapshot.uuid, json.dumps(snapshot.describe())) for snapshot in files]
+    rows[:0] = [
+        ("kept", len(rows)),
+        ("kept_max", service.settings.max_snapshots),
+        ("prepared", files.prepared),
+        ("expired", files.expired),
+    ]
+    return _encoded(rows)
+
+
+def tasks(service: Service, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
+    """One JSON object for each long command that is running, by age: what it does, for which connection, for how long."""
+    if argument:
+        return None
+    running = [answer for connection in service.connections for answer in connection.jobs()]
+    running.sort(key=lambda answer: -answer.seconds())
+    return _encoded((str(number), json.dumps(answer.describe())) for number, answer in enumerate(running, 1))
+
+
 GROUPS: dict[str, Group] = {
     "": general,
     "settings": settings,
@@ -173,4 +213,7 @@ GROUPS: dict[str, Group] = {
     "reset": reset,
     "detail": detail,
     "keys": keys,
+    "range-scans": range_scans,
+    "snapshots": snapshots,
+    "tasks": tasks,
 }

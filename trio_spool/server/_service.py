@@ -20,6 +20,7 @@ from .._core import SpoolStatistics, raise_the_one
 from ..engine import Engine, open_engine
 from ._connection import Connection
 from ._counters import Clock, Counters, Timings
+from ._files import FileSnapshot, FileSnapshots, remove_all_in_thread
 from ._scans import Scans
 from ._settings import Settings, SettingsError, TcpAddress, UnixAddress, parse_address
 
@@ -29,6 +30,8 @@ if sys.version_info < (3, 11):
 _NAMESPACE = UUID("6f1f9b52-6a5e-4b8e-9d0f-5a1c6f0f7c11")
 # Connections that the system may hold until they are accepted.
 BACKLOG = 1024
+# Copies of the database that are made at one time: more would only take turns at the disk.
+COPIERS = 2
 # Seconds between two looks for what has become too old.
 HOUSEKEEPING = 0.5
 # A scan is ended by the service, which knows its client; should that fail, its snapshot is by the engine, so many seconds later.
@@ -53,6 +56,9 @@ class Service:
         self.verbosity = 0
         # Producers have their own threads: they can't be kept waiting by whatever else this process does in threads.
         self.limiter = trio.CapacityLimiter(settings.workers)
+        self.copiers = trio.CapacityLimiter(COPIERS)
+        self._removers = trio.CapacityLimiter(1)
+        self.files = FileSnapshots(settings.data_dir, settings.max_snapshots, settings.snapshot_idle)
         self.scans = Scans(settings.max_scans, settings.max_scans_per_connection, settings.max_scan_life)
         self.connections: set[Connection] = set()
         self.addresses: list[str] = []
@@ -95,6 +101,14 @@ class Service:
         """End what has become too old, for ever."""
         async for _ in periodic(HOUSEKEEPING):
             self.scans.end_old()
+            if idle := self.files.take_idle():
+                await self.remove(idle)
+
+    async def remove(self, snapshots: list[FileSnapshot]) -> None:
+        """Remove the files of snapshots. This is not left half done: cancelling waits for it."""
+        with trio.CancelScope(shield=True):
+            for snapshot in snapshots:
+                await trio.to_thread.run_sync(snapshot.remove_in_thread, limiter=self._removers)
 
     def bytes_written(self) -> int:
         """Return the bytes written by all connections."""
@@ -223,10 +237,18 @@ async def serve(
     token = trio.lowlevel.current_trio_token()
 
     def open_in_thread() -> Engine:
-        return open_engine(
+        engine = open_engine(
             settings.engine, settings.data_dir, fsync=settings.fsync, wake=token.run_sync_soon,
             max_snapshots=settings.max_scans, max_snapshot_life=settings.max_scan_life + LIFE_MARGIN,
         )  # fmt: skip
+        if settings.data_dir is not None:
+            remove_all_in_thread(settings.data_dir)
+        return engine
+
+    def close_in_thread() -> None:
+        engine.close()
+        if settings.data_dir is not None:
+            remove_all_in_thread(settings.data_dir)
 
     engine = await trio.to_thread.run_sync(open_in_thread)
     try:
@@ -234,7 +256,7 @@ async def serve(
     finally:
         with trio.CancelScope(shield=True):
             # Carries out what is queued: bounded by what the connections, all gone by now, had submitted.
-            await trio.to_thread.run_sync(engine.close, limiter=trio.CapacityLimiter(1))
+            await trio.to_thread.run_sync(close_in_thread, limiter=trio.CapacityLimiter(1))
 
 
 async def _serve_engine(settings: Settings, engine: Engine, task_status: trio.TaskStatus[list[str]], stop: trio.Event) -> None:

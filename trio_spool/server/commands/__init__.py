@@ -11,6 +11,7 @@ from ._control import hello, noop, quit_, verbosity, version
 from ._deleting import delete, flush
 from ._reading import get, get_run
 from ._scanning import cancel_scan, continue_scan, create_scan, get_keys
+from ._snapshots import get_file_fragment, prepare_snapshot, release_snapshot
 from ._stat import stat
 from ._storing import concatenate, refuse_too_big, store
 from ._touching import get_and_touch, touch
@@ -43,6 +44,9 @@ _LOUD_COMMANDS: dict[int, Command] = {
     Opcode.RANGE_SCAN_CREATE: create_scan,
     Opcode.RANGE_SCAN_CONTINUE: continue_scan,
     Opcode.RANGE_SCAN_CANCEL: cancel_scan,
+    Opcode.PREPARE_SNAPSHOT: prepare_snapshot,
+    Opcode.RELEASE_SNAPSHOT: release_snapshot,
+    Opcode.GET_FILE_FRAGMENT: get_file_fragment,
 }
 
 # By opcode.
