@@ -8,7 +8,7 @@ from pathlib import Path
 
 from report import Row, print_rows, write
 
-NAMES = ("handover", "first_fragment", "manners", "memory", "commands", "scans", "fragments")
+NAMES = ("handover", "first_fragment", "manners", "memory", "commands", "scans", "beside", "fragments")
 
 
 def main() -> None:

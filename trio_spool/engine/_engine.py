@@ -157,6 +157,7 @@ class Engine(ABC):
         self._largest_group = 0
         self._commit_seconds = 0.0
         self._expired = 0
+        self._writer_seconds = 0.0  # processor time
         self._thread = threading.Thread(target=self._write_in_thread, name="trio-spool-writer", daemon=True)
 
     # For every thread
@@ -253,6 +254,11 @@ class Engine(ABC):
         """The sequence number of the last mutation that has been committed."""
         return self._state.seqno
 
+    @property
+    def writer_seconds(self) -> float:
+        """Processor time that the writer thread has used."""
+        return self._writer_seconds
+
     def flushed(self, now: float) -> bool:
         """Whether a delayed flush is due that the writer has not got to yet: until it has, nothing exists."""
         return 0 < self._state.flush_at <= now
@@ -285,6 +291,7 @@ class Engine(ABC):
                 return
             if group:
                 self._answer(self._run_group(group))
+                self._writer_seconds = time.thread_time()
             self._sync_in_thread()
             if time.monotonic() >= next_expiry or self.flushed(self._clock()):
                 more = self.remove_expired()

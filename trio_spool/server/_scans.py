@@ -15,7 +15,7 @@ from math import inf
 import structlog
 import trio
 
-from ..engine import RECORD_OVERHEAD, Chunk, Record, Snapshot, SnapshotEndedError
+from ..engine import RECORD_OVERHEAD, Chunk, Engine, Record, Snapshot, SnapshotEndedError
 from ..mcbp import (
     DOCUMENTS_EXTRAS,
     KEYS_EXTRAS,
@@ -36,6 +36,13 @@ PIECE_BYTES = 32 * 1024
 SAMPLE_RECORDS = 512
 SAMPLE_BYTES = 256 * 1024
 
+# What a write takes of the interpreter altogether, in multiples of the writer thread's time: the event loop's part is as large.
+WRITE_COST = 3.0
+# How much writes may take of the interpreter, in multiples of what a scan takes.
+WRITE_SHARE = 8.0
+# Seconds; a shorter sleep is mostly overhead.
+SHORTEST_PAUSE = 0.0002
+
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("trio_spool")
 
 
@@ -45,6 +52,27 @@ class TooManyScansError(Exception):
 
 class ScanBusyError(Exception):
     """A continue of this scan is running."""
+
+
+class _Pace:
+    """Lets writes go first: they and a scan need the same interpreter, and a scan would take half of it.
+
+    Args:
+        engine: Whose writer thread is to go first.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._seen = engine.writer_seconds
+        self._debt = 0.0
+
+    def give_way_in_thread(self, spent: float) -> None:
+        """Sleep for as long as writes have needed since the last time, but only in proportion to what was `spent` on the scan."""
+        written, self._seen = self._engine.writer_seconds - self._seen, self._engine.writer_seconds
+        self._debt = min(self._debt + WRITE_COST * written, WRITE_SHARE * spent)
+        if self._debt >= SHORTEST_PAUSE:
+            time.sleep(self._debt)
+            self._debt = 0.0
 
 
 class RangeScan:
@@ -59,7 +87,8 @@ class RangeScan:
         items: How many keys or documents it has sent.
     """
 
-    def __init__(self, owner: int, request: ScanRequest, snapshot: Snapshot) -> None:
+    def __init__(self, owner: int, request: ScanRequest, engine: Engine) -> None:
+        snapshot = engine.snapshot(keys_only=request.keys_only)
         self.id = uuid.uuid4().bytes
         self.owner = owner
         self.request = request
@@ -67,6 +96,7 @@ class RangeScan:
         self.continues = 0
         self.items = 0
         self._snapshot = snapshot
+        self._pace = _Pace(engine)
         self._position: bytes | None = request.start  # where the next continue goes on; None at the end
         self._running = False
         self._cancelled = False
@@ -152,8 +182,10 @@ class RangeScan:
             size = 0
             try:
                 while True:
+                    began = time.thread_time()
                     records, self._position, read = self._read(min(items_left, PIECE_RECORDS), min(bytes_left, PIECE_BYTES))
                     packed += self._pack(records)
+                    self._pace.give_way_in_thread(time.thread_time() - began)
                     self.items += len(records)
                     items_left -= len(records)
                     bytes_left -= read

@@ -85,7 +85,7 @@ async def _wait_seqno(answer: Answer, requirements: SnapshotRequirements) -> boo
 
 def _open_in_thread(engine: Engine, owner: int, wanted: ScanRequest) -> tuple[RangeScan | None, Status]:
     """Open a scan; None, and the status to reply, if there is nothing to scan."""
-    scan = RangeScan(owner, wanted, engine.snapshot(keys_only=wanted.keys_only))
+    scan = RangeScan(owner, wanted, engine)
     status = Status.INTERNAL
     try:
         requirements = wanted.requirements
