@@ -15,7 +15,7 @@ from math import inf
 import structlog
 import trio
 
-from ..engine import RECORD_OVERHEAD, Chunk, Engine, Record, Snapshot, SnapshotEndedError
+from ..engine import RECORD_OVERHEAD, Chunk, Engine, Record, SnapshotEndedError
 from ..mcbp import (
     DOCUMENTS_EXTRAS,
     KEYS_EXTRAS,
