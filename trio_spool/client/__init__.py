@@ -7,16 +7,26 @@
         print((await client.get(b"key")).value)
 """
 
+from ..mcbp import Document as Document
+from ..mcbp import FragmentRequest as FragmentRequest
+from ..mcbp import SnapshotRequirements as SnapshotRequirements
+from ._calls import Statistics as Statistics
 from ._client import Client as Client
-from ._client import Statistics as Statistics
 from ._client import StoredValue as StoredValue
-from ._client import open_client as open_client
+from ._errors import BusyError as BusyError
+from ._errors import ChecksumError as ChecksumError
 from ._errors import ClientError as ClientError
 from ._errors import ConnectionLostError as ConnectionLostError
 from ._errors import ExistsError as ExistsError
 from ._errors import NotANumberError as NotANumberError
 from ._errors import NotFoundError as NotFoundError
 from ._errors import NotStoredError as NotStoredError
+from ._errors import ScanCancelledError as ScanCancelledError
 from ._errors import ServerError as ServerError
 from ._errors import TemporaryFailureError as TemporaryFailureError
 from ._errors import TooBigError as TooBigError
+from ._files import Manifest as Manifest
+from ._files import ManifestFile as ManifestFile
+from ._files import parse_manifest as parse_manifest
+from ._open import open_client as open_client
+from ._scans import Documents as Documents

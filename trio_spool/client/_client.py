@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import struct
-import sys
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,22 +10,26 @@ from contextlib import asynccontextmanager
 import attrs
 import trio
 
-from .._core import Sender, open_sender, raise_the_one
+from .._core import Sender
 from ..mcbp import (
     NEED_DATA,
     Feature,
+    FragmentRequest,
     Opcode,
     RemoteProtocolError,
     Response,
     ResponseDecoder,
+    ScanRequest,
+    SnapshotRequirements,
+    encode_fragment_request,
     encode_request,
     opcode_name,
+    prefix_end,
 )
-from ._errors import ClientError, ConnectionLostError, error_of
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup
-
+from ._calls import Call, Last, Statistics
+from ._errors import ClientError, ConnectionLostError
+from ._files import Manifest, check_fragment, parse_manifest
+from ._scans import Documents, open_scan, unpack_keys
 
 _STORE_EXTRAS = struct.Struct(">LL")
 _COUNT_EXTRAS = struct.Struct(">QQL")
@@ -44,43 +45,17 @@ class StoredValue:
     cas: int
 
 
-class _Call:
-    """A request that is waiting for its response, or for several."""
-
-    def __init__(self, opcode: int, *, many: bool) -> None:
-        self.opcode = opcode
-        self.many = many
-        self.responses: deque[Response] = deque()
-        self.arrived = trio.Event()
-        self.lost: ClientError | None = None
-        self.abandoned = False
-
-    async def next_response(self) -> Response:
-        while not self.responses:
-            if self.lost is not None:
-                raise self.lost
-            self.arrived = trio.Event()
-            await self.arrived.wait()
-        return self.responses.popleft()
-
-    async def expect_success(self) -> Response:
-        response = await self.next_response()
-        if response.status:
-            raise error_of(response)
-        return response
-
-
 class Client:
     """A connection. Any number of tasks may use it: their requests are sent one after the other, without waiting for each other."""
 
     def __init__(self, stream: trio.abc.ReceiveStream, sender: Sender, look_ahead: int) -> None:
         self._stream = stream
         self._sender = sender
-        self._calls: deque[_Call] = deque()
+        self._calls: deque[Call] = deque()
         self._lost: ClientError | None = None
         self._look_ahead = look_ahead
         self._space = trio.lowlevel.ParkingLot()
-        self._held = 0  # responses received and not yet taken, of calls that get many
+        self._held = 0  # bytes of responses received and not yet taken, of those calls that are bounded by this
 
     # Requests
 
@@ -179,29 +154,115 @@ class Client:
 
         Leaving the block early drops those that are still to come; the server sends them all the same.
         """
-        call = await self._start(Opcode.STAT, key=group.encode(), many=True)
+        call = await self.start(Opcode.STAT, key=group.encode(), last=lambda response: not response.key, held=True)
         try:
             yield Statistics(self, call)
         finally:
-            call.abandoned = True
-            self._held -= len(call.responses)
-            self._space.unpark_all()
+            self.abandon(call)
 
-    async def store_nowait(self, key: bytes, value: bytes, *, flags: int = 0, expiry: int = 0) -> _Call:
+    @asynccontextmanager
+    async def scan(
+        self,
+        *,
+        prefix: bytes = b"",
+        start: bytes = b"",
+        end: bytes | None = None,
+        samples: int | None = None,
+        seed: int = 0,
+        keys_only: bool = False,
+        name: str = "",
+        requirements: SnapshotRequirements | None = None,
+    ) -> AsyncIterator[Documents]:
+        """Scan what is stored now, in the order of the keys, and iterate over the documents as they arrive.
+
+        ::
+
+            async with client.scan(prefix=b"user:") as documents:
+                async for document in documents:
+                    print(document.key, document.value)
+
+        About a megabyte is asked for at a time, and the next one while the last one is iterated over. What is stored meanwhile is
+        not seen. Other requests may be made on the same connection meanwhile. Leaving the block early cancels the scan.
+
+        Args:
+            prefix: Only keys that begin so; not together with `start` and `end`.
+            start: The first key.
+            end: What comes behind the last key; None for no end.
+            samples: Instead of all, a random sample of about so many; not together with a range.
+            seed: Decides which: the same ones for the same data.
+            keys_only: The documents have keys and nothing else.
+            name: What the server's statistics call the scan, at most 50 bytes.
+            requirements: What the snapshot must be like that is scanned.
+
+        Raises:
+            ValueError: The arguments contradict each other.
+            TemporaryFailureError: The server has as many scans open as it allows, or the requirements are not met.
+            ScanCancelledError: While it is iterated over: the server ended the scan, most likely since it was open for too long.
+        """
+        if prefix and (start or end is not None):
+            raise ValueError("a scan has a prefix, or a start and an end")
+        if samples is not None and (prefix or start or end is not None):
+            raise ValueError("a scan has a range, or is a sample")
+        if prefix:
+            start, end = prefix, prefix_end(prefix)
+        request = ScanRequest(
+            start=start, end=end, samples=samples, seed=seed, keys_only=keys_only, name=name, requirements=requirements
+        )  # fmt: skip
+        documents = await open_scan(self, request)
+        try:
+            yield documents
+        finally:
+            documents.close()
+
+    async def get_keys(self, start: bytes = b"", count: int = 1000) -> list[bytes]:
+        """Return keys in order, from `start` on: no more than `count`, and no more than fit in one response."""
+        response = await self._call(Opcode.GET_KEYS, key=start, extras=count.to_bytes(4, "big"))
+        return unpack_keys(response.value)
+
+    async def prepare_snapshot(self) -> Manifest:
+        """Have the server make a consistent copy of its files, and return what it consists of.
+
+        Raises:
+            TemporaryFailureError: The server keeps as many as it allows, or has no room.
+            ServerError: It keeps nothing in files.
+        """
+        response = await self._call(Opcode.PREPARE_SNAPSHOT, value=b"{}")
+        return parse_manifest(response.value)
+
+    async def release_snapshot(self, uuid: str) -> None:
+        """Let the server remove a snapshot; NotFoundError if it has none of this name."""
+        await self._call(Opcode.RELEASE_SNAPSHOT, key=uuid.encode())
+
+    async def fragment(self, snapshot: str, request: FragmentRequest) -> bytes:
+        """Return a piece of a file of a snapshot.
+
+        Args:
+            snapshot: Its uuid.
+            request: Which file, and which bytes: with checksums no more than 29 MiB of them, which is what a response may have.
+
+        Raises:
+            NotFoundError: There is no such snapshot, or no such file.
+            ChecksumError: It did not arrive as it was sent.
+            ServerError: The file ends before that.
+        """
+        response = await self._call(Opcode.GET_FILE_FRAGMENT, key=snapshot.encode(), value=encode_fragment_request(request))
+        return check_fragment(response.value, request)
+
+    async def store_nowait(self, key: bytes, value: bytes, *, flags: int = 0, expiry: int = 0) -> Call:
         """Send a SET without waiting for its response: wait for that with `settle`. It waits only for room to queue it."""
-        return await self._start(Opcode.SET, key=key, value=value, extras=_STORE_EXTRAS.pack(flags, expiry))
+        return await self.start(Opcode.SET, key=key, value=value, extras=_STORE_EXTRAS.pack(flags, expiry))
 
-    async def settle(self, call: _Call) -> int:
+    async def settle(self, call: Call) -> int:
         """Wait for the response to `store_nowait`, and return the CAS."""
         return (await call.expect_success()).cas
 
     # Underneath
 
     async def _call(self, opcode: int, *, key: bytes = b"", extras: bytes = b"", value: bytes = b"", cas: int = 0) -> Response:
-        call = await self._start(opcode, key=key, extras=extras, value=value, cas=cas)
+        call = await self.start(opcode, key=key, extras=extras, value=value, cas=cas)
         return await call.expect_success()
 
-    async def _start(
+    async def start(
         self,
         opcode: int,
         *,
@@ -209,8 +270,10 @@ class Client:
         extras: bytes = b"",
         value: bytes = b"",
         cas: int = 0,
-        many: bool = False,
-    ) -> _Call:
+        last: Last | None = None,
+        held: bool = False,
+    ) -> Call:
+        """Send a request, as soon as there is room to queue it, and return what will have its responses."""
         frame = encode_request(opcode, key=key, extras=extras, value=value, cas=cas)
         while True:
             if self._lost is not None:
@@ -223,7 +286,7 @@ class Client:
                 await self._drain()
             except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
                 raise ConnectionLostError(f"the connection is gone: {exc}") from exc
-        call = _Call(opcode, many=many)
+        call = Call(opcode, last, held=held)
         self._calls.append(call)
         await trio.lowlevel.checkpoint()
         return call
@@ -234,10 +297,28 @@ class Client:
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise ConnectionLostError(f"the connection is gone: {exc}") from exc
 
-    def taken(self) -> None:
-        """Count a response of a call that gets many as taken: reading may go on."""
-        self._held -= 1
+    def taken(self, response: Response) -> None:
+        """Count a response that was held as taken: reading may go on."""
+        self._held -= response.size
         self._space.unpark_all()
+
+    def abandon(self, call: Call) -> None:
+        """Drop the responses of a call, those that are there and those to come."""
+        call.abandoned = True
+        while call.responses:
+            response = call.responses.popleft()
+            if call.held:
+                self.taken(response)
+
+    def send_if_possible(self, opcode: int, *, extras: bytes) -> None:
+        """Send a request whose response does not matter, unless the connection is gone or has no room."""
+        try:
+            self._sender.send_nowait(encode_request(opcode, extras=extras))
+        except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+        call = Call(opcode)
+        call.abandoned = True
+        self._calls.append(call)
 
     async def receive(self) -> None:
         """Read responses and hand them to their calls, until the connection ends. Run by `open_client`."""
@@ -261,11 +342,12 @@ class Client:
         call = self._calls[0]
         if response.opcode != call.opcode:
             raise RemoteProtocolError(f"a response to {opcode_name(response.opcode)}, not to {opcode_name(call.opcode)}")
-        if not call.many or response.status or not response.key:
+        if call.last is None or response.status or call.last(response):
             self._calls.popleft()
         if not call.abandoned:
             call.responses.append(response)
-            self._held += call.many
+            if call.held:
+                self._held += response.size
             call.arrived.set()
 
     def _fail(self, error: ClientError) -> None:
@@ -274,66 +356,3 @@ class Client:
             call.lost = error
             call.arrived.set()
         self._calls.clear()
-
-
-class Statistics:
-    """The names and values of a group of statistics. See `Client.stat`.
-
-    Raises, while it is iterated over:
-        NotFoundError: There is no such group.
-    """
-
-    def __init__(self, client: Client, call: _Call) -> None:
-        self._client = client
-        self._call = call
-
-    def __aiter__(self) -> Statistics:
-        """Return itself."""
-        return self
-
-    async def __anext__(self) -> tuple[bytes, bytes]:
-        """Return the next name and value."""
-        response = await self._call.expect_success()
-        self._client.taken()
-        if not response.key:
-            raise StopAsyncIteration
-        return response.key, response.value
-
-
-def _reason(error: BaseException) -> str:
-    """Find why connecting failed: Trio reports that all attempts did, and keeps each one's error beneath."""
-    while True:
-        if isinstance(error, OSError) and error.errno and not isinstance(error, socket.gaierror):
-            return os.strerror(error.errno)
-        inner = error.__cause__ or next(iter(getattr(error, "exceptions", ())), None)
-        if inner is None:
-            return getattr(error, "strerror", None) or str(error)
-        error = inner
-
-
-@asynccontextmanager
-async def open_client(host: str, port: int, *, look_ahead: int = 4096) -> AsyncIterator[Client]:
-    """Connect to a server.
-
-    Args:
-        host: A host name or an address.
-        port: Its TCP port.
-        look_ahead: Statistics that may arrive ahead of whoever iterates over them; above that, reading pauses.
-
-    Raises:
-        ConnectionLostError: The connection is refused, or the host is not known.
-    """
-    try:
-        stream = await trio.open_tcp_stream(host, port)
-    except OSError as exc:
-        raise ConnectionLostError(f"can't connect to {host}:{port}: {_reason(exc)}") from exc
-    try:
-        async with stream, open_sender(stream) as sender, trio.open_nursery() as nursery:
-            client = Client(stream, sender, look_ahead)
-            nursery.start_soon(client.receive)
-            try:
-                yield client
-            finally:
-                nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        raise_the_one(group)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from ..mcbp import Response, Status, opcode_name, status_text
 
 
@@ -11,6 +13,10 @@ class ClientError(Exception):
 
 class ConnectionLostError(ClientError):
     """The server could not be reached, went away, or does not speak this protocol."""
+
+
+class ChecksumError(ClientError):
+    """What arrived is not what was sent."""
 
 
 class ServerError(ClientError):
@@ -49,6 +55,14 @@ class TemporaryFailureError(ServerError):
     """The server can't do it now, for example because its disk is full."""
 
 
+class BusyError(ServerError):
+    """Another request does the same at this moment."""
+
+
+class ScanCancelledError(ServerError):
+    """The scan was cancelled, or was open for longer than the server allows."""
+
+
 _ERRORS: dict[int, type[ServerError]] = {
     Status.NOT_FOUND: NotFoundError,
     Status.EXISTS: ExistsError,
@@ -56,11 +70,24 @@ _ERRORS: dict[int, type[ServerError]] = {
     Status.TOO_BIG: TooBigError,
     Status.NOT_A_NUMBER: NotANumberError,
     Status.TEMPORARY_FAILURE: TemporaryFailureError,
+    Status.BUSY: BusyError,
+    Status.SCAN_CANCELLED: ScanCancelledError,
 }
 
 
 def error_of(response: Response) -> ServerError:
     """Return the exception that stands for an error response."""
     kind = _ERRORS.get(response.status, ServerError)
-    text = (response.value or status_text(response.status)).decode("utf-8", "replace")
+    text = _context(response.value) or status_text(response.status).decode()
     return kind(f"{opcode_name(response.opcode)}: {text} (status 0x{response.status:02x})", response.status)
+
+
+def _context(value: bytes) -> str:
+    """Return what the value of an error says: a text, or JSON if XERROR was negotiated."""
+    text = value.decode("utf-8", "replace")
+    if not text.startswith("{"):
+        return text
+    try:
+        return str(json.loads(text)["error"]["context"])
+    except (ValueError, KeyError, TypeError):
+        return text

@@ -8,8 +8,6 @@ from ._directory import MARKER as MARKER
 from ._directory import claim_directory as claim_directory
 from ._engine import Engine as Engine
 from ._engine import EngineStatistics as EngineStatistics
-from ._engine import Reader as Reader
-from ._engine import Snapshot as Snapshot
 from ._errors import CopyError as CopyError
 from ._errors import DataDirectoryError as DataDirectoryError
 from ._errors import EngineClosedError as EngineClosedError
@@ -35,3 +33,5 @@ from ._operations import Record as Record
 from ._operations import Store as Store
 from ._operations import StoreMode as StoreMode
 from ._operations import Touch as Touch
+from ._reading import Reader as Reader
+from ._reading import Snapshot as Snapshot

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
-import lmdb
 
 from ._directory import MARKER, claim_directory
 from ._errors import CopyError
 
 if TYPE_CHECKING:
+    import lmdb
+
     from ._engine import Engine
 
 # LMDB's name for the file.

@@ -22,10 +22,11 @@ import lmdb
 
 from ._copying import copy_environment
 from ._directory import claim_directory
-from ._engine import CHUNK_RECORDS, Engine, EngineStatistics, Reader, Snapshot, Wake
+from ._engine import Engine, EngineStatistics, Wake
 from ._errors import DataDirectoryError, EngineClosedError
 from ._lmdb_reading import RECORD, RECORD_SIZE, STATE, STATE_KEY, LmdbReader, LmdbSnapshot, Reading, unpack_record
 from ._operations import Entry, Item, Problem
+from ._reading import CHUNK_RECORDS, Reader, Snapshot
 from ._snapshots import SnapshotRegistry
 from ._transaction import State, Transaction
 

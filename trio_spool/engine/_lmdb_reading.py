@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 
 import lmdb
 
-from ._engine import CHUNK_RECORDS, Reader, Snapshot
 from ._errors import EngineClosedError, SnapshotEndedError
 from ._operations import Chunk, Item, Record
+from ._reading import CHUNK_RECORDS, Reader, Snapshot
 from ._transaction import State
 
 if TYPE_CHECKING:
@@ -153,6 +153,8 @@ class LmdbSnapshot(Snapshot):
                 if not cursor.set_range(start):
                     return Chunk(records, None, 0)
                 for key, record in islice(cursor, min(most_records, CHUNK_RECORDS)):
+                    if keys_only:
+                        key = bytes(key)
                     if end is not None and key >= end:
                         return Chunk(records, None, size)
                     if size >= most_bytes:
@@ -161,15 +163,14 @@ class LmdbSnapshot(Snapshot):
                     if 0 < expiry <= now:
                         continue
                     if keys_only:
-                        key = bytes(key)
                         records.append((key, b"", flags, expiry, datatype, cas, seqno))
                         size += len(key) + RECORD_SIZE
                     else:
                         records.append((key, record[RECORD_SIZE:], flags, expiry, datatype, cas, seqno))
                         size += len(key) + len(record)
                 else:
-                    key = cursor.key() if cursor.next() else b""
-                return Chunk(records, bytes(key) if key and (end is None or key < end) else None, size)
+                    key = bytes(cursor.key()) if cursor.next() else b""
+                return Chunk(records, key if key and (end is None or key < end) else None, size)
 
     def close(self) -> None:
         with self._reading.lock:

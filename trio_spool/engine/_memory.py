@@ -9,9 +9,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
-from ._engine import CHUNK_RECORDS, Engine, EngineStatistics, Reader, Snapshot, Wake
+from ._engine import Engine, EngineStatistics, Wake
 from ._errors import EngineClosedError, SnapshotEndedError
 from ._operations import RECORD_OVERHEAD, Chunk, Entry, Item, Record
+from ._reading import CHUNK_RECORDS, Reader, Snapshot
 from ._snapshots import SnapshotRegistry
 from ._transaction import State, Transaction
 

@@ -6,8 +6,8 @@ import threading
 import time
 import weakref
 
-from ._engine import Snapshot
 from ._errors import TooManySnapshotsError
+from ._reading import Snapshot
 
 
 class SnapshotRegistry:

@@ -195,7 +195,7 @@ def _requirements(wanted: dict[str, Any] | None) -> SnapshotRequirements | None:
 
 
 def encode_scan_request(request: ScanRequest) -> bytes:
-    """Encode what `parse_scan_request` parses, but for snapshot requirements."""
+    """Encode what `parse_scan_request` parses."""
     wanted: dict[str, Any] = {}
     if request.samples is not None:
         wanted["sampling"] = {"samples": request.samples, "seed": request.seed}
@@ -208,6 +208,14 @@ def encode_scan_request(request: ScanRequest) -> bytes:
         wanted["name"] = request.name
     if request.collection:
         wanted["collection"] = f"{request.collection:x}"
+    if request.requirements is not None:
+        required = request.requirements
+        wanted["snapshot_requirements"] = {
+            "vb_uuid": str(required.vbucket_uuid),
+            "seqno": required.seqno,
+            "seqno_exists": required.seqno_exists,
+            "timeout_ms": round(required.timeout * 1000),
+        }
     return json.dumps(wanted, separators=(",", ":")).encode()
 
 
