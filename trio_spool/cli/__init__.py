@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from ._backup import backup, restore, verify
 from ._items import delete, get, set_
 from ._load import load
+from ._scan import dump, scan
 from ._serve import serve
 from ._stat import stat
 
@@ -16,5 +18,5 @@ def main() -> None:
     """A durable key-value server that speaks the memcached binary protocol, and a client for it."""
 
 
-for command in (serve, stat, get, set_, delete, load):
+for command in (serve, stat, get, set_, delete, scan, dump, load, backup, verify, restore):
     main.add_command(command)

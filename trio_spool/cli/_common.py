@@ -10,7 +10,8 @@ from typing import TypeVar
 import click
 import trio
 
-from ..client import Client, ClientError, open_client
+from ..client import Client, ClientError, ServerError, open_client
+from ..mcbp import Feature
 
 T = TypeVar("T")
 
@@ -37,15 +38,35 @@ server_argument = click.argument("server", type=HostPort())
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def run_with_client(server: tuple[str, int], work: Callable[[Client], Awaitable[T]]) -> T:
-    """Connect, do the work, and turn what goes wrong into one line and exit status 1."""
+# What is asked for, so that errors say more than their status, and values keep their datatypes.
+FEATURES = (Feature.XERROR, Feature.JSON)
+
+
+def run_with_client(server: tuple[str, int], work: Callable[[Client], Awaitable[T]], *, negotiate: bool = False) -> T:
+    """Connect, say which features we would like if `negotiate`, and do the work; see `run_with_server`."""
 
     async def connect_and_work() -> T:
         async with open_client(*server) as client:
+            if negotiate:
+                with trio.fail_after(ANSWER_TIMEOUT):
+                    await say_hello(client)
             return await work(client)
 
+    return run_with_server(server, connect_and_work)
+
+
+async def say_hello(client: Client) -> None:
+    """Negotiate features, if the server knows of such."""
     try:
-        return trio.run(connect_and_work)
+        await client.hello("trio-spool", FEATURES)
+    except ServerError:
+        pass  # as memcached, which has no features
+
+
+def run_with_server(server: tuple[str, int], work: Callable[[], Awaitable[T]]) -> T:
+    """Do something with a server, and turn what goes wrong into one line and exit status 1."""
+    try:
+        return trio.run(work)
     except ClientError as exc:
         raise click.ClickException(str(exc)) from None
     except trio.TooSlowError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import sys
 from typing import BinaryIO
 
@@ -17,7 +18,7 @@ from ._common import ANSWER_TIMEOUT, json_option, printable, run_with_client, se
 
 
 def _key(text: str) -> bytes:
-    key = text.encode()
+    key = os.fsencode(text)  # as it was given: a key need not be UTF-8
     if not 0 < len(key) <= 250:
         raise click.BadParameter(f"a key has 1 to 250 bytes; this one has {len(key)}", param_hint="KEY")
     return key
@@ -48,7 +49,9 @@ def get(server: tuple[str, int], key: str, as_json: bool, raw: bool) -> None:
         click.echo(json.dumps(described))
     else:
         table = Table("key", "flags", "cas", "bytes", "value")
-        table.add_row(key, str(stored.flags), str(stored.cas), str(len(stored.value)), printable(stored.value))
+        table.add_row(
+            printable(os.fsencode(key)), str(stored.flags), str(stored.cas), str(len(stored.value)), printable(stored.value)
+        )
         Console().print(table)
 
 
@@ -72,7 +75,7 @@ def set_(
     """Store VALUE under KEY."""
     if (value is None) == (source is None):
         raise click.UsageError("give a VALUE, or --file")
-    data = source.read() if source is not None else (value or "").encode()
+    data = source.read() if source is not None else os.fsencode(value or "")
 
     async def work(client: Client) -> int:
         with trio.fail_after(ANSWER_TIMEOUT):

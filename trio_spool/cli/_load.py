@@ -7,61 +7,83 @@ import json
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import IO
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from ..client import Client, ServerError
-from ._common import json_option, run_with_client, server_argument
+from ..mcbp import DataType, Feature
+from ._common import json_option, printable, run_with_client, server_argument
+from ._documents import Item, NotADocumentError, from_json
+from ._progress import progress_bar
 
 # Requests that are under way at once.
 PIPELINE = 512
 
 
 class _Source:
-    """A file of documents, read as it is needed, that tells how far it has been read."""
+    """A file of documents, read as it is needed, that tells how far it has been read.
 
-    def __init__(self, path: Path, field: str) -> None:
+    Args:
+        path: The file; - for standard input.
+        field: The field whose value is the key, and then the value is the whole document; None for what ``dump`` has written.
+    """
+
+    def __init__(self, path: Path, field: str | None) -> None:
         self._path = path
         self._field = field
-        self.size = path.stat().st_size
+        self.name = "standard input" if str(path) == "-" else str(path)
+        self.size = None if str(path) == "-" else path.stat().st_size
         self.position = 0
 
-    def documents(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield keys and values: the value is the line as it stands (NDJSON), or the row as JSON (CSV)."""
-        with self._path.open(encoding="utf-8", newline="") as file:
-            yield from self._csv(file) if self._path.suffix.lower() == ".csv" else self._ndjson(file)
+    def items(self) -> Iterator[Item]:
+        """Yield what is to be stored."""
+        with click.open_file(str(self._path), encoding="utf-8", errors="strict") as file:
+            try:
+                if self._path.suffix.lower() == ".csv":
+                    yield from self._csv(file)
+                else:
+                    yield from self._ndjson(file)
+            except UnicodeDecodeError as exc:
+                raise click.ClickException(f"{self.name}: not UTF-8, behind {self.position} bytes: {exc.reason}") from None
 
-    def _count(self, lines: TextIO) -> Iterator[str]:
+    def _count(self, lines: IO[str]) -> Iterator[str]:
         for line in lines:
             self.position += len(line.encode())
             yield line
 
-    def _ndjson(self, file: TextIO) -> Iterator[tuple[bytes, bytes]]:
+    def _ndjson(self, file: IO[str]) -> Iterator[Item]:
         for number, line in enumerate(self._count(file), 1):
             text = line.strip()
             if not text:
                 continue
             try:
-                document = json.loads(text)
-            except ValueError as exc:
-                raise click.ClickException(f"{self._path}, line {number}: not JSON: {exc}") from None
-            if not isinstance(document, dict):
-                raise click.ClickException(f"{self._path}, line {number}: not a JSON object")
-            yield self._key(document, number), text.encode()
+                yield from_json(text) if self._field is None else self._whole(text, number)
+            except NotADocumentError as exc:
+                hint = ""
+                if self._field is None:
+                    hint = "; for documents of your own, say with --key which field is the key"
+                raise click.ClickException(f"{self.name}, line {number}: {exc}{hint}") from None
 
-    def _csv(self, file: TextIO) -> Iterator[tuple[bytes, bytes]]:
+    def _whole(self, text: str, number: int) -> Item:
+        try:
+            document = json.loads(text)
+        except ValueError as exc:
+            raise NotADocumentError(f"not JSON: {exc}") from None
+        if not isinstance(document, dict):
+            raise NotADocumentError("not a JSON object")
+        return Item(self._key(document, number), text.encode())
+
+    def _csv(self, file: IO[str]) -> Iterator[Item]:
         reader = csv.DictReader(self._count(file))
         try:
             for row in reader:
-                yield self._key(row, reader.line_num), json.dumps(row).encode()
+                yield Item(self._key(row, reader.line_num), json.dumps(row).encode())
         except csv.Error as exc:
-            raise click.ClickException(f"{self._path}, line {reader.line_num}: not CSV: {exc}") from None
+            raise click.ClickException(f"{self.name}, line {reader.line_num}: not CSV: {exc}") from None
 
     def _key(self, document: dict[str, object], number: int) -> bytes:
-        where = f"{self._path}, line {number}"
+        where = f"{self.name}, line {number}"
         if self._field not in document:
             fields = ", ".join(map(str, document))
             raise click.ClickException(f"{where}: there is no field {self._field!r}; the fields are {fields}")
@@ -73,15 +95,20 @@ class _Source:
 
 @click.command()
 @server_argument
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--key", "field", required=True, help="The field whose value is the key.")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path, allow_dash=True))
+@click.option("--key", "field", help="The field whose value is the key; the whole document is the value.")
 @json_option
-def load(server: tuple[str, int], file: Path, field: str, as_json: bool) -> None:
-    """Store every document of FILE, which is NDJSON, or CSV if it is named so; a value is the whole document, as JSON."""
+def load(server: tuple[str, int], file: Path, field: str | None, as_json: bool) -> None:
+    """Store every document of FILE (- for standard input), which "dump" has written, or "scan" as NDJSON.
+
+    With --key, FILE has documents of any other kind: NDJSON, or CSV if it is named so. A value is then the whole document, as JSON.
+    """
+    if field is None and file.suffix.lower() == ".csv":
+        raise click.UsageError("for CSV, say with --key which column is the key")
     source = _Source(file, field)
 
     async def work(client: Client) -> int:
-        with _progress(as_json) as progress:
+        with progress_bar(as_json) as progress:
             task = progress.add_task(file.name, total=source.size)
             under_way: deque[tuple[bytes, object]] = deque()
             stored = 0
@@ -91,10 +118,14 @@ def load(server: tuple[str, int], file: Path, field: str, as_json: bool) -> None
                 try:
                     await client.settle(call)  # type: ignore[arg-type]
                 except ServerError as exc:
-                    raise click.ClickException(f"after {stored} documents, storing {key.decode()!r}: {exc}") from None
+                    raise click.ClickException(f"after {stored} documents, storing {printable(key)!r}: {exc}") from None
 
-            for key, value in source.documents():
-                under_way.append((key, await client.store_nowait(key, value)))
+            known = DataType.JSON if Feature.JSON in client.features else DataType.RAW
+            for item in source.items():
+                call = await client.store_nowait(
+                    item.key, item.value, flags=item.flags, expiry=item.expiry, datatype=item.datatype & known
+                )  # fmt: skip
+                under_way.append((item.key, call))
                 if len(under_way) >= PIPELINE:
                     await settle_first()
                     stored += 1
@@ -102,21 +133,8 @@ def load(server: tuple[str, int], file: Path, field: str, as_json: bool) -> None
             while under_way:
                 await settle_first()
                 stored += 1
-            progress.update(task, completed=source.size)
+            progress.update(task, completed=source.position)
             return stored
 
-    count = run_with_client(server, work)
+    count = run_with_client(server, work, negotiate=True)
     click.echo(json.dumps({"stored": count}) if as_json else f"stored {count} documents")
-
-
-def _progress(quiet: bool) -> Progress:
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=quiet or not console.is_terminal,
-        transient=True,
-    )

@@ -10,6 +10,10 @@
 from ..mcbp import Document as Document
 from ..mcbp import FragmentRequest as FragmentRequest
 from ..mcbp import SnapshotRequirements as SnapshotRequirements
+from ._backup import BackupError as BackupError
+from ._backup import BackupResult as BackupResult
+from ._backup import backup_server as backup_server
+from ._backup import read_manifest as read_manifest
 from ._calls import Statistics as Statistics
 from ._client import Client as Client
 from ._client import StoredValue as StoredValue

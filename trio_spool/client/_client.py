@@ -46,11 +46,16 @@ class StoredValue:
 
 
 class Client:
-    """A connection. Any number of tasks may use it: their requests are sent one after the other, without waiting for each other."""
+    """A connection. Any number of tasks may use it: their requests are sent one after the other, without waiting for each other.
+
+    Attributes:
+        features: What the last `hello` was granted.
+    """
 
     def __init__(self, stream: trio.abc.ReceiveStream, sender: Sender, look_ahead: int) -> None:
         self._stream = stream
         self._sender = sender
+        self.features: frozenset[int] = frozenset()
         self._calls: deque[Call] = deque()
         self._lost: ClientError | None = None
         self._look_ahead = look_ahead
@@ -141,7 +146,8 @@ class Client:
         """Negotiate features and return those that were granted."""
         value = struct.pack(f">{len(features)}H", *features)
         granted = (await self._call(Opcode.HELLO, key=agent.encode(), value=value)).value
-        return [feature for (feature,) in struct.iter_unpack(">H", granted)]
+        self.features = frozenset(feature for (feature,) in struct.iter_unpack(">H", granted))
+        return sorted(self.features)
 
     @asynccontextmanager
     async def stat(self, group: str = "") -> AsyncIterator[Statistics]:
@@ -248,9 +254,13 @@ class Client:
         response = await self._call(Opcode.GET_FILE_FRAGMENT, key=snapshot.encode(), value=encode_fragment_request(request))
         return check_fragment(response.value, request)
 
-    async def store_nowait(self, key: bytes, value: bytes, *, flags: int = 0, expiry: int = 0) -> Call:
-        """Send a SET without waiting for its response: wait for that with `settle`. It waits only for room to queue it."""
-        return await self.start(Opcode.SET, key=key, value=value, extras=_STORE_EXTRAS.pack(flags, expiry))
+    async def store_nowait(self, key: bytes, value: bytes, *, flags: int = 0, expiry: int = 0, datatype: int = 0) -> Call:
+        """Send a SET without waiting for its response: wait for that with `settle`. It waits only for room to queue it.
+
+        A datatype may be given that `hello` was granted.
+        """
+        extras = _STORE_EXTRAS.pack(flags, expiry)
+        return await self.start(Opcode.SET, key=key, value=value, extras=extras, datatype=datatype)
 
     async def settle(self, call: Call) -> int:
         """Wait for the response to `store_nowait`, and return the CAS."""
@@ -270,11 +280,12 @@ class Client:
         extras: bytes = b"",
         value: bytes = b"",
         cas: int = 0,
+        datatype: int = 0,
         last: Last | None = None,
         held: bool = False,
     ) -> Call:
         """Send a request, as soon as there is room to queue it, and return what will have its responses."""
-        frame = encode_request(opcode, key=key, extras=extras, value=value, cas=cas)
+        frame = encode_request(opcode, key=key, extras=extras, value=value, cas=cas, datatype=datatype)
         while True:
             if self._lost is not None:
                 raise self._lost

@@ -4,6 +4,7 @@ from ._apply import apply as apply
 from ._copying import DATABASE as DATABASE
 from ._copying import CopiedFile as CopiedFile
 from ._copying import copy_files as copy_files
+from ._copying import count_copy as count_copy
 from ._directory import MARKER as MARKER
 from ._directory import claim_directory as claim_directory
 from ._engine import Engine as Engine

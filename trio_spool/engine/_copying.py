@@ -108,3 +108,20 @@ def copy_files(engine: Engine, directory: Path, check: Callable[[], None]) -> li
         CopiedFile(DATABASE, size, digest.hexdigest()),
         CopiedFile(MARKER, len(marker), hashlib.sha512(marker).hexdigest()),
     ]
+
+
+def count_copy(directory: Path) -> int:
+    """Open a copy, without changing it, and return how many items it has.
+
+    Raises:
+        CopyError: It does not open.
+    """
+    import lmdb
+
+    try:
+        with lmdb.open(str(directory), readonly=True, lock=False, max_dbs=8) as env:
+            items = env.open_db(b"items", create=False)
+            with env.begin(db=items) as transaction:
+                return int(transaction.stat(items)["entries"])
+    except lmdb.Error as exc:
+        raise CopyError(f"the database in {directory} does not open: {exc}") from exc

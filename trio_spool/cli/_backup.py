@@ -1,0 +1,169 @@
+"""``trio-spool backup``, ``verify`` and ``restore``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from ..client import BackupError, BackupResult, Manifest, backup_server, read_manifest
+from ..engine import DATABASE, MARKER, CopyError, DataDirectoryError, claim_directory, count_copy
+from ._common import json_option, run_with_server, server_argument
+from ._progress import progress_bar
+
+PIECE = 1024 * 1024
+# Where a data directory is built, within it.
+BUILDING = ".restoring"
+
+directory_argument = click.argument("directory", type=click.Path(path_type=Path))
+
+
+@click.command()
+@server_argument
+@directory_argument
+@json_option
+def backup(server: tuple[str, int], directory: Path, as_json: bool) -> None:
+    """Copy the server's database, as it is now, into DIRECTORY, while others go on reading and writing.
+
+    If the connection breaks, this reconnects and goes on; if it was ended in any way, run it again to go on. DIRECTORY can then be
+    served as it is: trio-spool serve DIRECTORY.
+    """
+    with progress_bar(as_json) as progress:
+        task = progress.add_task("preparing", total=None)
+
+        def report(done: int, size: int) -> None:
+            progress.update(task, description=directory.name, completed=done, total=size)
+
+        async def work() -> BackupResult:
+            return await backup_server(*server, directory, report)
+
+        try:
+            result = run_with_server(server, work)
+        except BackupError as exc:
+            raise click.ClickException(str(exc)) from None
+        except KeyboardInterrupt:
+            raise click.ClickException(f"interrupted; run this again to go on with {directory}") from None
+    described = {
+        "directory": str(directory),
+        "bytes": result.manifest.size,
+        "resumed_at": result.resumed_at,
+        "reconnections": result.reconnections,
+    }
+    resumed = f", {result.resumed_at} of them earlier" if result.resumed_at else ""
+    click.echo(json.dumps(described) if as_json else f"backed up {result.manifest.size} bytes{resumed} to {directory}")
+
+
+def _read(path: Path, size: int, take: Callable[[bytes], object]) -> str:
+    """Read a file of a backup, give it to `take` by the piece, and return its SHA-512.
+
+    Raises:
+        BackupError: It is missing, or has another size.
+    """
+    digest = hashlib.sha512()
+    try:
+        with path.open("rb") as file:
+            found = os.fstat(file.fileno()).st_size
+            if found != size:
+                raise BackupError(f"{path} has {found} bytes, not {size}: it was changed or damaged since the backup")
+            while piece := file.read(PIECE):
+                digest.update(piece)
+                take(piece)
+    except FileNotFoundError:
+        raise BackupError(f"{path} is missing") from None
+    return digest.hexdigest()
+
+
+def _check(directory: Path, manifest: Manifest, quiet: bool, copy_to: Path | None = None) -> None:
+    """Compare the files with their checksums, and copy them if it is said where to."""
+    with progress_bar(quiet) as progress:
+        task = progress.add_task(directory.name, total=manifest.size)
+        for entry in manifest.files:
+            if copy_to is not None and entry.path != MARKER:
+                with (copy_to / entry.path).open("wb") as out:
+
+                    def write(piece: bytes) -> None:
+                        out.write(piece)
+                        progress.advance(task, len(piece))
+
+                    sha512 = _read(directory / entry.path, entry.size, write)
+                    out.flush()
+                    os.fsync(out.fileno())
+            else:
+                sha512 = _read(directory / entry.path, entry.size, lambda piece: progress.advance(task, len(piece)))
+            if entry.sha512 is not None and sha512 != entry.sha512:
+                raise BackupError(f"{directory / entry.path} has another SHA-512 than when it was made: it was changed or damaged")
+
+
+def _problem(exc: Exception) -> click.ClickException:
+    return click.ClickException(os.strerror(exc.errno or 0) if isinstance(exc, OSError) else str(exc))
+
+
+@click.command()
+@directory_argument
+@json_option
+def verify(directory: Path, as_json: bool) -> None:
+    """Check that the backup in DIRECTORY is what the server had: sizes, SHA-512, and that it opens."""
+    try:
+        manifest = read_manifest(directory)
+        _check(directory, manifest, as_json)
+        items = count_copy(directory)
+    except (BackupError, CopyError, OSError) as exc:
+        raise _problem(exc) from None
+    described = {"directory": str(directory), "files": len(manifest.files), "bytes": manifest.size, "items": items}
+    click.echo(
+        json.dumps(described)
+        if as_json
+        else f"{directory} is as it was made: {len(manifest.files)} files, {manifest.size} bytes, {items} items"
+    )
+
+
+def _make_room(data_dir: Path) -> None:
+    """Make a directory, or clear what an interrupted restore has left in one.
+
+    Raises:
+        BackupError: There is something else in it.
+    """
+    if data_dir.exists() and not data_dir.is_dir():
+        raise BackupError(f"{data_dir} is not a directory; name another, or a path where one can be made")
+    data_dir.mkdir(parents=True, exist_ok=True)
+    names = {path.name for path in data_dir.iterdir()}
+    if BUILDING in names and names <= {BUILDING, DATABASE}:
+        shutil.rmtree(data_dir / BUILDING)
+        (data_dir / DATABASE).unlink(missing_ok=True)
+    elif names:
+        raise BackupError(f"{data_dir} is not empty; name another directory, or a path where one can be made")
+
+
+@click.command()
+@directory_argument
+@click.argument("data_dir", type=click.Path(path_type=Path))
+@json_option
+def restore(directory: Path, data_dir: Path, as_json: bool) -> None:
+    """Make a new data directory, DATA_DIR, of the backup in DIRECTORY, which is verified and left as it is.
+
+    DATA_DIR must be missing or empty, and can't be served until it is complete. It gets an identity of its own: what is written to
+    it is not what would have been written to the original.
+    """
+    try:
+        manifest = read_manifest(directory)
+        if {entry.path for entry in manifest.files} != {DATABASE, MARKER}:
+            raise BackupError(f"the backup in {directory} has files that this version does not know; upgrade trio-spool")
+        _make_room(data_dir)
+        building = data_dir / BUILDING
+        claim_directory(building, "lmdb")
+        try:
+            _check(directory, manifest, as_json, building)
+            items = count_copy(building)
+            (building / DATABASE).rename(data_dir / DATABASE)
+            (building / MARKER).rename(data_dir / MARKER)  # what makes it a data directory is the last
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+    except (BackupError, CopyError, DataDirectoryError, OSError) as exc:
+        raise _problem(exc) from None
+    described = {"data_dir": str(data_dir), "bytes": manifest.size, "items": items}
+    click.echo(json.dumps(described) if as_json else f"restored {items} items to {data_dir}; serve it: trio-spool serve {data_dir}")

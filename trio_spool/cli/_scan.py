@@ -1,0 +1,124 @@
+"""``trio-spool scan`` and ``trio-spool dump``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+import trio
+
+from ..client import Client
+from ._common import run_with_client, server_argument
+from ._documents import FORMATS, Formatter
+
+# What is collected before it is written, in bytes.
+CHUNK = 64 * 1024
+
+
+async def _write_all(client: Client, out: BinaryIO, formatter: Formatter, limit: int | None, **scan: Any) -> int:
+    """Write documents as they arrive, and return how many. Writing is done in a thread: a pager may keep it waiting for long."""
+    count = 0
+    lines = [formatter.header()]
+    size = len(lines[0])
+
+    async def write() -> None:
+        nonlocal size
+        data = "".join(lines).encode("utf-8", "surrogateescape")
+        lines.clear()
+        size = 0
+        await trio.to_thread.run_sync(_write_in_thread, out, data)
+
+    async with client.scan(**scan) as documents:
+        if limit != 0:
+            async for document in documents:
+                line = formatter.line(document)
+                lines.append(line)
+                size += len(line)
+                count += 1
+                if size >= CHUNK:
+                    await write()
+                if count == limit:
+                    break
+    await write()
+    return count
+
+
+def _write_in_thread(out: BinaryIO, data: bytes) -> None:
+    out.write(data)
+    out.flush()
+
+
+@click.command()
+@server_argument
+@click.option("--prefix", help="Only keys that begin so.")
+@click.option("--start", help="The first key.")
+@click.option("--end", help="What comes behind the last key.")
+@click.option("--sample", type=click.IntRange(1), help="Instead of all documents, a random sample of about so many.")
+@click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True, help="Decides which are in the sample.")
+@click.option("--keys-only", is_flag=True, help="Leave the values out.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="ndjson", show_default=True)
+@click.option("--limit", type=click.IntRange(0), help="Stop after so many.")
+def scan(
+    server: tuple[str, int],
+    prefix: str | None,
+    start: str | None,
+    end: str | None,
+    sample: int | None,
+    seed: int,
+    keys_only: bool,
+    form: str,
+    limit: int | None,
+) -> None:
+    """Print documents in the order of their keys, all as they were when this began.
+
+    Keys and values that are not UTF-8 are printed in base64. An expiry is a Unix time; 0 is never.
+    """
+    ranged = start is not None or end is not None
+    if (prefix is not None) + ranged + (sample is not None) > 1:
+        raise click.UsageError("give --prefix, or --start and --end, or --sample: only one of these")
+    keys_only = keys_only or form == "keys"
+
+    async def work(client: Client) -> None:
+        await _write_all(
+            client, sys.stdout.buffer, Formatter(form, keys_only), limit, prefix=os.fsencode(prefix or ""),
+            start=os.fsencode(start or ""), end=None if end is None else os.fsencode(end), samples=sample, seed=seed,
+            keys_only=keys_only, name="trio-spool scan",
+        )  # fmt: skip
+
+    run_with_client(server, work, negotiate=True)
+
+
+@click.command()
+@server_argument
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
+@click.option("--prefix", default="", help="Only keys that begin so.")
+def dump(server: tuple[str, int], file: Path | None, prefix: str) -> None:
+    """Write all documents as NDJSON, to FILE or to standard output, in the form that "load" reads.
+
+    Nothing is lost: keys and values that are not UTF-8 are in base64, and flags, expiries and datatypes are kept. FILE appears when
+    it is complete.
+    """
+
+    async def work_on(client: Client, out: BinaryIO) -> int:
+        return await _write_all(
+            client, out, Formatter("ndjson", keys_only=False), None, prefix=os.fsencode(prefix), name="trio-spool dump"
+        )  # fmt: skip
+
+    if file is None:
+        run_with_client(server, lambda client: work_on(client, sys.stdout.buffer), negotiate=True)
+        return
+    partial = file.with_name(file.name + ".partial")
+    try:
+        with partial.open("wb") as out:
+            count = run_with_client(server, lambda client: work_on(client, out), negotiate=True)
+            out.flush()
+            os.fsync(out.fileno())
+        partial.replace(file)
+    except OSError as exc:
+        raise click.ClickException(f"can't write {file}: {os.strerror(exc.errno or 0).lower()}") from None
+    finally:
+        partial.unlink(missing_ok=True)
+    click.echo(f"dumped {count} documents", err=True)
