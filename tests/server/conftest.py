@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import trio
 
-from trio_spool.mcbp import NEED_DATA, Response, ResponseDecoder, encode_request
-from trio_spool.server import Settings, serve
+from trio_spool.mcbp import NEED_DATA, Feature, Opcode, Response, ResponseDecoder, encode_request
+from trio_spool.server import Settings, _service, serve
 
 
 class Raw:
@@ -34,6 +35,10 @@ class Raw:
         await self.send(encode_request(opcode, **kwargs))
         return await self.receive()
 
+    async def hello(self, *features: Feature) -> None:
+        value = b"".join(feature.to_bytes(2, "big") for feature in features)
+        assert (await self.call(Opcode.HELLO, value=value)).value == value
+
     async def closed(self) -> bool:
         """Read to the end; whether nothing more came."""
         rest = b""
@@ -48,7 +53,8 @@ class Raw:
 class Served:
     """A running service."""
 
-    def __init__(self, addresses: list[str], stop: trio.Event) -> None:
+    def __init__(self, addresses: list[str], stop: trio.Event, inside: _service.Service) -> None:
+        self.inside = inside
         self.addresses = addresses
         self.port = int(addresses[0].rsplit(":", 1)[1])
         self.stop = stop
@@ -65,13 +71,21 @@ async def _run(**values: Any) -> AsyncIterator[Served]:
     values.setdefault("listen", ("tcp://127.0.0.1:0",))
     values.setdefault("engine", "memory")
     stop = trio.Event()
+    inside: list[_service.Service] = []
+    original = _service.Service
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
 
             async def run(task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED) -> None:
                 await serve(Settings(**values), task_status=task_status, stop=stop)
 
-            yield Served(await nursery.start(run), stop)
+            def made(*args: Any) -> _service.Service:
+                inside.append(original(*args))
+                return inside[0]
+
+            with patch.object(_service, "Service", made):
+                addresses = await nursery.start(run)
+            yield Served(addresses, stop, inside[0])
             stop.set()
 
 
@@ -90,3 +104,15 @@ async def service() -> AsyncIterator[Served]:
 async def raw(service: Served) -> AsyncIterator[Raw]:
     async with service.connect() as connection:
         yield connection
+
+
+async def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for what other tasks and threads bring about."""
+    with trio.fail_after(20):
+        while not condition():
+            await trio.sleep(0.001)
+
+
+@pytest.fixture
+def until() -> Callable[..., Any]:
+    return wait_until

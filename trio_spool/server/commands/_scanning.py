@@ -21,7 +21,8 @@ from ...mcbp import (
 )
 from .._exchange import Exchange
 from .._jobs import Answer
-from .._scans import RangeScan, ScanBusyError, TooManyScansError
+from .._range_scan import RangeScan, ScanBusyError
+from .._scans import TooManyScansError
 
 # Seconds between two looks at whether a sequence number has been reached.
 POLL = 0.005
@@ -102,7 +103,7 @@ def _open_in_thread(engine: Engine, owner: int, wanted: ScanRequest) -> tuple[Ra
 def continue_scan(exchange: Exchange, request: Request) -> None:
     """Extras: the scan, most items u32, milliseconds u32, most bytes u32; 0 is no limit.
 
-    Reply: any number of frames with status OK, and one that says how it ended. See `RangeScan.frames_in_thread`.
+    Reply: any number of frames with status OK, and one that says how it ended. See `RangeScan.continue_`.
     """
     identity, items, milliseconds, size = CONTINUE.unpack(request.extras)
     exchange.later(lambda answer: _continue(answer, identity, items, milliseconds / 1000, size))
@@ -116,12 +117,18 @@ async def _continue(answer: Answer, identity: bytes, items: int, seconds: float,
         return
     answer.key = scan.request.name or str(uuid.UUID(bytes=identity))
     try:
-        scan.start()
+        continuation = scan.continue_(answer.request.opaque, items, seconds, size)
     except ScanBusyError:
         await answer.error(Status.BUSY, "another continue of this scan is running")
         return
     try:
-        await answer.spool(scan.frames_in_thread(answer.request.opaque, items, seconds, size))
+        # A small answer is one frame, which costs less to fetch than to stream.
+        first = await answer.in_worker(continuation.next_frame_in_thread)
+        if continuation.final is None:
+            await answer.spool(continuation.frames_in_thread(first))
+        assert continuation.final is not None
+        scan.end_continue()
+        await answer.reply(continuation.final)
     except BaseException:
         # What was read and not sent is lost, and the client can't know where it would go on.
         scans.end(scan)
