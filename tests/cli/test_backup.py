@@ -1,0 +1,286 @@
+"""backup, verify and restore, as they are typed, against a server and what can go wrong between."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from trio_spool.cli import main
+from trio_spool.engine import Store, open_engine
+from trio_spool.mcbp import Opcode, encode_request
+
+
+def run(*arguments: object, status: int = 0) -> str:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == status, result.output
+    assert "Traceback" not in result.output
+    return result.output
+
+
+def fill(path: Path, count: int, size: int = 1000) -> None:
+    with open_engine("lmdb", path, fsync="no") as engine:
+        for start in range(0, count, 1000):
+            engine.execute([Store(b"k%06d" % n, os.urandom(size)) for n in range(start, min(count, start + 1000))])
+
+
+def content(path: Path) -> dict[bytes, bytes]:
+    with open_engine("lmdb", path) as engine, engine.snapshot() as snapshot:
+        return {record[0]: record[1] for record in snapshot.records()}
+
+
+@pytest.fixture
+def served(start, tmp_path) -> Iterator[object]:
+    fill(tmp_path / "data", 8000)
+    with start(str(tmp_path / "data"), "--listen", "tcp://127.0.0.1:0") as process:
+        yield process
+
+
+def test_backup_verify_restore_serve(served, start, tmp_path) -> None:
+    backup, restored = tmp_path / "backup", tmp_path / "restored"
+    described = json.loads(run("backup", served.server, backup, "--json"))
+    assert described["resumed_at"] == described["reconnections"] == 0
+    assert {path.name for path in backup.iterdir()} == {"backup.json", "data.mdb", "trio-spool.json"}
+    assert json.loads(run("verify", backup, "--json"))["items"] == 8000
+    assert "8000 items" in run("restore", backup, restored)
+    with start(str(restored), "--listen", "tcp://127.0.0.1:0") as process:
+        assert json.loads(run("get", process.server, "k000001", "--json"))
+    expected = content(restored)
+    assert served.stop()[0] == 0
+    assert content(tmp_path / "data") == expected
+    with start(str(backup), "--listen", "tcp://127.0.0.1:0") as process:  # it can be served as it is
+        run("set", process.server, "k000001", "changed")
+    assert "changed or damaged" in run("verify", backup, status=1)
+
+
+def test_wrong_directories(served, tmp_path) -> None:
+    backup = tmp_path / "backup"
+    file, full = tmp_path / "file", tmp_path / "full"
+    file.write_text("x")
+    full.mkdir()
+    (full / "mine").write_text("x")
+    assert "not a directory" in run("backup", served.server, file, status=1)
+    assert "not empty" in run("backup", served.server, full, status=1)
+    assert (full / "mine").exists()
+    assert "not a backup" in run("verify", full, status=1)
+    assert "not a backup" in run("verify", tmp_path / "none", status=1)
+    assert "not a backup" in run("restore", full, tmp_path / "new", status=1)
+    run("backup", served.server, backup)
+    assert "complete backup already" in run("backup", served.server, backup, status=1)
+    assert "not empty" in run("restore", backup, full, status=1)
+    assert "not a directory" in run("restore", backup, file, status=1)
+    assert not (tmp_path / "new").exists()
+    assert "connect" in run("backup", "127.0.0.1:1", tmp_path / "other", status=1)
+
+
+def test_damage_is_found(served, tmp_path) -> None:
+    backup = tmp_path / "backup"
+    run("backup", served.server, backup)
+    path = backup / "data.mdb"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:])
+    assert "SHA-512" in run("verify", backup, status=1)
+    assert "SHA-512" in run("restore", backup, tmp_path / "restored", status=1)
+    path.write_bytes(whole[:-1])
+    assert "bytes, not" in run("verify", backup, status=1)
+    path.unlink()
+    assert "is missing" in run("verify", backup, status=1)
+    assert list((tmp_path / "restored").iterdir()) == []
+
+
+def test_an_interrupted_restore_is_done_again(served, tmp_path) -> None:
+    backup, restored = tmp_path / "backup", tmp_path / "restored"
+    run("backup", served.server, backup)
+    (restored / ".restoring").mkdir(parents=True)
+    (restored / "data.mdb").write_bytes(b"half")
+    run("restore", backup, restored)
+    assert len(content(restored)) == 8000
+    assert not (restored / ".restoring").exists()
+
+
+class Proxy:
+    """Passes bytes on, until so many have come from the server; then it cuts the connection, or stops passing any."""
+
+    def __init__(self, port: int, limits: list[int], stall: bool = False) -> None:
+        self._server = port
+        self._limits = limits
+        self._stall = stall
+        self.stalled = threading.Event()
+        self._opened: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._start(self._accept)
+
+    def _start(self, target, *args) -> None:
+        thread = threading.Thread(target=target, args=args)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            limit = self._limits.pop(0) if self._limits else 1 << 60
+            server = socket.create_connection(("127.0.0.1", self._server))
+            self._opened += [client, server]
+            self._start(self._pass, client, server, 1 << 60)
+            self._start(self._pass, server, client, limit)
+
+    def _pass(self, source: socket.socket, sink: socket.socket, limit: int) -> None:
+        try:
+            while limit > 0 and (data := source.recv(min(65536, limit))):
+                sink.sendall(data)
+                limit -= len(data)
+            if limit <= 0 and self._stall:
+                self.stalled.set()
+                return
+        except OSError:
+            pass
+        for end in (source, sink):
+            _shut_down(end)
+
+    def close(self) -> None:
+        _shut_down(self._listener)
+        self._threads[0].join()
+        for end in self._opened:
+            _shut_down(end)
+        for thread in self._threads:
+            thread.join()
+        for end in [self._listener, *self._opened]:
+            end.close()
+
+
+def _shut_down(end: socket.socket) -> None:
+    try:
+        end.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+
+
+@contextmanager
+def proxied(port: int, limits: list[int], stall: bool = False) -> Iterator[Proxy]:
+    proxy = Proxy(port, limits, stall)
+    try:
+        yield proxy
+    finally:
+        proxy.close()
+
+
+def test_a_broken_connection_is_made_again(served, tmp_path) -> None:
+    backup = tmp_path / "backup"
+    with proxied(served.port, [5_000_000, 100, 4_500_000]) as proxy:
+        described = json.loads(run("backup", f"127.0.0.1:{proxy.port}", backup, "--json"))
+    assert described["reconnections"] == 3
+    run("verify", backup)
+    # It did not begin anew: the snapshot was prepared once.
+    rows = [json.loads(line) for line in run("stat", served.server, "snapshots", "--json").splitlines()]
+    assert {row["name"]: row["value"] for row in rows}["prepared"] == "1"
+    assert {row["name"]: row["value"] for row in rows}["kept"] == "0"
+
+
+def test_a_server_that_stays_away_is_given_up(served, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("trio_spool.client._backup.RETRY_SECONDS", 0.01)
+    with proxied(served.port, [5_000_000] + [100] * 20) as proxy:
+        assert "closed the connection" in run("backup", f"127.0.0.1:{proxy.port}", tmp_path / "backup", status=1)
+    assert json.loads(run("backup", served.server, tmp_path / "backup", "--json"))["resumed_at"] >= 4_000_000
+    run("verify", tmp_path / "backup")
+
+
+def kill_half_way(served, backup: Path, number: int) -> tuple[int, str]:
+    with proxied(served.port, [6_000_000], stall=True) as proxy:
+        command = [sys.executable, "-m", "trio_spool", "backup", f"127.0.0.1:{proxy.port}", str(backup)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert proxy.stalled.wait(30)
+            while not (backup / "data.mdb.partial").exists() or (backup / "data.mdb.partial").stat().st_size < 4_000_000:
+                assert process.poll() is None
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=30)
+            return process.returncode, errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_it_goes_on_after_being_ended(served, tmp_path, number: int) -> None:
+    backup = tmp_path / "backup"
+    code, errors = kill_half_way(served, backup, number)
+    assert code == (-signal.SIGKILL if number == signal.SIGKILL else 1)
+    if number == signal.SIGINT:
+        assert errors.startswith("Error: interrupted; run this again")
+        assert len(errors.splitlines()) == 1
+    assert "not complete" in run("verify", backup, status=1)
+    assert "has no trio-spool.json" in run("serve", backup, "--listen", "tcp://127.0.0.1:0", status=1)
+    described = json.loads(run("backup", served.server, backup, "--json"))
+    assert described["resumed_at"] == 4 * 1024 * 1024
+    assert json.loads(run("verify", backup, "--json"))["items"] == 8000
+
+
+def test_it_begins_anew_if_the_server_has_not_the_snapshot_any_more(served, start, tmp_path) -> None:
+    backup = tmp_path / "backup"
+    kill_half_way(served, backup, signal.SIGKILL)
+    assert served.stop()[0] == 0
+    with start(str(tmp_path / "data"), "--listen", "tcp://127.0.0.1:0") as process:
+        described = json.loads(run("backup", process.server, backup, "--json"))
+    assert described["resumed_at"] == 0
+    assert json.loads(run("verify", backup, "--json"))["items"] == 8000
+
+
+def test_damaged_leftovers_are_found(served, tmp_path) -> None:
+    backup = tmp_path / "backup"
+    kill_half_way(served, backup, signal.SIGKILL)
+    partial = backup / "data.mdb.partial"
+    partial.write_bytes(bytes(partial.stat().st_size))
+    assert "another SHA-512" in run("backup", served.server, backup, status=1)
+    assert json.loads(run("backup", served.server, backup, "--json"))["resumed_at"] == 0
+    run("verify", backup)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "backup.json.partial").write_text("{}")
+    assert "begin anew" in run("backup", served.server, tmp_path / "other", status=1)
+
+
+def test_a_backup_during_a_write_load_is_a_prefix_of_its_history(served, tmp_path) -> None:
+    """Each SET is sent when the one before is acknowledged, so that what is there tells when it was copied."""
+    acknowledged = 0
+    stop, written = threading.Event(), threading.Event()
+
+    def write() -> None:
+        nonlocal acknowledged
+        with socket.create_connection(("127.0.0.1", served.port)) as connection:
+            while not stop.is_set():
+                key = b"w%08d" % acknowledged
+                connection.sendall(encode_request(Opcode.SET, key=key, value=key, extras=bytes(8)))
+                reply = b""
+                while len(reply) < 24:
+                    reply += connection.recv(24)
+                acknowledged += 1
+                if acknowledged == 200:
+                    written.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        assert written.wait(30)
+        for number in range(3):
+            before = acknowledged
+            run("backup", served.server, tmp_path / f"backup{number}")
+            after = acknowledged
+            run("verify", tmp_path / f"backup{number}")
+            found = content(tmp_path / f"backup{number}")
+            history = sorted(key for key in found if key.startswith(b"w"))
+            assert history == [b"w%08d" % n for n in range(len(history))]
+            assert before <= len(history) <= after + 1
+            assert len(found) == 8000 + len(history)
+    finally:
+        stop.set()
+        thread.join()
