@@ -6,6 +6,7 @@ import csv
 import json
 from collections import deque
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO
 
@@ -38,7 +39,7 @@ class _Source:
 
     def items(self) -> Iterator[Item]:
         """Yield what is to be stored."""
-        with click.open_file(str(self._path), encoding="utf-8", errors="strict") as file:
+        with self._open() as file:
             try:
                 if self._path.suffix.lower() == ".csv":
                     yield from self._csv(file)
@@ -46,6 +47,11 @@ class _Source:
                     yield from self._ndjson(file)
             except UnicodeDecodeError as exc:
                 raise click.ClickException(f"{self.name}: not UTF-8, behind {self.position} bytes: {exc.reason}") from None
+
+    def _open(self) -> AbstractContextManager[IO[str]]:
+        if str(self._path) == "-":
+            return click.open_file("-", encoding="utf-8", errors="strict")
+        return self._path.open(encoding="utf-8", newline="")  # as CSV wants it
 
     def _count(self, lines: IO[str]) -> Iterator[str]:
         for line in lines:

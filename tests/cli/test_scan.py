@@ -1,0 +1,197 @@
+"""scan, dump and load, as they are typed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trio_spool.cli import _documents, main
+from trio_spool.client import Document
+from trio_spool.engine import Store, open_engine
+
+
+def run(*arguments: object, status: int = 0, **kwargs) -> str:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments], **kwargs)
+    assert result.exit_code == status, result.output
+    assert "Traceback" not in result.output
+    return result.output
+
+
+ODD = [
+    Store(b"a", b"plain"),
+    Store("ü".encode(), 'ß\n"quoted", and\ttabs'.encode(), flags=7),
+    Store(b"\xff\x00key", b"\x00\xfe", flags=2**32 - 1, expiry=int(time.time()) + 10**6),
+    Store(b"json", b'{"a": 1}', datatype=1),
+    Store(b"empty", b""),
+]
+
+
+@pytest.fixture
+def served(start, tmp_path):
+    with open_engine("lmdb", tmp_path / "data", fsync="no") as engine:
+        engine.execute(ODD)
+        engine.execute([Store(b"user:%05d" % n, b"value %d" % n) for n in range(5000)])
+    with start(str(tmp_path / "data"), "--listen", "tcp://127.0.0.1:0") as process:
+        yield process
+
+
+def keys_of(output: str) -> list[str]:
+    return [json.loads(line)["key"] for line in output.splitlines()]
+
+
+def test_ranges(served) -> None:
+    users = [f"user:{n:05}" for n in range(5000)]
+    assert keys_of(run("scan", served.server, "--prefix", "user:")) == users
+    assert keys_of(run("scan", served.server, "--start", "user:00010", "--end", "user:00020", "--keys-only")) == users[10:20]
+    assert keys_of(run("scan", served.server, "--start", "user:04998", "--end", "v")) == users[4998:]
+    assert len(run("scan", served.server).splitlines()) == 5005
+    assert run("scan", served.server, "--prefix", "nothing") == ""
+    assert run("scan", served.server, "--prefix", os.fsdecode(b"\xff"), "--format", "keys") == "\\xff\x00key\n"
+    assert keys_of(run("scan", served.server, "--prefix", "user:", "--limit", "3")) == users[:3]
+    assert run("scan", served.server, "--limit", "0") == ""
+    sample = run("scan", served.server, "--sample", "500", "--seed", "3", "--keys-only")
+    assert sample == run("scan", served.server, "--sample", "500", "--seed", "3", "--keys-only")
+    assert 350 < len(sample.splitlines()) < 650
+    assert "only one of these" in run("scan", served.server, "--prefix", "a", "--sample", "3", status=2)
+
+
+def test_formats(served) -> None:
+    assert run("scan", served.server, "--prefix", "user:00001", "--format", "keys") == "user:00001\n"
+    (row,) = csv.DictReader(io.StringIO(run("scan", served.server, "--prefix", "ü", "--format", "csv")))
+    assert (row["key"], row["value"], row["flags"]) == ("ü", 'ß\n"quoted", and\ttabs', "7")
+    (row,) = csv.DictReader(io.StringIO(run("scan", served.server, "--prefix", os.fsdecode(b"\xff"), "--format", "csv")))
+    assert (row["key"], row["key_encoding"], row["value"], row["value_encoding"]) == ("/wBrZXk=", "base64", "AP4=", "base64")
+    assert run("scan", served.server, "--prefix", "a", "--format", "csv", "--keys-only") == "key,key_encoding\na,utf-8\n"
+    (line,) = run("scan", served.server, "--prefix", "json").splitlines()
+    document = json.loads(line)
+    assert (document["value"], document["datatype"], document["expiry"]) == ('{"a": 1}', 1, 0)
+
+
+def test_head_ends_it_cleanly_at_both_ends(served, tmp_path) -> None:
+    documents = "".join(json.dumps({"key": f"big{n:06}", "value": "v" * 1000}) + "\n" for n in range(20_000))
+    run("load", served.server, "-", input=documents)
+    command = [sys.executable, "-m", "trio_spool", "scan", served.server]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(30) == 0
+    deadline = time.monotonic() + 20
+    while True:  # the server notices by itself
+        rows = [json.loads(line) for line in run("stat", served.server, "range-scans", "--json").splitlines()]
+        if {row["name"]: row["value"] for row in rows}["open"] == "0":
+            break
+        assert time.monotonic() < deadline
+    assert served.stop()[1] == ""
+
+
+def test_dump_and_load_lose_nothing(served, start, tmp_path) -> None:
+    dumped, again = tmp_path / "dump.ndjson", tmp_path / "again.ndjson"
+    assert "dumped 5005 documents" in run("dump", served.server, dumped)
+    with start(str(tmp_path / "other"), "--listen", "tcp://127.0.0.1:0", "--fsync", "no") as other:
+        assert json.loads(run("load", other.server, dumped, "--json")) == {"stored": 5005}
+        run("dump", other.server, again)
+        assert run("dump", other.server, "--prefix", "a") == run("scan", other.server, "--prefix", "a")
+
+    def loaded(path) -> list[dict]:
+        documents = [json.loads(line) for line in path.read_text().splitlines()]
+        return [{name: value for name, value in document.items() if name not in ("cas", "seqno")} for document in documents]
+
+    assert loaded(again) == loaded(dumped)
+    stored = {document["key"]: document for document in loaded(dumped) if "key" in document}
+    assert stored["ü"]["flags"] == 7
+    (binary,) = (document for document in loaded(dumped) if "key_base64" in document)
+    assert (binary["key_base64"], binary["value_base64"], binary["flags"]) == ("/wBrZXk=", "AP4=", 2**32 - 1)
+    assert binary["expiry"] == ODD[2].expiry
+
+
+def test_a_dump_that_fails_leaves_no_file(served, tmp_path) -> None:
+    assert "connect" in run("dump", "127.0.0.1:1", tmp_path / "dump", status=1)
+    assert "no such file" in run("dump", served.server, tmp_path / "none" / "dump", status=1)
+    assert list(tmp_path.glob("dump*")) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "not JSON"),
+        ("[]", "not a JSON object"),
+        ('{"id": 1, "name": "x"}', "the fields are id, name; for documents of your own, say with --key"),
+        ('{"key": "k"}', "'value'"),
+        ('{"key": "k", "value": 7}', "'value'"),
+        ('{"key": "k", "value": "v", "value_base64": ""}', "'value'"),
+        ('{"key": "", "value": "v"}', "1 to 250 bytes"),
+        ('{"key": "\\ud800", "value": "v"}', "surrogate"),
+        ('{"key_base64": "!", "value": "v"}', "'key_base64' is not base64"),
+        ('{"key": "k", "value": "v", "flags": -1}', "'flags' must be a number"),
+        ('{"key": "k", "value": "v", "expiry": "soon"}', "'expiry' must be a number"),
+    ],
+)
+def test_lines_that_are_no_documents(served, line: str, message: str) -> None:
+    output = run("load", served.server, "-", input='{"key": "first", "value": ""}\n' + line + "\n", status=1)
+    assert "standard input, line 2: " in output and message in output
+    assert len(output.splitlines()) == 1
+
+
+def test_load_of_files_that_are_not_text(served, tmp_path) -> None:
+    file = tmp_path / "file.ndjson"
+    file.write_bytes(b"\xff\xfe")
+    assert "not UTF-8" in run("load", served.server, file, status=1)
+    assert "does not exist" in run("load", served.server, tmp_path / "file.csv", status=2)
+    (tmp_path / "file.csv").write_text("a,b\n")
+    assert "say with --key" in run("load", served.server, tmp_path / "file.csv", status=2)
+    (tmp_path / "file.csv").write_bytes(b'name,text\r\nx,"two\r\nlines"\r\n')
+    run("load", served.server, tmp_path / "file.csv", "--key", "name")
+    assert json.loads(json.loads(run("get", served.server, "x", "--json"))["value"])["text"] == "two\r\nlines"
+
+
+def test_keys_need_not_be_text(served) -> None:
+    key = os.fsdecode(b"\xfe\xff")
+    run("set", served.server, key, os.fsdecode(b"\xfd"))
+    assert "\\xfe\\xff" in run("get", served.server, key)
+    assert json.loads(run("get", served.server, key, "--json"))["value_base64"] == "/Q=="
+    run("delete", served.server, key)
+
+
+u32, u64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
+
+
+@given(
+    st.builds(
+        Document,
+        key=st.binary(min_size=1, max_size=250),
+        value=st.binary(max_size=100) | st.text(max_size=50).map(str.encode),
+        flags=u32,
+        expiry=u32,
+        datatype=st.integers(0, 255),
+        cas=u64,
+        seqno=u64,
+    )  # fmt: skip
+)
+def test_any_document_survives_as_a_line(document: Document) -> None:
+    line = _documents.to_json(document, keys_only=False)
+    assert line.count("\n") == 1 and len(line.splitlines()) >= 1
+    assert _documents.from_json(line) == _documents.Item(
+        document.key, document.value, document.flags, document.expiry, document.datatype
+    )
+
+
+@given(
+    st.text(max_size=60)
+    | st.dictionaries(st.sampled_from(["key", "value", "key_base64", "flags"]), st.none() | st.text()).map(json.dumps)
+)
+def test_any_line_is_a_document_or_refused(line: str) -> None:
+    try:
+        _documents.from_json(line)
+    except _documents.NotADocumentError as exc:
+        assert str(exc)
