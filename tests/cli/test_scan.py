@@ -176,7 +176,7 @@ u32, u64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
         datatype=st.integers(0, 255),
         cas=u64,
         seqno=u64,
-    )  # fmt: skip
+    )
 )
 def test_any_document_survives_as_a_line(document: Document) -> None:
     line = _documents.to_json(document, keys_only=False)
