@@ -11,6 +11,9 @@ from pathlib import Path
 
 import trio
 
+from trio_spool.client import open_client
+from trio_spool.server import Settings, serve
+
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 
 
@@ -35,3 +38,16 @@ def test_archive(tmp_path: Path) -> None:
 def test_embedded() -> None:
     output = subprocess.run([sys.executable, str(EXAMPLES / "embedded.py")], stdout=subprocess.PIPE, check=True, text=True).stdout
     assert output.startswith("hello\ngreeting size=5 expiry=0 cas=")
+
+
+async def test_scan(nursery) -> None:
+    async def run(task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED) -> None:
+        await serve(Settings(listen=("tcp://127.0.0.1:0",), engine="memory"), task_status=task_status)
+
+    (address,) = await nursery.start(run)
+    port = int(address.rsplit(":", 1)[1])
+    async with open_client("127.0.0.1", port) as client:
+        for key, value in ((b"user:1", b"four"), (b"user:2", b"seven.."), (b"vase:1", b"x")):
+            await client.set(key, value)
+    main = runpy.run_path(str(EXAMPLES / "scan.py"))["main"]
+    assert await main(port) == 11

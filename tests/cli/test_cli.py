@@ -238,3 +238,22 @@ def test_help_and_version() -> None:
     assert "1." in run("--version")
     for command in ("serve", "stat", "get", "set", "delete", "load"):
         assert command in run("--help")
+
+
+def test_the_log_does_not_show_what_is_stored() -> None:
+    """The default traceback of structlog, with rich installed, shows local variables."""
+    program = """
+import structlog
+from trio_spool.cli._serve import _configure_logging
+_configure_logging(False)
+def fail():
+    value = "what a client" + " has stored"
+    raise RuntimeError("a bug")
+try:
+    fail()
+except RuntimeError:
+    structlog.get_logger("trio_spool").exception("connection failed")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "RuntimeError: a bug" in done.stderr
+    assert "what a client has stored" not in done.stderr

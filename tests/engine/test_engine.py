@@ -185,6 +185,15 @@ def test_snapshot_is_of_one_moment(make) -> None:
     assert engine.statistics().snapshots == 0
 
 
+def test_snapshot_of_keys_only(make) -> None:
+    engine = make()
+    engine.execute([Store(b"%03d" % n, b"value") for n in range(1000)])
+    with engine.snapshot(keys_only=True) as snapshot:
+        records = list(snapshot.records(b"100", b"900"))
+        assert [key for key, *_ in records] == [b"%03d" % n for n in range(100, 900)]
+        assert all(type(key) is bytes and not value for key, value, *_ in records)
+
+
 def test_closed_snapshot_ends_its_generators(make) -> None:
     engine = make()
     engine.execute([Store(b"%04d" % n, b"v" * 1000) for n in range(3000)])

@@ -6,6 +6,7 @@ import base64
 import json
 import threading
 import uuid
+from contextlib import AsyncExitStack
 
 import pytest
 import trio
@@ -338,6 +339,51 @@ async def test_a_stalled_continue_holds_no_thread_and_ends_with_its_life(run_ser
         inside.scans.end_old()
         assert inside.engine.statistics().snapshots == 0
         assert (await read_continue(raw))[0] == Status.SCAN_CANCELLED
+
+
+async def test_a_stalled_scan_does_not_make_the_database_grow_for_ever(run_service, tmp_path, until) -> None:
+    """Pages that a snapshot sees can't be used again: its life bounds how many."""
+    data = tmp_path / "data"
+    async with run_service(engine="lmdb", data_dir=data, fsync="no") as service, service.connect() as raw:
+        inside = service.inside
+
+        async def overwrite(times: int) -> int:
+            for _ in range(times):
+                await fill(raw, 1000, 1000)
+            return (data / "data.mdb").stat().st_size
+
+        size = await overwrite(10)
+        assert await overwrite(20) == size  # without a scan, pages are used again
+        await create(raw)
+        grown = await overwrite(20)
+        assert grown > 2 * size
+        (scan,) = inside.scans
+        scan.began -= 1000
+        inside.scans.end_old()
+        await until(lambda: inside.engine.statistics().snapshots == 0)
+        assert await overwrite(20) == grown  # what grew is used again
+
+
+async def test_reader_slots_do_not_run_out(run_service, tmp_path) -> None:
+    """With all scans open that there may be, from as many connections, there are slots for everything else that reads."""
+    most = 30
+    async with (
+        run_service(engine="lmdb", data_dir=tmp_path / "data", max_scans=most, fsync="no") as service,
+        AsyncExitStack() as stack,
+    ):
+        connections = [await stack.enter_async_context(service.connect()) for _ in range(most + 1)]
+        *others, last = connections
+        await fill(last, 100)
+        for _ in range(3):
+            assert [(await create(raw)).status for raw in connections] == [0] * most + [Status.TEMPORARY_FAILURE]
+            assert (await last.call(Opcode.GET, key=b"k000000")).status == 0
+            assert (await last.call(Opcode.GET_KEYS, key=b"k")).status == 0
+            assert (await last.call(Opcode.PREPARE_SNAPSHOT)).status == 0
+            await last.send(encode_request(Opcode.STAT, key=b"keys"))
+            while (await last.receive()).key:
+                pass
+            for scan in list(service.inside.scans):
+                assert await cancel(others[0], scan.id) == 0
 
 
 async def test_a_failure_is_the_final_status(service, raw, monkeypatch) -> None:

@@ -18,7 +18,7 @@ from ..mcbp import (
     unpack_scan,
 )
 from ._calls import Call
-from ._errors import ConnectionLostError, NotFoundError, error_of
+from ._errors import ConnectionLostError, NotFoundError, ScanCancelledError, error_of
 
 if TYPE_CHECKING:
     from ._client import Client
@@ -73,6 +73,8 @@ class Documents:
         response = await call.next_response()
         if response.status not in (Status.OK, Status.SCAN_MORE, Status.SCAN_COMPLETE):
             self._call, self._identity = None, b""  # it has ended
+            if response.status == Status.NOT_FOUND:  # between two continues
+                raise ScanCancelledError("range_scan_continue: the server has ended the scan", response.status)
             raise error_of(response)
         if response.status == Status.SCAN_COMPLETE:
             self._call, self._identity = None, b""

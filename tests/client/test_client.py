@@ -21,19 +21,9 @@ from trio_spool.client import (
     open_client,
 )
 from trio_spool.mcbp import Feature, Opcode, encode_response
-from trio_spool.server import Settings, serve
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup  # noqa: F401
-
-
-@pytest.fixture
-async def port(nursery):
-    async def run(task_status=trio.TASK_STATUS_IGNORED) -> None:
-        await serve(Settings(listen=("tcp://127.0.0.1:0",), engine="memory", max_item_size=1000), task_status=task_status)
-
-    (address,) = await nursery.start(run)
-    return int(address.rsplit(":", 1)[1])
 
 
 async def test_every_operation(port: int) -> None:
