@@ -61,7 +61,7 @@ async def test_every_operation(port: int) -> None:
         with pytest.raises(NotFoundError) as caught:
             await client.get(b"k")
         assert caught.value.status == 1
-        assert await client.hello("test", (Feature.XERROR, Feature.SNAPPY)) == [Feature.XERROR]
+        assert await client.hello("test", (Feature.XERROR, Feature.DUPLEX)) == [Feature.XERROR]
         with pytest.raises(ServerError):
             await client.flush()
 

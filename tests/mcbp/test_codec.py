@@ -90,7 +90,7 @@ def test_header_layout() -> None:
 
 def test_set() -> None:
     frame = encode_request(Opcode.SET, key=b"key", extras=b"12345678", value=b"value", vbucket=9, opaque=7, cas=8)
-    assert decode(frame) == Request(Opcode.SET, 9, 0, 7, 8, b"12345678", b"key", b"value", len(frame))
+    assert decode(frame) == Request(Opcode.SET, 9, 0, 7, 8, b"12345678", b"\0key", b"value", len(frame))
 
 
 def test_unknown_opcodes_pass() -> None:
@@ -101,7 +101,7 @@ def test_flexible_frame() -> None:
     framing = encode_frame_infos([FrameInfo(0, b""), FrameInfo(1, b"\x01\x00\x05")])
     event = decode(encode_request(Opcode.GET, key=b"key", framing=framing))
     assert event.frame_infos == (FrameInfo(0, b""), FrameInfo(1, b"\x01\x00\x05"))
-    assert event.key == b"key"
+    assert event.key == b"\0key"
 
 
 @pytest.mark.parametrize(
@@ -161,10 +161,25 @@ def test_negotiated_datatype() -> None:
 
 
 def test_collections_make_room_for_a_prefix() -> None:
-    frame = encode_request(Opcode.GET, key=b"k" * 255)
+    frame = encode_request(Opcode.GET, key=encode_leb128(0xFFFFFFFF) + b"k" * 250)
     assert isinstance(decode(frame, collections=True), Request)
     assert isinstance(decode(frame), Rejected)
-    assert isinstance(decode(encode_request(Opcode.GET, key=b"k" * 256), collections=True), Rejected)
+    for key in (encode_leb128(0xFFFFFFFF) + b"k" * 251, encode_leb128(300) + b"k" * 251, b"\0" + b"k" * 251, b"k" * 256):
+        assert isinstance(decode(encode_request(Opcode.GET, key=key), collections=True), Rejected)
+
+
+@pytest.mark.parametrize(
+    ("sent", "key"),
+    [(b"\0key", b"\0key"), (b"\x80\0key", b"\0key"), (b"\xac\2key", b"\xac\2key"), (b"\xac\x82\0key", b"\xac\2key")],
+)
+def test_collections_are_spelled_in_one_way(sent: bytes, key: bytes) -> None:
+    assert decode(encode_request(Opcode.GET, key=sent), collections=True).key == key
+
+
+@pytest.mark.parametrize("key", [b"\0", b"\xac\2", b"\xac", b"\xff" * 6])
+def test_a_collection_without_a_key(key: bytes) -> None:
+    event = decode(encode_request(Opcode.GET, key=key), collections=True)
+    assert (event.status, event.fatal) == (Status.INVALID, False)
 
 
 @pytest.mark.parametrize("opcode", [Opcode.SET, Opcode.SETQ, Opcode.ADD, Opcode.REPLACEQ, Opcode.APPEND])
@@ -172,7 +187,7 @@ def test_too_big(opcode: int) -> None:
     extras = bytes(0 if opcode == Opcode.APPEND else 8)
     frame = encode_request(opcode, key=b"key", extras=extras, value=b"v" * 1001, opaque=9)
     event = decode(frame)
-    assert (event.opcode, event.status, event.key, event.too_big, event.fatal) == (opcode, Status.TOO_BIG, b"key", True, False)
+    assert (event.opcode, event.status, event.key, event.too_big, event.fatal) == (opcode, Status.TOO_BIG, b"\0key", True, False)
     assert isinstance(decode(encode_request(opcode, key=b"key", extras=extras, value=b"v" * 1000)), Request)
 
 

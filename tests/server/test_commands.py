@@ -254,7 +254,7 @@ async def test_deep_pipeline(raw) -> None:
 
 
 async def test_hello_makes_a_couchbase_session(raw) -> None:
-    features = [Feature.MUTATION_SEQNO, Feature.XERROR, Feature.JSON, Feature.SNAPPY, 0x7777, Feature.JSON]
+    features = [Feature.MUTATION_SEQNO, Feature.XERROR, Feature.JSON, Feature.DUPLEX, 0x7777, Feature.JSON]
     reply = await raw.call(Opcode.HELLO, key=b'{"a":"test/1"}', value=struct.pack(">6H", *features))
     assert struct.unpack(">3H", reply.value) == (Feature.MUTATION_SEQNO, Feature.XERROR, Feature.JSON)
     stored = await ask(raw, store(value=b"{}", datatype=1))

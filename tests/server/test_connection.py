@@ -238,7 +238,7 @@ async def test_requests_behind_a_stream_are_answered_in_order(raw) -> None:
 async def test_a_stream_that_fails_is_one_error_frame(service, monkeypatch) -> None:
     from trio_spool.server import _groups
 
-    def failing(served, argument):
+    def failing(served, bucket, argument):
         def rows():
             yield b"first", b"1"
             raise RuntimeError("in the middle")

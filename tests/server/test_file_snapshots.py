@@ -70,9 +70,9 @@ async def test_a_snapshot_can_be_copied_and_served(service, raw, tmp_path) -> No
         (copy / file["path"]).write_bytes(reply.value)
     assert (await raw.call(Opcode.RELEASE_SNAPSHOT, key=manifest["uuid"].encode())).status == 0
     with open_engine("lmdb", copy) as engine, engine.snapshot() as snapshot:
-        assert [record[0] for record in snapshot.records()] == [b"k%06d" % n for n in range(1000)]
+        assert [record[0] for record in snapshot.records()] == [b"\0k%06d" % n for n in range(1000)]
         assert snapshot.seqno == 1000
-        assert engine.uuid != service.inside.engine.uuid
+        assert engine.uuid != service.inside.buckets.default.engine.uuid
 
 
 async def test_any_piece(service, raw, tmp_path) -> None:
@@ -210,7 +210,7 @@ async def test_a_full_disk_is_a_temporary_failure(service, raw, tmp_path, monkey
 async def test_leaving_stops_a_copy(service, raw, tmp_path, until, monkeypatch) -> None:
     await fill(raw, 100)
     reached, go_on = threading.Event(), threading.Event()
-    copy = service.inside.engine.copy
+    copy = service.inside.buckets.default.engine.copy
 
     def held(take) -> None:
         def slowly(piece: bytes) -> None:
@@ -220,7 +220,7 @@ async def test_leaving_stops_a_copy(service, raw, tmp_path, until, monkeypatch) 
 
         copy(slowly)
 
-    monkeypatch.setattr(service.inside.engine, "copy", held)
+    monkeypatch.setattr(service.inside.buckets.default.engine, "copy", held)
     async with service.connect() as leaving:
         await leaving.send(encode_request(Opcode.PREPARE_SNAPSHOT))
         await trio.to_thread.run_sync(reached.wait)

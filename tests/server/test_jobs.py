@@ -35,7 +35,7 @@ class Held:
         self.go_on: dict[str, threading.Event] = {}
         self.closed: list[str] = []
 
-    def group(self, service, argument: str):
+    def group(self, service, bucket, argument: str):
         began, go_on = self.began[argument], self.go_on[argument]
 
         def rows() -> Iterator[tuple[bytes, bytes]]:
@@ -164,7 +164,7 @@ async def test_mutations_before_a_long_command_are_seen_by_it(raw) -> None:
 
 
 async def test_a_failure_is_that_commands_alone(service, raw, held, monkeypatch) -> None:
-    def failing(served, argument):
+    def failing(served, bucket, argument):
         def rows():
             yield b"first", b"1"
             raise RuntimeError("in the middle")

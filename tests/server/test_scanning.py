@@ -226,7 +226,7 @@ async def test_cancel(service, raw) -> None:
     assert await cancel(raw, identity) == Status.NOT_FOUND
     assert (await continue_(raw, identity))[0] == Status.NOT_FOUND
     assert await cancel(raw, uuid.uuid4().bytes) == Status.NOT_FOUND
-    assert service.inside.engine.statistics().snapshots == 0
+    assert service.inside.buckets.default.engine.statistics().snapshots == 0
 
 
 async def test_refusals(service, raw) -> None:
@@ -260,7 +260,7 @@ async def test_snapshot_requirements(service, raw) -> None:
 async def test_a_create_waits_for_its_seqno(service, raw) -> None:
     await fill(raw, 10)
     inside = service.inside
-    requirements = SnapshotRequirements(vbucket_uuid=inside.vbucket_uuid, seqno=11, timeout=60)
+    requirements = SnapshotRequirements(vbucket_uuid=inside.buckets.default.vbucket_uuid(0), seqno=11, timeout=60)
     await raw.send(encode_request(Opcode.RANGE_SCAN_CREATE, value=encode_scan_request(ScanRequest(requirements=requirements))))
     async with service.connect() as other:
         await other.call(Opcode.SET, key=b"late", value=b"v", extras=EXTRAS)
@@ -311,7 +311,7 @@ async def test_the_life_of_a_scan_ends(run_service, tmp_path, until) -> None:
     async with run_service(engine="lmdb", data_dir=tmp_path / "data", max_scan_life=0.05) as service, service.connect() as raw:
         await fill(raw, 10)
         identity = (await create(raw)).value
-        await until(lambda: service.inside.engine.statistics().snapshots == 0)
+        await until(lambda: service.inside.buckets.default.engine.statistics().snapshots == 0)
         assert (await continue_(raw, identity))[0] == Status.NOT_FOUND
         assert service.inside.scans.expired == 1
 
@@ -337,7 +337,7 @@ async def test_a_stalled_continue_holds_no_thread_and_ends_with_its_life(run_ser
         (scan,) = inside.scans
         scan.began -= 1000
         inside.scans.end_old()
-        assert inside.engine.statistics().snapshots == 0
+        assert inside.buckets.default.engine.statistics().snapshots == 0
         assert (await read_continue(raw))[0] == Status.SCAN_CANCELLED
 
 
@@ -360,7 +360,7 @@ async def test_a_stalled_scan_does_not_make_the_database_grow_for_ever(run_servi
         (scan,) = inside.scans
         scan.began -= 1000
         inside.scans.end_old()
-        await until(lambda: inside.engine.statistics().snapshots == 0)
+        await until(lambda: inside.buckets.default.engine.statistics().snapshots == 0)
         assert await overwrite(20) == grown  # what grew is used again
 
 
@@ -413,7 +413,7 @@ async def test_a_failure_is_the_final_status(service, raw, monkeypatch) -> None:
 
 def left_behind(service) -> tuple[int, int, int]:
     inside = service.inside
-    return inside.limiter.borrowed_tokens, len(list(inside.scans)), inside.engine.statistics().snapshots
+    return inside.limiter.borrowed_tokens, len(list(inside.scans)), inside.buckets.default.engine.statistics().snapshots
 
 
 async def test_leaving_during_create(service, raw, until, monkeypatch) -> None:
@@ -438,7 +438,7 @@ async def test_leaving_during_create(service, raw, until, monkeypatch) -> None:
 async def test_leaving_while_waiting_for_a_seqno(service, raw, until) -> None:
     await fill(raw, 1)
     async with service.connect() as leaving:
-        requirements = SnapshotRequirements(vbucket_uuid=service.inside.vbucket_uuid, seqno=10**9, timeout=1000)
+        requirements = SnapshotRequirements(vbucket_uuid=service.inside.buckets.default.vbucket_uuid(0), seqno=10**9, timeout=1000)
         value = encode_scan_request(ScanRequest(requirements=requirements))
         await leaving.send(encode_request(Opcode.RANGE_SCAN_CREATE, value=value))
         await until(lambda: service.inside.scans._creating)
@@ -519,7 +519,7 @@ async def test_shutdown_ends_scans(run_service, tmp_path) -> None:
         service.stop.set()
         inside = service.inside
     assert list(inside.scans) == []
-    assert len(inside.engine.registry) == 0
+    assert len(inside.buckets.default.engine.registry) == 0
     assert inside.limiter.borrowed_tokens == 0
 
 

@@ -44,6 +44,7 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
     ctx.default_map = {**(ctx.default_map or {}), **values}
 
 
+_FILE = click.Path(dir_okay=False, path_type=Path)
 _DEFAULTS = {field.name: field.default for field in attrs.fields(Settings)}
 
 
@@ -56,7 +57,7 @@ def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Fun
         envvar="TRIO_SPOOL_" + field.upper(),
         show_envvar=True,
         default=_DEFAULTS[field],
-        show_default="is_flag" not in kwargs,
+        show_default="is_flag" not in kwargs and _DEFAULTS[field] is not None,
         help=help_,
         **kwargs,
     )
@@ -74,10 +75,18 @@ def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Fun
     show_envvar=True,
     help="A TOML file with any of these options.",
 )
-@_setting("listen", "tcp://HOST:PORT (port 0: any that is free) or unix:PATH; may be given several times.", multiple=True)
+@_setting("listen", "tcp://HOST:PORT (port 0: any that is free), tls://… or unix:PATH; several may be given.", multiple=True)
 @_setting("engine", "lmdb is durable; memory keeps nothing.", type=click.Choice(ENGINES))
 @_setting("fsync", "When a commit is forced to the disk.", type=click.Choice(["always", "everysec", "no"]))
 @_setting("no-auth", "Listen where other machines can connect, though no authentication is set up.", is_flag=True)
+@_setting("users", "The file of users, which trio-spool user makes; read again at SIGHUP.", type=_FILE)
+@_setting("login-timeout", "A client that has not logged in after so many seconds is disconnected.", type=float)
+@_setting("tls-cert", "The certificate for tls:// addresses: a PEM file.", type=_FILE)
+@_setting("tls-key", "The certificate's private key: a PEM file.", type=_FILE)
+@_setting("tls-client-ca", "Authorities whose certificates are taken for a client's login: a PEM file.", type=_FILE)
+@_setting("tls-client-required", "Refuse clients that show no certificate.", is_flag=True)
+@_setting("vbuckets", "vbuckets of each bucket, 1 to 1024.", type=int)
+@_setting("max-buckets", "Buckets that there may be.", type=int)
 @_setting("disable-flush", "Refuse FLUSH.", is_flag=True)
 @_setting("max-item-size", "The largest value, in bytes.", type=int)
 @_setting("max-connections", "Further connections are closed as they come.", type=int)

@@ -4,7 +4,23 @@ from __future__ import annotations
 
 from typing import Final
 
-from ._operations import Arithmetic, Concat, Delete, Get, Item, Operation, Outcome, Problem, Store, StoreMode, Touch
+from ._operations import (
+    Arithmetic,
+    Concat,
+    Delete,
+    Edit,
+    Get,
+    Item,
+    Lock,
+    Operation,
+    Outcome,
+    Problem,
+    Store,
+    StoreMode,
+    Touch,
+    Unlock,
+)
+from ._subdocument import Removed, Version, edit
 
 _TWO_64: Final = 1 << 64
 _MOST_DIGITS: Final = 20
@@ -13,6 +29,9 @@ NOT_FOUND: Final = Outcome(Problem.NOT_FOUND)
 EXISTS: Final = Outcome(Problem.EXISTS)
 NOT_STORED: Final = Outcome(Problem.NOT_STORED)
 NOT_A_NUMBER: Final = Outcome(Problem.NOT_A_NUMBER)
+NO_VERSION: Final = Version()
+LOCKED: Final = Outcome(Problem.LOCKED)
+NOT_LOCKED: Final = Outcome(Problem.NOT_LOCKED)
 
 
 class Deleted:
@@ -22,12 +41,16 @@ class Deleted:
 DELETED: Final = Deleted()
 
 
-def apply(operation: Operation, current: Item | None) -> tuple[Outcome, Item | Deleted | None]:
+def apply(
+    operation: Operation, current: Item | None, *, locked: bool = False, version: Version = NO_VERSION
+) -> tuple[Outcome, Item | Deleted | None]:
     """Decide what an operation does.
 
     Args:
-        operation: Any but a Flush.
+        operation: Any on one item.
         current: The live item under its key, if there is one.
+        locked: Whether that is locked.
+        version: What a change will get: its CAS and its sequence number.
 
     Returns:
         The outcome, and the change. With a change, the writer fills in the outcome's CAS and sequence number, and the item that
@@ -35,10 +58,20 @@ def apply(operation: Operation, current: Item | None) -> tuple[Outcome, Item | D
     """
     if isinstance(operation, Get):
         return (NOT_FOUND if current is None else Outcome(cas=current.cas, item=current)), None
-    if isinstance(operation, Touch):
+    if locked and current is not None:
+        problem = _refused(operation, current)
+        if problem is not None:
+            return problem, None
+    if isinstance(operation, (Touch, Lock)):
         if current is None:
             return NOT_FOUND, None
+        if isinstance(operation, Lock):
+            return Outcome(item=current), current
         return Outcome(item=current), current._replace(expiry=operation.expiry)
+    if isinstance(operation, Unlock):
+        if current is None:
+            return NOT_FOUND, None
+        return (Outcome(cas=current.cas) if locked else NOT_LOCKED), None
     if operation_cas := _condition(operation):
         if current is None:
             return NOT_FOUND, None
@@ -52,7 +85,19 @@ def apply(operation: Operation, current: Item | None) -> tuple[Outcome, Item | D
         return _concat(operation, current)
     if isinstance(operation, Arithmetic):
         return _arithmetic(operation, current)
+    if isinstance(operation, Edit):
+        outcome, change = edit(operation, current, version)
+        return outcome, DELETED if isinstance(change, Removed) else change
     raise TypeError(f"not an operation on one item: {operation!r}")
+
+
+def _refused(operation: Operation, current: Item) -> Outcome | None:
+    """Return why an operation must not change a locked item; None if it may, having the CAS that the lock gave it."""
+    if _condition(operation) == current.cas:
+        return None
+    if (isinstance(operation, Store) and operation.mode is StoreMode.ADD) or (isinstance(operation, Edit) and operation.add):
+        return EXISTS
+    return LOCKED
 
 
 def _condition(operation: Operation) -> int:
@@ -65,7 +110,10 @@ def _store(operation: Store, current: Item | None) -> tuple[Outcome, Item | None
             return EXISTS, None
         if operation.mode is StoreMode.REPLACE and current is None:
             return NOT_FOUND, None
-    return Outcome(), Item(operation.value, operation.flags, operation.expiry, operation.datatype)
+    if current is None:
+        return Outcome(), Item(operation.value, operation.flags, operation.expiry, operation.datatype)
+    expiry = current.expiry if operation.keep_expiry else operation.expiry
+    return Outcome(), Item(operation.value, operation.flags, expiry, operation.datatype, xattrs=current.xattrs)
 
 
 def _concat(operation: Concat, current: Item | None) -> tuple[Outcome, Item | None]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ._errors import DataDirectoryError
 
 MARKER = "trio-spool.json"
-FORMAT = 1
+FORMAT = 2
 
 
 def claim_directory(path: Path, engine: str) -> str:
@@ -73,6 +73,11 @@ def _read_marker(path: Path, engine: str) -> str:
     if found_format > FORMAT:
         raise DataDirectoryError(
             f"{path} was written by a newer version (format {found_format}; this version reads {FORMAT}); upgrade trio-spool"
+        )
+    if found_format < FORMAT:
+        raise DataDirectoryError(
+            f"{path} was written by an older version (format {found_format}; this version reads {FORMAT}); "
+            "dump it with that version, and load the dump into a new directory"
         )
     if found_engine != engine:
         raise DataDirectoryError(

@@ -7,15 +7,15 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 
 import attrs
 
 from ._errors import EngineClosedError, NoFilesError
-from ._operations import Entry, Operation, Outcome, Problem
+from ._operations import Entry, Operation, Outcome, Problem, Space
 from ._reading import Reader, Snapshot
-from ._transaction import Batch, State, Transaction
+from ._transaction import Batch, Shared, SpaceOf, State, Transaction
 
 _log = logging.getLogger("trio_spool.engine")
 
@@ -65,16 +65,25 @@ class Engine(ABC):
         wake: Calls a function, given to it in the writer thread, where the answers are wanted: once for each group.
         clock: Tells the Unix time.
         expiry_interval: Seconds between two searches for expired items.
+        space_of: Returns the part of a key by which items are counted in `spaces`.
     """
 
     kind: str
     fsync = "no"
 
-    def __init__(self, *, wake: Wake | None = None, clock: Callable[[], float] = time.time, expiry_interval: float = 1.0) -> None:
+    def __init__(
+        self,
+        *,
+        wake: Wake | None = None,
+        clock: Callable[[], float] = time.time,
+        expiry_interval: float = 1.0,
+        space_of: SpaceOf = lambda key: b"",
+    ) -> None:
         self._wake: Wake = wake if wake is not None else lambda function: function()
         self._clock = clock
         self._expiry_interval = expiry_interval
         self._state = State()  # the writer's; others read it
+        self._shared = Shared(space_of, {}, {}, {})  # likewise
         self._condition = threading.Condition()
         self._queue: deque[_Submission] = deque()  # under the condition, like the next two
         self._queued_bytes = 0
@@ -95,8 +104,12 @@ class Engine(ABC):
         """Open a reader for one thread."""
 
     @abstractmethod
-    def snapshot(self, *, keys_only: bool = False) -> Snapshot:
-        """Open a snapshot of what has been committed; of keys only, its records have empty values.
+    def snapshot(self, *, keys_only: bool = False, xattrs: bool = False) -> Snapshot:
+        """Open a snapshot of what has been committed.
+
+        Args:
+            keys_only: Its records have empty values.
+            xattrs: The value of a record that has extended attributes is preceded by them: see `split_extended`.
 
         Raises:
             TooManySnapshotsError: The engine's limit is reached.
@@ -187,6 +200,24 @@ class Engine(ABC):
         """Processor time that the writer thread has used."""
         return self._writer_seconds
 
+    @property
+    def spaces(self) -> Mapping[bytes, Space]:
+        """What the keys of each space hold, as of the last commit."""
+        return self._shared.spaces
+
+    @property
+    def locks(self) -> Mapping[bytes, float]:
+        """The locked keys, as of the last commit, with the Unix time at which each lock ends, which may have passed."""
+        return self._shared.locks
+
+    def is_locked(self, key: bytes) -> bool:
+        """Whether an item is locked."""
+        return self._shared.locks.get(key, 0.0) > self._clock()
+
+    def recall(self, name: bytes) -> bytes | None:
+        """Return what `Remember` stored under a name."""
+        return self._shared.memories.get(name)
+
     def flushed(self, now: float) -> bool:
         """Whether a delayed flush is due that the writer has not got to yet: until it has, nothing exists."""
         return 0 < self._state.flush_at <= now
@@ -264,7 +295,7 @@ class Engine(ABC):
             submission = group[0]
             try:
                 transaction = self._begin()
-                batch = Batch(transaction, self._state, self._clock())
+                batch = Batch(transaction, self._state, self._clock(), self._shared)
                 answers = []
                 for submission in group:
                     answers.append((submission.done, [batch.run(operation) for operation in submission.operations]))
@@ -294,7 +325,8 @@ class Engine(ABC):
         started = time.perf_counter()
         try:
             if batch.changed:
-                transaction.commit(batch.state)
+                spaces = batch.spaces
+                transaction.commit(batch.state, spaces)
             else:
                 transaction.abort()
         except Exception as error:
@@ -304,9 +336,23 @@ class Engine(ABC):
                 self._commit_error = error
             return False
         self._state = batch.state
+        if batch.changed:
+            self._share(batch, spaces)
+        elif batch.locks is not None:
+            self._shared = self._shared._replace(locks=batch.locks)
         self._commits += batch.changed
         self._commit_seconds += time.perf_counter() - started
         return True
+
+    def _share(self, batch: Batch, spaces: Mapping[bytes, Space] | None) -> None:
+        shared = self._shared
+        if spaces is not None:
+            shared = shared._replace(spaces=spaces)
+        if batch.locks is not None:
+            shared = shared._replace(locks=batch.locks)
+        if batch.memories:
+            shared = shared._replace(memories={**shared.memories, **batch.memories})
+        self._shared = shared
 
     def remove_expired(self) -> bool:
         """Remove some expired items, and carry out a flush that is due. Only for the writer thread, and for tests of it.
@@ -318,7 +364,7 @@ class Engine(ABC):
             transaction: Transaction | None = None
             try:
                 transaction = self._begin()
-                batch = Batch(transaction, self._state, self._clock())
+                batch = Batch(transaction, self._state, self._clock(), self._shared)
                 keys = transaction.expired(batch.now, EXPIRY_BATCH)
                 for key in keys:
                     batch.remove(key)

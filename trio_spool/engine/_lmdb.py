@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import lmdb
@@ -24,13 +24,27 @@ from ._copying import copy_environment
 from ._directory import claim_directory
 from ._engine import Engine, EngineStatistics, Wake
 from ._errors import DataDirectoryError, EngineClosedError
-from ._lmdb_reading import RECORD, RECORD_SIZE, STATE, STATE_KEY, LmdbReader, LmdbSnapshot, Reading, unpack_record
-from ._operations import Entry, Item, Problem
-from ._reading import CHUNK_RECORDS, Reader, Snapshot
+from ._lmdb_reading import (
+    RECORD_SIZE,
+    STATE,
+    STATE_KEY,
+    LmdbReader,
+    LmdbSnapshot,
+    Reading,
+    item_of,
+    record_of,
+    unpack_record,
+)
+from ._operations import Entry, Item, Problem, Space
+from ._reading import CHUNK_RECORDS, EXTENDED, Reader, Snapshot, split_extended
 from ._snapshots import SnapshotRegistry
-from ._transaction import State, Transaction
+from ._transaction import SpaceOf, State, Transaction
 
 _EXPIRY = struct.Struct(">Q")
+_SPACE = struct.Struct(">QQ")
+# What begins the keys of spaces, and of what is remembered, in the third database.
+_SPACE_KEY = b"space:"
+_MEMORY_KEY = b"memory:"
 
 # Address space reserved for the map, in bytes. On Linux and macOS the file grows only as pages are used.
 DEFAULT_MAP = (1 << 38) if sys.maxsize > 1 << 32 and sys.platform != "win32" else (1 << 30)
@@ -56,10 +70,11 @@ class LmdbEngine(Engine):
         max_snapshots: int = 64,
         max_snapshot_life: float = 180.0,
         map_size: int = DEFAULT_MAP,
+        space_of: SpaceOf = lambda key: b"",
     ) -> None:
         if fsync not in ("always", "everysec", "no"):
             raise ValueError(f"fsync is 'always', 'everysec' or 'no'; got {fsync!r}")
-        super().__init__(wake=wake, clock=clock, expiry_interval=expiry_interval)
+        super().__init__(wake=wake, clock=clock, expiry_interval=expiry_interval, space_of=space_of)
         self.uuid = claim_directory(path, self.kind)
         self.fsync = fsync
         self.registry = SnapshotRegistry(max_snapshots, max_snapshot_life)
@@ -75,9 +90,21 @@ class LmdbEngine(Engine):
         self.meta = self.env.open_db(b"meta")
         with self.env.begin(db=self.meta) as transaction:
             stored = transaction.get(STATE_KEY)
+            self._load(transaction)
         if stored is not None:
             self._state = State(*STATE.unpack(stored))
         self._thread.start()
+
+    def _load(self, transaction: lmdb.Transaction[bytes]) -> None:
+        """Read what is known beside the items."""
+        spaces: dict[bytes, Space] = {}
+        memories: dict[bytes, bytes] = {}
+        for key, value in transaction.cursor():
+            if key.startswith(_SPACE_KEY):
+                spaces[key[len(_SPACE_KEY) :]] = Space(*_SPACE.unpack(value))
+            elif key.startswith(_MEMORY_KEY):
+                memories[key[len(_MEMORY_KEY) :]] = value
+        self._shared = self._shared._replace(spaces=spaces, memories=memories)
 
     def _open_environment(self, path: Path, map_size: int, readers: int) -> lmdb.Environment:
         durable = self.fsync == "always"
@@ -108,12 +135,12 @@ class LmdbEngine(Engine):
     def open_reader(self) -> Reader:
         return LmdbReader(self)
 
-    def snapshot(self, *, keys_only: bool = False) -> Snapshot:
+    def snapshot(self, *, keys_only: bool = False, xattrs: bool = False) -> Snapshot:
         if self._closing:
             raise EngineClosedError("the engine is closed")
         self.registry.end_old()
         self.registry.check_room()
-        snapshot = LmdbSnapshot(self, keys_only)
+        snapshot = LmdbSnapshot(self, keys_only, xattrs)
         self.registry.add(snapshot)
         return snapshot
 
@@ -141,8 +168,12 @@ class LmdbEngine(Engine):
                     if count == CHUNK_RECORDS:
                         return chunk, bytes(key)
                     datatype, flags, expiry, cas, seqno = unpack_record(record)
+                    size = len(record) - RECORD_SIZE
+                    if datatype >= EXTENDED:
+                        datatype &= ~EXTENDED
+                        size = len(split_extended(record, RECORD_SIZE)[1])
                     if not 0 < expiry <= now:
-                        chunk.append((bytes(key), Entry(len(record) - RECORD_SIZE, flags, expiry, datatype, cas, seqno)))
+                        chunk.append((bytes(key), Entry(size, flags, expiry, datatype, cas, seqno)))
         return chunk, b""
 
     def copy(self, take: Callable[[bytes], object]) -> None:
@@ -243,10 +274,7 @@ class _LmdbTransaction(Transaction):
 
     def get(self, key: bytes) -> Item | None:
         record = self._transaction.get(key)
-        if record is None:
-            return None
-        datatype, flags, expiry, cas, seqno = unpack_record(record)
-        return Item(record[RECORD_SIZE:], flags, expiry, datatype, cas, seqno)
+        return None if record is None else item_of(record)
 
     def put(self, key: bytes, item: Item, old: Item | None) -> None:
         old_expiry = old.expiry if old is not None else 0
@@ -255,8 +283,7 @@ class _LmdbTransaction(Transaction):
                 self._transaction.delete(_EXPIRY.pack(old_expiry) + key, db=self._engine.by_expiry)
             if item.expiry:
                 self._transaction.put(_EXPIRY.pack(item.expiry) + key, b"", db=self._engine.by_expiry)
-        header = RECORD.pack(item.datatype, item.flags, item.expiry, item.cas, item.seqno)
-        self._transaction.put(key, header + item.value)
+        self._transaction.put(key, record_of(item))
 
     def delete(self, key: bytes, old: Item) -> None:
         if old.expiry:
@@ -267,6 +294,19 @@ class _LmdbTransaction(Transaction):
         self._transaction.drop(self._engine.items, delete=False)
         self._transaction.drop(self._engine.by_expiry, delete=False)
 
+    def keys(self, prefix: bytes, limit: int) -> list[bytes]:
+        keys: list[bytes] = []
+        with self._transaction.cursor() as cursor:
+            if cursor.set_range(prefix):
+                for key in cursor.iternext(keys=True, values=False):
+                    if len(keys) == limit or not key.startswith(prefix):
+                        break
+                    keys.append(key)
+        return keys
+
+    def remember(self, name: bytes, value: bytes) -> None:
+        self._transaction.put(_MEMORY_KEY + name, value, db=self._engine.meta)
+
     def expired(self, now: float, limit: int) -> list[bytes]:
         keys: list[bytes] = []
         with self._transaction.cursor(db=self._engine.by_expiry) as cursor:
@@ -276,8 +316,16 @@ class _LmdbTransaction(Transaction):
                 keys.append(index_key[_EXPIRY.size :])
         return keys
 
-    def commit(self, state: State) -> None:
-        self._transaction.put(STATE_KEY, STATE.pack(*state), db=self._engine.meta)
+    def commit(self, state: State, spaces: Mapping[bytes, Space] | None) -> None:
+        meta = self._engine.meta
+        self._transaction.put(STATE_KEY, STATE.pack(*state), db=meta)
+        if spaces is not None:
+            before = self._engine.spaces
+            for space, held in spaces.items():
+                if before.get(space) != held:
+                    self._transaction.put(_SPACE_KEY + space, _SPACE.pack(*held), db=meta)
+            for space in before.keys() - spaces.keys():
+                self._transaction.delete(_SPACE_KEY + space, db=meta)
         self._transaction.commit()
         self._engine.committed()
 

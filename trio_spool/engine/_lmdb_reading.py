@@ -9,7 +9,8 @@ An item is stored as::
            21-28    sequence number
            29-      value
 
-all big-endian.
+all big-endian. If the highest bit of the datatype is set, the value is preceded by its extended attributes: their length u32, and
+a JSON object.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import lmdb
 
 from ._errors import EngineClosedError, SnapshotEndedError
 from ._operations import Chunk, Item, Record
-from ._reading import CHUNK_RECORDS, Reader, Snapshot
+from ._reading import CHUNK_RECORDS, EXTENDED, Reader, Snapshot, pack_extended, split_extended
 from ._transaction import State
 
 if TYPE_CHECKING:
@@ -35,6 +36,23 @@ RECORD_SIZE = RECORD.size
 unpack_record = RECORD.unpack_from
 STATE = struct.Struct(">QQd")
 STATE_KEY = b"state"
+
+
+def item_of(record: bytes) -> Item:
+    """Return the item that is stored as a record."""
+    datatype, flags, expiry, cas, seqno = unpack_record(record)
+    if datatype < EXTENDED:
+        return Item(record[RECORD_SIZE:], flags, expiry, datatype, cas, seqno)
+    xattrs, value = split_extended(record, RECORD_SIZE)
+    return Item(value, flags, expiry, datatype & ~EXTENDED, cas, seqno, xattrs)
+
+
+def record_of(item: Item) -> bytes:
+    """Return the record that an item is stored as."""
+    value, flags, expiry, datatype, cas, seqno, xattrs = item
+    if xattrs:
+        value, datatype = pack_extended(xattrs, value), datatype | EXTENDED
+    return RECORD.pack(datatype, flags, expiry, cas, seqno) + value
 
 
 class Reading:
@@ -71,10 +89,10 @@ class LmdbReader(Reader):
             record = self._transaction().get(key)
         if record is None:
             return None
-        datatype, flags, expiry, cas, seqno = unpack_record(record)
-        if 0 < expiry <= self._now or self._engine.flushed(self._now):
+        item = item_of(record)
+        if 0 < item.expiry <= self._now or self._engine.flushed(self._now):
             return None
-        return Item(record[RECORD_SIZE:], flags, expiry, datatype, cas, seqno)
+        return item
 
     def _transaction(self) -> lmdb.Transaction[bytes]:
         """Return the transaction, with the lock held; begin it if this is the first read since the last release."""
@@ -101,7 +119,10 @@ class LmdbReader(Reader):
                 if 0 < expiry <= now:
                     append(None)
                     continue
-                append(Item(record[RECORD_SIZE:], flags, expiry, datatype, cas, seqno))
+                if datatype < EXTENDED:
+                    append(Item(record[RECORD_SIZE:], flags, expiry, datatype, cas, seqno))
+                else:
+                    append(item_of(record))
                 size += len(record) - RECORD_SIZE
                 if size > most:
                     break
@@ -118,8 +139,9 @@ class LmdbReader(Reader):
 
 
 class LmdbSnapshot(Snapshot):
-    def __init__(self, engine: LmdbEngine, keys_only: bool) -> None:
+    def __init__(self, engine: LmdbEngine, keys_only: bool, xattrs: bool) -> None:
         self._engine = engine
+        self._xattrs = xattrs
         self._reading = engine.reading()
         self._keys_only = keys_only
         self._now = engine.now()
@@ -163,8 +185,12 @@ class LmdbSnapshot(Snapshot):
                     if 0 < expiry <= now:
                         continue
                     if keys_only:
-                        records.append((key, b"", flags, expiry, datatype, cas, seqno))
+                        records.append((key, b"", flags, expiry, datatype & ~EXTENDED, cas, seqno))
                         size += len(key) + RECORD_SIZE
+                    elif datatype >= EXTENDED and not self._xattrs:
+                        _, value = split_extended(record, RECORD_SIZE)
+                        records.append((key, value, flags, expiry, datatype & ~EXTENDED, cas, seqno))
+                        size += len(key) + len(record)
                     else:
                         records.append((key, record[RECORD_SIZE:], flags, expiry, datatype, cas, seqno))
                         size += len(key) + len(record)

@@ -6,15 +6,15 @@ import heapq
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from ._engine import Engine, EngineStatistics, Wake
 from ._errors import EngineClosedError, SnapshotEndedError
-from ._operations import RECORD_OVERHEAD, Chunk, Entry, Item, Record
-from ._reading import CHUNK_RECORDS, Reader, Snapshot
+from ._operations import RECORD_OVERHEAD, Chunk, Entry, Item, Record, Space
+from ._reading import CHUNK_RECORDS, EXTENDED, Reader, Snapshot, pack_extended
 from ._snapshots import SnapshotRegistry
-from ._transaction import State, Transaction
+from ._transaction import SpaceOf, State, Transaction
 
 # Keys are sorted in runs of this many, which are merged as they are read: sorting a million at once would hold the
 # interpreter for half a second.
@@ -34,8 +34,9 @@ class MemoryEngine(Engine):
         expiry_interval: float = 1.0,
         max_snapshots: int = 64,
         max_snapshot_life: float = 180.0,
+        space_of: SpaceOf = lambda key: b"",
     ) -> None:
-        super().__init__(wake=wake, clock=clock, expiry_interval=expiry_interval)
+        super().__init__(wake=wake, clock=clock, expiry_interval=expiry_interval, space_of=space_of)
         # After a restart of the process CAS values go on from the time, so they do not repeat here either.
         self.live: dict[bytes, Item] = {}  # the writer's, changed under the lock
         self.by_expiry: list[tuple[int, bytes]] = []  # the writer's: a heap
@@ -55,7 +56,7 @@ class MemoryEngine(Engine):
             return None
         return item
 
-    def snapshot(self, *, keys_only: bool = False) -> Snapshot:
+    def snapshot(self, *, keys_only: bool = False, xattrs: bool = False) -> Snapshot:
         if self._closing:
             raise EngineClosedError("the engine is closed")
         self.registry.end_old()
@@ -63,7 +64,7 @@ class MemoryEngine(Engine):
         now = self._clock()
         with self.lock:
             items = {} if self.flushed(now) else self.live.copy()
-            snapshot = _MemorySnapshot(self, items, now, self._state.seqno, keys_only)
+            snapshot = _MemorySnapshot(self, items, now, self._state.seqno, keys_only, xattrs)
         self.registry.add(snapshot)
         return snapshot
 
@@ -74,7 +75,7 @@ class MemoryEngine(Engine):
         for key in _sorted(items, start, None):
             item = self.get_live(key)
             if item is not None:
-                value, *rest = item
+                value, *rest, _ = item
                 yield key, Entry(len(value), *rest)
 
     def statistics(self) -> EngineStatistics:
@@ -131,7 +132,9 @@ class _MemoryReader(Reader):
 
 
 class _MemorySnapshot(Snapshot):
-    def __init__(self, engine: MemoryEngine, items: dict[bytes, Item], now: float, seqno: int, keys_only: bool) -> None:
+    def __init__(
+        self, engine: MemoryEngine, items: dict[bytes, Item], now: float, seqno: int, keys_only: bool, xattrs: bool
+    ) -> None:
         self._engine = engine
         self._items: dict[bytes, Item] | None = items
         self._keys: list[bytes] | None = None  # in order; made for the first read, whose thread may take the time
@@ -139,6 +142,7 @@ class _MemorySnapshot(Snapshot):
         self._seqno = seqno
         self._count = len(items)
         self._keys_only = keys_only
+        self._xattrs = xattrs
 
     @property
     def seqno(self) -> int:
@@ -162,11 +166,13 @@ class _MemorySnapshot(Snapshot):
         last = min(stop, index + CHUNK_RECORDS)
         while index < last and size < most_bytes and len(chunk) < most_records:
             key = keys[index]
-            value, flags, expiry, datatype, cas, seqno = items[key]
+            value, flags, expiry, datatype, cas, seqno, xattrs = items[key]
             index += 1
             if not 0 < expiry <= self._now:
                 if self._keys_only:
                     value = b""
+                elif xattrs and self._xattrs:
+                    value, datatype = pack_extended(xattrs, value), datatype | EXTENDED
                 chunk.append((key, value, flags, expiry, datatype, cas, seqno))
                 size += len(key) + len(value) + RECORD_OVERHEAD
         return Chunk(chunk, keys[index] if index < stop else None, size)
@@ -199,6 +205,14 @@ class _MemoryTransaction(Transaction):
         self._changes.clear()
         self._cleared = True
 
+    def keys(self, prefix: bytes, limit: int) -> list[bytes]:
+        keys = {} if self._cleared else dict.fromkeys(key for key in self._engine.live if key.startswith(prefix))
+        keys.update(dict.fromkeys(key for key in self._changes if key.startswith(prefix)))
+        return sorted(key for key in keys if self.get(key) is not None)[:limit]
+
+    def remember(self, name: bytes, value: bytes) -> None:
+        pass  # what the batch returns is kept
+
     def expired(self, now: float, limit: int) -> list[bytes]:
         heap = self._engine.by_expiry
         keys: list[bytes] = []
@@ -209,7 +223,7 @@ class _MemoryTransaction(Transaction):
                 keys.append(key)
         return keys
 
-    def commit(self, state: State) -> None:
+    def commit(self, state: State, spaces: Mapping[bytes, Space] | None) -> None:
         engine = self._engine
         with engine.lock:
             if self._cleared:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple, Union
+from typing import TYPE_CHECKING, NamedTuple, Union
 
 import attrs
+
+if TYPE_CHECKING:
+    from ._steps import Step, StepResult
 
 
 class Item(NamedTuple):
@@ -18,6 +21,7 @@ class Item(NamedTuple):
         datatype: What the value is, in the protocol's bits.
         cas: Identifies this version of it; never 0, and never used again.
         seqno: The number of the mutation that made it.
+        xattrs: A JSON object of what else belongs to it, its extended attributes; empty for none.
     """
 
     value: bytes
@@ -26,6 +30,7 @@ class Item(NamedTuple):
     datatype: int = 0
     cas: int = 0
     seqno: int = 0
+    xattrs: bytes = b""
 
 
 class Entry(NamedTuple):
@@ -39,7 +44,8 @@ class Entry(NamedTuple):
     seqno: int
 
 
-# A key and its item, as a scan reads them by the million: the key, and then the attributes of `Item` in their order.
+# A key and its item, as a scan reads them by the million: the key, and then the attributes of `Item` in their order, without the
+# last.
 Record = tuple[bytes, bytes, int, int, int, int, int]
 # What a record is counted with beside its key and its value, in bytes.
 RECORD_OVERHEAD = 29
@@ -66,7 +72,11 @@ class Problem(Enum):
     EXISTS = "exists"
     NOT_STORED = "not stored"
     NOT_A_NUMBER = "not a number"
+    TOO_BIG = "too big"
+    LOCKED = "locked"
+    NOT_LOCKED = "not locked"
     NO_SPACE = "no space"
+    PATH = "path"
     FAILED = "failed"
 
 
@@ -78,7 +88,8 @@ class Outcome(NamedTuple):
         cas: The CAS of the item that it left behind, or of the deletion; 0 if there was none.
         seqno: The mutation's sequence number; 0 if nothing was changed.
         item: The item that it found or left, for those operations that return one.
-        number: The result of arithmetic.
+        number: The result of arithmetic, or how many keys were removed.
+        results: Of an `Edit`, of each of its steps: the first that failed is the last one.
     """
 
     problem: Problem | None = None
@@ -86,6 +97,19 @@ class Outcome(NamedTuple):
     seqno: int = 0
     item: Item | None = None
     number: int | None = None
+    results: tuple[StepResult, ...] = ()
+
+
+class Space(NamedTuple):
+    """What the keys of one space hold.
+
+    Attributes:
+        items: How many there are, with those that have expired and were not yet removed.
+        bytes: Of their keys and values.
+    """
+
+    items: int = 0
+    bytes: int = 0
 
 
 class StoreMode(Enum):
@@ -111,6 +135,7 @@ class Store:
     datatype: int = 0
     mode: StoreMode = StoreMode.SET
     cas: int = 0
+    keep_expiry: bool = False  # of the item that is replaced
 
 
 @attrs.frozen
@@ -157,6 +182,64 @@ class Touch:
 
 
 @attrs.frozen
+class Lock:
+    """Return an item, and let nobody else change it for some seconds: only an operation with the CAS that this gives it may.
+
+    LOCKED if it is locked already. Locks are not durable: a restart ends them.
+    """
+
+    key: bytes
+    seconds: float
+
+
+@attrs.frozen
+class Unlock:
+    """End a lock, by the CAS that it gave the item; NOT_LOCKED if there is none, LOCKED if that is another one."""
+
+    key: bytes
+    cas: int
+
+
+@attrs.frozen
+class Edit:
+    """Change an item at paths within its JSON document, and within its extended attributes: all steps, or none (PATH).
+
+    Attributes:
+        steps: What to do, in order.
+        expiry: The item's new one; None to keep it.
+        datatype: Of a JSON document.
+        create: Whether to make a document if there is none: an object, or an array if the first step appends to one.
+        add: Whether there must be none (else EXISTS).
+        max_size: TOO_BIG if the value would have more bytes.
+    """
+
+    key: bytes
+    steps: tuple[Step, ...]
+    expiry: int | None = None
+    datatype: int = 0
+    create: bool = False
+    add: bool = False
+    cas: int = 0
+    max_size: int = 1 << 32
+
+
+@attrs.frozen
+class Remove:
+    """Delete up to `limit` items whose keys begin with a prefix; the outcome's number says how many there were."""
+
+    prefix: bytes
+    limit: int = 1000
+
+
+@attrs.frozen
+class Remember:
+    """Keep something beside the items, under a name; `Engine.recall` returns it. A flush leaves it alone."""
+
+    name: bytes
+    value: bytes
+
+
+@attrs.frozen
 class Get:
     """Return an item as the operations before it in the queue leave it; NOT_FOUND if there is none."""
 
@@ -170,4 +253,4 @@ class Flush:
     at: float = 0
 
 
-Operation = Union[Store, Concat, Arithmetic, Delete, Touch, Get, Flush]
+Operation = Union[Store, Concat, Arithmetic, Delete, Touch, Lock, Unlock, Edit, Get, Flush, Remove, Remember]

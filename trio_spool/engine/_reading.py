@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -12,6 +13,21 @@ from ._operations import Chunk, Item, Record
 # How much is read at once of a snapshot, or by a walk.
 CHUNK_RECORDS = 512
 CHUNK_BYTES = 64 * 1024
+# Set in the datatype of a record, where extended attributes were asked for: the value is preceded by them. LMDB's records use it
+# as well.
+EXTENDED = 0x80
+_LENGTH = struct.Struct(">L")
+
+
+def pack_extended(xattrs: bytes, value: bytes) -> bytes:
+    """Put extended attributes before a value: their length u32, and they."""
+    return _LENGTH.pack(len(xattrs)) + xattrs + value
+
+
+def split_extended(packed: bytes | memoryview, start: int = 0) -> tuple[bytes, bytes]:
+    """Return the extended attributes and the value of what `pack_extended` made, which begins at `start`."""
+    end = start + _LENGTH.size + _LENGTH.unpack_from(packed, start)[0]
+    return bytes(packed[start + _LENGTH.size : end]), bytes(packed[end:])
 
 
 class Reader(ABC):

@@ -3,12 +3,14 @@
 Imports neither trio, socket nor threading, and nothing else of this project.
 """
 
+from ._decoder import DEFAULT_COLLECTION as DEFAULT_COLLECTION
 from ._decoder import NEED_DATA as NEED_DATA
 from ._decoder import Event as Event
 from ._decoder import NeedData as NeedData
 from ._decoder import Rejected as Rejected
 from ._decoder import RequestDecoder as RequestDecoder
 from ._decoder import ResponseDecoder as ResponseDecoder
+from ._error_map import error_map as error_map
 from ._errors import LocalProtocolError as LocalProtocolError
 from ._errors import ProtocolError as ProtocolError
 from ._errors import RemoteProtocolError as RemoteProtocolError
@@ -30,6 +32,7 @@ from ._frames import Response as Response
 from ._frames import encode_get_hit as encode_get_hit
 from ._frames import encode_request as encode_request
 from ._frames import encode_response as encode_response
+from ._frames import with_framing as with_framing
 from ._framing import FrameInfo as FrameInfo
 from ._framing import FrameInfoId as FrameInfoId
 from ._framing import decode_server_duration as decode_server_duration
@@ -54,6 +57,7 @@ from ._scans import encode_scan_frame as encode_scan_frame
 from ._scans import encode_scan_request as encode_scan_request
 from ._scans import pack_documents as pack_documents
 from ._scans import pack_keys as pack_keys
+from ._scans import pack_xattrs as pack_xattrs
 from ._scans import parse_scan_request as parse_scan_request
 from ._scans import prefix_end as prefix_end
 from ._scans import unpack_scan as unpack_scan
@@ -63,3 +67,11 @@ from ._shapes import Shape as Shape
 from ._status import STATUS_TEXT as STATUS_TEXT
 from ._status import Status as Status
 from ._status import status_text as status_text
+from ._subdocument import DocumentFlag as DocumentFlag
+from ._subdocument import PathFlag as PathFlag
+from ._subdocument import PathSpec as PathSpec
+from ._subdocument import SubdocumentRequest as SubdocumentRequest
+from ._subdocument import encode_lookup_results as encode_lookup_results
+from ._subdocument import encode_mutation_failure as encode_mutation_failure
+from ._subdocument import encode_mutation_results as encode_mutation_results
+from ._subdocument import parse_subdocument as parse_subdocument

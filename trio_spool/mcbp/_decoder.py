@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple, Union
 from ._errors import RemoteProtocolError
 from ._frames import HEADER, MAX_FRAME, MAX_KEY, MAX_VALUE, Request, Response
 from ._framing import FrameInfo, parse_frame_infos
-from ._leb128 import MAX_LEB128_BYTES
+from ._leb128 import MAX_LEB128_BYTES, decode_leb128, encode_leb128
 from ._opcodes import Magic, Opcode
 from ._shapes import SHAPES, KeyRule, Shape
 from ._status import Status
@@ -22,13 +22,16 @@ class _NeedData(Enum):
 NEED_DATA: Final = _NeedData.NEED_DATA
 NeedData = Literal[_NeedData.NEED_DATA]
 
+# The id of the default collection, as it stands before a key.
+DEFAULT_COLLECTION: Final = b"\0"
+
 _HEADER_SIZE = HEADER.size
 _unpack_header = HEADER.unpack_from
 _REQUEST = int(Magic.REQUEST)
 _FLEXIBLE_REQUEST = int(Magic.FLEXIBLE_REQUEST)
 _RESPONSE = int(Magic.RESPONSE)
-# Of the header: magic and opcode; key length, extras length and datatype; body length; opaque.
-_unpack_get = struct.Struct(">HLxxLL8x").unpack_from
+# Of the header: magic and opcode; key length, extras length and datatype; vbucket; body length; opaque.
+_unpack_get = struct.Struct(">HLHLL8x").unpack_from
 _PLAIN_GET = Magic.REQUEST << 8 | Opcode.GET
 _FLEXIBLE_RESPONSE = int(Magic.FLEXIBLE_RESPONSE)
 
@@ -116,7 +119,10 @@ class RequestDecoder(_Buffer):
         max_value: As above; may be changed.
         max_frame: As above; may be changed: a server is strict before a client has authenticated.
         datatypes: The datatype bits that have been negotiated.
-        collections: Whether keys have a collection's prefix, and so may be five bytes longer.
+        collections: Whether keys arrive with the id of a collection before them, and so may be five bytes longer.
+
+    The keys of items that it returns always begin with the id of a collection, in the shortest LEB128: where collections are not
+    enabled, that is the default collection's, 0.
     """
 
     __slots__ = ("collections", "datatypes", "max_frame", "max_value")
@@ -170,10 +176,29 @@ class RequestDecoder(_Buffer):
                 frame_infos = parse_frame_infos(data[body:extras_at])
             except RemoteProtocolError as exc:
                 return Rejected(opcode, opaque, exc.status_hint or Status.INVALID, str(exc), fatal=False)
+        key = data[key_at:value_at]
+        if shape is not None and shape.collection:
+            if not self.collections:
+                key = DEFAULT_COLLECTION + key
+            elif len(key) < 2 or key[0] > 0x7F or len(key) > MAX_KEY:
+                try:
+                    key = self._checked(key, shape)
+                except RemoteProtocolError as exc:
+                    return Rejected(opcode, opaque, Status.INVALID, str(exc), fatal=False)
         return Request(
             opcode, vbucket, datatype, opaque, cas,
-            data[extras_at:key_at], data[key_at:value_at], data[value_at:end], end - start, frame_infos,
+            data[extras_at:key_at], key, data[value_at:end], end - start, frame_infos,
         )  # fmt: skip
+
+    def _checked(self, key: bytes, shape: Shape) -> bytes:
+        """Return a key with its collection, which is spelled as short as it can be."""
+        if not key and shape.key is not KeyRule.REQUIRED:
+            return DEFAULT_COLLECTION
+        collection, offset = decode_leb128(key)
+        size = len(key) - offset
+        if size > MAX_KEY or (size == 0 and shape.key is KeyRule.REQUIRED):
+            raise RemoteProtocolError(f"a key of {size} bytes behind that of its collection; it must have 1 to {MAX_KEY}")
+        return encode_leb128(collection) + key[offset:]
 
     def next_gets(self) -> list[tuple[int, bytes]]:
         """Return the run of plain GETs that comes next, as opaques and keys: empty if something else comes next.
@@ -183,17 +208,25 @@ class RequestDecoder(_Buffer):
         data, offset = self._data, self._offset
         last = len(data) - _HEADER_SIZE
         gets: list[tuple[int, bytes]] = []
+        if self.collections:
+            return gets
         append = gets.append
         longest = MAX_KEY + _HEADER_SIZE
         while offset <= last:
-            start, length, body, opaque = _unpack_get(data, offset)
+            start, length, vbucket, body, opaque = _unpack_get(data, offset)
             end = offset + _HEADER_SIZE + body
             # The first two bytes are magic and opcode; the extras' length and the datatype are 0.
-            if start != _PLAIN_GET or length >> 16 != body or length & 0xFFFF or not _HEADER_SIZE < end - offset <= longest:
+            if (
+                start != _PLAIN_GET
+                or length >> 16 != body
+                or length & 0xFFFF
+                or vbucket
+                or not _HEADER_SIZE < end - offset <= longest
+            ):
                 break
             if end > last + _HEADER_SIZE:
                 break
-            append((opaque, data[offset + _HEADER_SIZE : end]))
+            append((opaque, DEFAULT_COLLECTION + data[offset + _HEADER_SIZE : end]))
             offset = end
         self._offset = offset
         return gets
@@ -201,7 +234,7 @@ class RequestDecoder(_Buffer):
     def _longest_key(self, shape: Shape) -> int:
         if shape.key is KeyRule.NONE:
             return 0
-        return MAX_KEY + MAX_LEB128_BYTES if self.collections else MAX_KEY
+        return MAX_KEY + MAX_LEB128_BYTES if self.collections and shape.collection else MAX_KEY
 
     def _lost(self, opcode: int, opaque: int, body_length: int, contradictory: bool) -> Rejected:
         self._data, self._offset = b"", 0
@@ -237,6 +270,8 @@ class RequestDecoder(_Buffer):
         if len(self._data) - self._offset < value_offset:
             return self._wait_for(value_offset)
         key = self._data[self._offset + key_offset : self._offset + value_offset]
+        if not self.collections:
+            key = DEFAULT_COLLECTION + key
         size = end - self._offset - value_offset
         self._skip_to(end)
         reason = f"a value of {size} bytes is over the limit of {self.max_value}"

@@ -24,6 +24,8 @@ class Feature(IntEnum):
     ALT_REQUEST = 0x10
     SYNC_REPLICATION = 0x11
     COLLECTIONS = 0x12
+    PRESERVE_TTL = 0x14
+    SUBDOC_DOCUMENT_MACROS = 0x18
 
 
 class DataType(IntFlag):

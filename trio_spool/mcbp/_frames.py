@@ -120,6 +120,23 @@ def encode_response(
     return _encode(Magic.RESPONSE, Magic.FLEXIBLE_RESPONSE, opcode, status, opaque, key, extras, value, cas, datatype, framing)
 
 
+def with_framing(frame: bytes, framing: bytes) -> bytes:
+    """Return a response, encoded without framing extras, with some; or as it is, if its key is too long for that."""
+    if frame[2]:
+        return frame
+    body = int.from_bytes(frame[8:12], "big") + len(framing)
+    return b"".join(
+        (
+            bytes((Magic.FLEXIBLE_RESPONSE, frame[1], len(framing))),
+            frame[3:8],
+            body.to_bytes(4, "big"),
+            frame[12:24],
+            framing,
+            frame[24:],
+        )
+    )
+
+
 def encode_get_hit(opcode: int, opaque: int, cas: int, flags: int, value: bytes, key: bytes = b"", datatype: int = 0) -> bytes:
     """Encode the response to a get that found something: `encode_response` with one pack, for the hot path."""
     body = 4 + len(key) + len(value)

@@ -39,7 +39,9 @@ KEYS_EXTRAS = bytes(4)
 DOCUMENTS_EXTRAS = b"\0\0\0\1"
 
 _META = struct.Struct(">LLQQB")
-_LEB128 = tuple(encode_leb128(number) for number in range(1 << 11))
+_PAIR = struct.Struct(">L")
+_LENGTHS = 1 << 11
+_LEB128 = tuple(encode_leb128(number) for number in range(_LENGTHS))
 
 
 class Document(NamedTuple):
@@ -82,6 +84,7 @@ class ScanRequest:
         seed: Decides which.
         collection: Its id.
         keys_only: Whether documents are left out.
+        include_xattrs: Whether the extended attributes come before a document that has some.
         name: What the client calls the scan.
         requirements: What the snapshot must be like, if the client says.
     """
@@ -92,6 +95,7 @@ class ScanRequest:
     seed: int = 0
     collection: int = 0
     keys_only: bool = False
+    include_xattrs: bool = False
     name: str = ""
     requirements: SnapshotRequirements | None = None
 
@@ -175,6 +179,7 @@ def parse_scan_request(value: bytes) -> ScanRequest:
         seed=seed,
         collection=_number_in_text(wanted, "collection", 16, (1 << 32) - 1) if "collection" in wanted else 0,
         keys_only=_field(wanted, "key_only", bool, False),
+        include_xattrs=_field(wanted, "include_xattrs", bool, False),
         name=name,
         requirements=_requirements(_field(wanted, "snapshot_requirements", dict)),
     )
@@ -225,25 +230,45 @@ def prefix_end(prefix: bytes) -> bytes | None:
     return stripped[:-1] + bytes([stripped[-1] + 1]) if stripped else None
 
 
-def _length(number: int) -> bytes:
-    return _LEB128[number] if number < len(_LEB128) else encode_leb128(number)
+def pack_documents(records: Iterable[tuple[bytes, bytes, int, int, int, int, int]], skip: int = 0) -> list[bytes]:
+    """Pack documents, given as tuples in the order of `Document`, in pieces that are to be joined.
 
-
-def pack_documents(records: Iterable[tuple[bytes, bytes, int, int, int, int, int]]) -> list[bytes]:
-    """Pack documents, given as tuples in the order of `Document`, in pieces that are to be joined."""
+    Args:
+        records: The documents. The part of a key that is packed must be no longer than a key may be.
+        skip: How many bytes to leave out at the beginning of each key: those that stand for its collection.
+    """
     pieces: list[bytes] = []
     pack = _META.pack
+    lengths = _LEB128
     for key, value, flags, expiry, datatype, cas, seqno in records:
-        pieces += (pack(flags, expiry, seqno, cas, datatype), _length(len(key)), key, _length(len(value)), value)
+        size = len(value)
+        pieces += (
+            pack(flags, expiry, seqno, cas, datatype), lengths[len(key) - skip], key[skip:],
+            lengths[size] if size < _LENGTHS else encode_leb128(size), value,
+        )  # fmt: skip
     return pieces
 
 
-def pack_keys(records: Iterable[tuple[bytes, bytes, int, int, int, int, int]]) -> list[bytes]:
-    """Pack the keys of documents, in pieces that are to be joined."""
+def pack_keys(records: Iterable[tuple[bytes, bytes, int, int, int, int, int]], skip: int = 0) -> list[bytes]:
+    """Pack the keys of documents, in pieces that are to be joined: see `pack_documents`."""
     pieces: list[bytes] = []
+    lengths = _LEB128
     for record in records:
-        pieces += (_length(len(record[0])), record[0])
+        key = record[0]
+        pieces += (lengths[len(key) - skip], key[skip:])
     return pieces
+
+
+def pack_xattrs(xattrs: bytes) -> bytes:
+    """Pack extended attributes, given as a JSON object, as they come before a document.
+
+    u32 length of what follows, and repeated {u32 length of the rest, name, 0, JSON, 0}.
+    """
+    packed = bytearray()
+    for name, value in json.loads(xattrs).items():
+        pair = name.encode() + b"\0" + json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\0"
+        packed += _PAIR.pack(len(pair)) + pair
+    return _PAIR.pack(len(packed)) + bytes(packed)
 
 
 def encode_scan_frame(status: int, opaque: int, extras: bytes, pieces: list[bytes]) -> bytes:

@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING
 import trio
 
 from .._core import Sender, SpoolStatistics, open_sender, receive_some
-from ..engine import EngineError, Operation, Outcome, Problem
-from ..mcbp import NEED_DATA, Opcode, Rejected, RemoteProtocolError, Request, RequestDecoder
+from ..auth import User
+from ..mcbp import MAX_FRAME, NEED_DATA, Opcode, Rejected, RemoteProtocolError, Request, RequestDecoder
 from ._exchange import EXCHANGE_SIZE, Exchange
 from ._jobs import MOST_JOBS, Answer, Jobs, is_barrier
-from ._session import Session
-from .commands import COMMANDS, get_run, refuse_too_big
+from ._session import Door, Session
+from .commands import COMMANDS, admit, get_run, refuse_too_big
 
 if TYPE_CHECKING:
+    from ._buckets import Bucket
     from ._service import Service
 
 # What is read at once. It bounds how many commands run before the other connections' get their turn: some 500 small ones.
 READ_SIZE = 16 * 1024
+# The largest frame from a client that has not logged in.
+MAX_FRAME_BEFORE_LOGIN = 16 * 1024
 
 
 class Connection:
@@ -29,14 +32,15 @@ class Connection:
         number: Counts connections, from 1.
     """
 
-    def __init__(self, service: Service, number: int, peer: str) -> None:
+    def __init__(self, service: Service, number: int, peer: str, door: Door) -> None:
         self._service = service
         self.number = number
         self._peer = peer
         self._began = service.clock.uptime()
-        self._session = Session()
+        self._session = Session(door, service.buckets.default)
         self._exchange = Exchange(service, self._session)
         self._decoder = RequestDecoder(max_value=service.settings.max_item_size)
+        self._follow_session()
         self._sender: Sender | None = None
         self._stream: trio.abc.ReceiveStream
         self._jobs: Jobs
@@ -61,8 +65,37 @@ class Connection:
                 async with trio.open_nursery() as nursery:
                     self._sender = sender
                     self._jobs = Jobs(self._service, nursery, self.number, sender, self._job_ended)
+                    if self._session.user is None:
+                        nursery.start_soon(self._expect_login)
                     await self._serve(sender)
                     nursery.cancel_scope.cancel()
+
+    async def _expect_login(self) -> None:
+        """End the connection if nobody has logged in after a while."""
+        await trio.sleep(self._service.settings.login_timeout)
+        if self._session.user is None:
+            self._service.counters.auth_errors += 1
+            self._reading.cancel()
+
+    def log_in(self, user: User) -> None:
+        """Let in whom the client has proved to be by other means than a login."""
+        self._session.log_in(user)
+        self._follow_session()
+
+    def leave(self, bucket: Bucket, *, stay: bool) -> None:
+        """End the connection if it works on a bucket, which is going; or let it stay, without one."""
+        if self._session.bucket is bucket:
+            self._session.leave_bucket()
+            if not stay:
+                self._reading.cancel()
+
+    def _follow_session(self) -> None:
+        """Decode what comes next as the session is now."""
+        decoder, session = self._decoder, self._session
+        decoder.datatypes = session.datatypes
+        decoder.collections = session.collections
+        decoder.max_frame = MAX_FRAME if session.user is not None else MAX_FRAME_BEFORE_LOGIN
+        self._exchange.follow_session()
 
     async def _serve(self, sender: Sender) -> None:
         try:
@@ -123,9 +156,10 @@ class Connection:
         decoder = self._decoder
         jobs = self._jobs
         counts: dict[int, int] = {}
-        started = perf_counter()
+        session = self._session
+        exchange.began = started = perf_counter()
         while not exchange.closing:
-            if not exchange.operations and (gets := decoder.next_gets()):
+            if not exchange.operations and not session.allowed[Opcode.GET] and (gets := decoder.next_gets()):
                 counts[Opcode.GET] = counts.get(Opcode.GET, 0) + len(gets)
                 while gets:
                     get_run(exchange, gets)
@@ -140,14 +174,16 @@ class Connection:
                 if jobs.running and is_barrier(event):
                     await self._finish(sender)
                     await jobs.wait(0, self._read_ahead)
-                COMMANDS[event.opcode](exchange, event)
-                if exchange.work is not None:
-                    await self._start_job(sender, event)
+                request = admit(exchange, event)
+                if request is not None:
+                    COMMANDS[event.opcode](exchange, request)
+                if exchange.work is not None and request is not None:
+                    await self._start_job(sender, request)
                 else:
                     counts[event.opcode] = counts.get(event.opcode, 0) + 1
             if exchange.size > EXCHANGE_SIZE:
                 await self._finish(sender)
-            decoder.datatypes = self._session.datatypes
+            self._follow_session()
         await self._finish(sender)
         seconds = perf_counter() - started
         for opcode, count in counts.items():
@@ -156,20 +192,20 @@ class Connection:
 
     async def _start_job(self, sender: Sender, request: Request) -> None:
         """Start a long command once everything before it is done that it might depend on; wait for it if what follows might."""
-        exchange, session, jobs = self._exchange, self._session, self._jobs
+        exchange, jobs = self._exchange, self._jobs
         work, exchange.work = exchange.work, None
         assert work is not None
         await self._finish(sender)
         await jobs.wait(MOST_JOBS - 1, self._read_ahead)
         self._commands += 1
-        jobs.start(request, session, work)
-        if not session.unordered or is_barrier(request):
+        jobs.start(request, exchange, work)
+        if not self._session.unordered or is_barrier(request):
             await jobs.wait(0, self._read_ahead)
 
     def _reject(self, rejected: Rejected) -> None:
         exchange, session = self._exchange, self._session
         self._service.counters.bad_requests += 1
-        if rejected.too_big:
+        if rejected.too_big and not session.allowed[rejected.opcode]:
             refuse_too_big(exchange, rejected)
             return
         exchange.reply(session.error(rejected.opcode, rejected.opaque, rejected.status, rejected.reason))
@@ -182,7 +218,7 @@ class Connection:
         reader = exchange.reader
         if exchange.operations:
             reader.release()
-            exchange.resolve(await self._submit(list(exchange.operations)))
+            exchange.resolve(await exchange.bucket.operate(list(exchange.operations)))
         data = exchange.take() if exchange.replies else b""
         if data:
             try:
@@ -191,34 +227,6 @@ class Connection:
                 reader.release()
                 await sender.send(data)
         reader.release()
-
-    async def _submit(self, operations: list[Operation]) -> list[Outcome]:
-        """Hand operations to the writer thread and wait until they are committed.
-
-        If cancelled while waiting, they may be committed all the same.
-        """
-        task = trio.lowlevel.current_task()
-        outcomes: list[Outcome] = []
-        waiting = True
-
-        def done(answer: list[Outcome]) -> None:
-            nonlocal waiting
-            outcomes.extend(answer)
-            if waiting:
-                waiting = False
-                trio.lowlevel.reschedule(task)
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            nonlocal waiting
-            waiting = False
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        try:
-            self._service.engine.submit(operations, done)
-        except EngineError:
-            return [Outcome(Problem.FAILED)] * len(operations)
-        await trio.lowlevel.wait_task_rescheduled(abort)
-        return outcomes
 
     def bytes_written(self) -> int:
         """Return what the peer's side has accepted."""
@@ -237,6 +245,9 @@ class Connection:
         description: dict[str, object] = {
             "peer": self._peer,
             "agent": self._session.agent,
+            "user": self._session.user.name if self._session.user is not None else None,
+            "bucket": self._session.bucket.name if self._session.bucket is not None else None,
+            "tls": self._session.door.tls,
             "session": "classic" if self._session.classic else "couchbase",
             "age": self._service.clock.uptime() - self._began,
             "commands": self._commands,

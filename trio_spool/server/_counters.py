@@ -40,6 +40,8 @@ class Counters:
     cas_hits: int = 0
     cas_misses: int = 0
     cas_badval: int = 0
+    auth_cmds: int = 0
+    auth_errors: int = 0
     total_items: int = 0
     bad_requests: int = 0
     streams: int = 0

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import perf_counter
 from typing import TYPE_CHECKING
 
-from ..engine import Item, Operation, Outcome
-from ..mcbp import Request
+from ..engine import Get, Item, Operation, Outcome
+from ..mcbp import Request, encode_response
+from ._buckets import Bucket
+from ._cluster import cluster_config
 from ._jobs import Work
 from ._session import Session
 
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
 EXCHANGE_SIZE = 256 * 1024
 
 Encode = Callable[["Exchange", Request, Outcome], bytes]
+EncodeItem = Callable[["Exchange", Request, "Item | None"], bytes]
+# The CAS that is shown of a locked item.
+LOCKED_CAS = 0xFFFFFFFFFFFFFFFF
 
 
 class Exchange:
@@ -26,12 +32,13 @@ class Exchange:
     comes after one of them joins them, and so sees what they did.
     """
 
-    __slots__ = ("closing", "operations", "pending", "reader", "replies", "service", "session", "size", "work")
+    __slots__ = ("began", "closing", "operations", "pending", "reader", "replies", "service", "session", "size", "work")
 
     def __init__(self, service: Service, session: Session) -> None:
         self.service = service
         self.session = session
-        self.reader = service.reader
+        self.began = 0.0  # when what is being answered was received
+        self.reader = service.buckets.default.reader
         self.replies: list[bytes] = []
         self.operations: list[Operation] = []
         self.pending: list[tuple[int, Encode, Request]] = []  # where in `replies`, and how it follows from the outcome
@@ -43,6 +50,49 @@ class Exchange:
         """Reply with a frame."""
         self.replies.append(data)
         self.size += len(data)
+
+    @property
+    def bucket(self) -> Bucket:
+        """What commands that need one work on."""
+        assert self.session.bucket is not None
+        return self.session.bucket
+
+    def use(self, bucket: Bucket) -> None:
+        """Work on a bucket from now on. Nothing of another one may be pending."""
+        self.session.use(bucket, selected=True)
+        self.follow_session()
+
+    def follow_session(self) -> None:
+        """Read from the bucket that the session works on."""
+        if self.session.bucket is not None and self.session.bucket.reader is not self.reader:
+            self.reader.release()
+            self.reader = self.session.bucket.reader
+
+    def encode(
+        self, request: Request, *, status: int = 0, extras: bytes = b"", value: bytes = b"", cas: int = 0, datatype: int = 0
+    ) -> bytes:
+        """Encode a reply."""
+        return encode_response(
+            request.opcode, status, request.opaque, extras=extras, value=value, cas=cas,
+            datatype=datatype & self.session.datatypes,
+        )  # fmt: skip
+
+    def answer(
+        self, request: Request, *, status: int = 0, extras: bytes = b"", value: bytes = b"", cas: int = 0, datatype: int = 0
+    ) -> None:
+        """Reply with what `encode` makes."""
+        self.reply(self.encode(request, status=status, extras=extras, value=value, cas=cas, datatype=datatype))
+
+    def cluster_config(self) -> bytes:
+        """Return the configuration that this client should know."""
+        session, service = self.session, self.service
+        bucket = session.bucket if session.selected else None
+        return cluster_config(session.door, service.tcp_port(), service.tls_port(), service.epoch, bucket)
+
+    def shown_cas(self, key: bytes, item: Item) -> int:
+        """Return the CAS to show of an item: it can't be used while that is locked."""
+        engine = self.bucket.engine
+        return LOCKED_CAS if engine.locks and engine.is_locked(key) else item.cas
 
     def error(self, request: Request, status: int, context: str = "") -> None:
         """Reply with an error."""
@@ -61,6 +111,13 @@ class Exchange:
         self.replies.append(b"")
         self.operations.append(operation)
         self.size += request.size + returns
+
+    def read(self, request: Request, encode: EncodeItem) -> None:
+        """Reply with what `encode` makes of an item, as all operations before leave it."""
+        if self.operations:
+            self.operate(request, Get(request.key), lambda exchange, request, outcome: encode(exchange, request, outcome.item))
+        else:
+            self.reply(encode(self, request, self.reader.get(request.key)))
 
     def later(self, work: Work) -> None:
         """Reply with what `work` makes: it runs in a task of its own, once what was collected has been carried out."""
@@ -84,6 +141,9 @@ class Exchange:
     def take(self) -> bytes:
         """Return all replies, and forget them."""
         replies = self.replies
+        if self.session.tracing:
+            seconds = perf_counter() - self.began
+            replies[:] = [self.session.timed(reply, seconds) if reply else reply for reply in replies]
         data = replies[0] if len(replies) == 1 else b"".join(replies)
         replies.clear()
         self.size = 0

@@ -16,11 +16,17 @@ from uuid import UUID
 import attrs
 import trio
 
+from ..mcbp import encode_leb128
+from ._buckets import prefix_of
+
 if TYPE_CHECKING:
+    from ..engine import Engine
+    from ._buckets import Bucket
+    from ._collections import Collection, Scope
     from ._service import Service
 
 Statistic = tuple[bytes, bytes]
-Group = Callable[["Service", str], "Iterable[tuple[bytes, bytes]] | None"]
+Group = Callable[["Service", "Bucket", str], "Iterable[tuple[bytes, bytes]] | None"]
 
 
 def _encoded(rows: Iterable[tuple[str, object]]) -> Iterator[tuple[bytes, bytes]]:
@@ -30,7 +36,7 @@ def _encoded(rows: Iterable[tuple[str, object]]) -> Iterator[tuple[bytes, bytes]
         yield name.encode(), str(value).encode()
 
 
-def general(service: Service, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
+def general(service: Service, bucket: Bucket, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
     """What memcached's tools expect, under the names that they know."""
     if argument:
         return None
@@ -40,7 +46,7 @@ def general(service: Service, argument: str) -> Iterable[tuple[bytes, bytes]] | 
     uptime = service.clock.uptime()
 
     def rows() -> Iterator[tuple[str, object]]:
-        engine = service.engine.statistics()
+        engine = bucket.engine.statistics()
         times = os.times()
         yield from (
             ("pid", os.getpid()),
@@ -67,7 +73,7 @@ def general(service: Service, argument: str) -> Iterable[tuple[bytes, bytes]] | 
     return _encoded(rows())
 
 
-def settings(service: Service, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
+def settings(service: Service, bucket: Bucket, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
     """What the service was started with, under memcached's names where there is one, and then under its own."""
     if argument:
         return None
@@ -93,7 +99,7 @@ def settings(service: Service, argument: str) -> Iterable[tuple[bytes, bytes]] |
         ("cas_enabled", True),
         ("tcp_backlog", 128),
         ("binding_protocol", "binary"),
-        ("auth_enabled_sasl", False),
+        ("auth_enabled_sasl", service.logins.required),
         ("item_size_max", values.max_item_size),
         ("flush_enabled", not values.disable_flush),
     ]
@@ -102,29 +108,29 @@ def settings(service: Service, argument: str) -> Iterable[tuple[bytes, bytes]] |
     return _encoded(rows)
 
 
-def connections(service: Service, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
+def connections(service: Service, bucket: Bucket, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
     """One JSON object a connection, keyed by its number."""
     described = [(str(connection.number), connection.describe()) for connection in service.connections]
     return _encoded((number, json.dumps(description)) for number, description in described)
 
 
-def timings(service: Service, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
+def timings(service: Service, bucket: Bucket, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
     """Latencies of each command, in microseconds."""
     return None if argument else _encoded(service.timings.summary())
 
 
-def engine(service: Service, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
+def engine(service: Service, bucket: Bucket, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
     """What storage says of itself."""
     if argument:
         return None
 
     def rows() -> Iterator[tuple[str, object]]:
-        yield from attrs.asdict(service.engine.statistics()).items()
+        yield from attrs.asdict(bucket.engine.statistics()).items()
 
     return _encoded(rows())
 
 
-def spool(service: Service, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
+def spool(service: Service, bucket: Bucket, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
     """What all spools together have done, and who is at work."""
     if argument:
         return None
@@ -142,7 +148,7 @@ def spool(service: Service, argument: str) -> Iterable[tuple[bytes, bytes]] | No
     return _encoded(rows)
 
 
-def reset(service: Service, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
+def reset(service: Service, bucket: Bucket, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
     """Set the counters and the timings to nothing."""
     if argument:
         return None
@@ -150,21 +156,152 @@ def reset(service: Service, argument: str) -> Iterable[tuple[bytes, bytes]] | No
     return ()
 
 
-def detail(service: Service, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
+def detail(service: Service, bucket: Bucket, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
     """Statistics by prefix of the key, which are not kept: accepted for the tools that ask."""
     if argument in ("on", "off"):
         return ()
     return ((b"detailed", b""),) if argument == "dump" else None
 
 
-def keys(service: Service, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
-    """One statistic for each stored key: the size of its value, its expiry, and its CAS."""
+def keys(service: Service, bucket: Bucket, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
+    """One statistic for each stored key of a collection: the size of its value, its expiry, and its CAS.
+
+    The argument is the collection, as ``scope.collection``; without one, it is the default one.
+    """
+    collection = bucket.manifest.collection(argument or "_default")
+    if collection is None:
+        return None
+    prefix = prefix_of(collection.id)
+    return _keys(bucket.engine, prefix)
+
+
+def _keys(engine: Engine, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+    skip = len(prefix)
+    for key, entry in engine.entries(prefix):
+        if not key.startswith(prefix):
+            return
+        yield key[skip:], b"size=%d expiry=%d cas=%d" % (entry.size, entry.expiry, entry.cas)
+
+
+def collections(service: Service, bucket: Bucket, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
+    """What each collection holds: items, and bytes of keys and values, keyed by ``scope id:collection id:``.
+
+    The argument is one collection, as ``scope.collection``.
+    """
+    chosen = [(scope, collection) for scope, collection in bucket.manifest if argument in ("", f"{scope.name}.{collection.name}")]
+    if argument and not chosen:
+        return None
+    rows: list[tuple[str, object]] = [("manifest_uid", f"0x{bucket.manifest.uid:x}")] if not argument else []
+    for scope, collection in chosen:
+        rows += _collection_rows(bucket, scope, collection)
+    return _encoded(rows)
+
+
+def _collection_rows(bucket: Bucket, scope: Scope, collection: Collection) -> list[tuple[str, object]]:
+    held = bucket.engine.spaces.get(encode_leb128(collection.id))
+    place = f"0x{scope.id:x}:0x{collection.id:x}:"
+    rows: list[tuple[str, object]] = [
+        (place + "name", collection.name),
+        (place + "scope_name", scope.name),
+        (place + "items", held.items if held is not None else 0),
+        (place + "data_size", held.bytes if held is not None else 0),
+    ]
+    if collection.max_ttl:
+        rows.append((place + "maxTTL", collection.max_ttl))
+    return rows
+
+
+def scopes(service: Service, bucket: Bucket, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
+    """What each scope holds, over all its collections, keyed by ``scope id:``. The argument is the name of one."""
+    chosen = [scope for scope in bucket.manifest.scopes if argument in ("", scope.name)]
+    if argument and not chosen:
+        return None
+    rows: list[tuple[str, object]] = [("manifest_uid", f"0x{bucket.manifest.uid:x}")] if not argument else []
+    for scope in chosen:
+        held = [bucket.engine.spaces.get(encode_leb128(collection.id)) for collection in scope.collections]
+        place = f"0x{scope.id:x}:"
+        rows += [
+            (place + "name", scope.name),
+            (place + "collections", len(scope.collections)),
+            (place + "items", sum(space.items for space in held if space is not None)),
+            (place + "data_size", sum(space.bytes for space in held if space is not None)),
+        ]
+    return _encoded(rows)
+
+
+def _vbuckets(bucket: Bucket, argument: str) -> range | None:
+    if not argument:
+        return range(bucket.vbuckets)
+    if argument.isdecimal() and int(argument) < bucket.vbuckets:
+        return range(int(argument), int(argument) + 1)
+    return None
+
+
+def vbucket(service: Service, bucket: Bucket, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
+    """The state of each vbucket: active. The argument is one of them."""
+    chosen = _vbuckets(bucket, argument.strip())
+    return None if chosen is None else _encoded((f"vb_{number}", "active") for number in chosen)
+
+
+def vbucket_details(service: Service, bucket: Bucket, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
+    """The state, uuid and sequence number of each vbucket. All share one store, and so its numbers."""
+    chosen = _vbuckets(bucket, argument.strip())
+    if chosen is None:
+        return None
+    seqno = bucket.engine.seqno
+
+    def rows() -> Iterator[tuple[str, object]]:
+        for number in chosen:
+            yield f"vb_{number}", "active"
+            yield f"vb_{number}:uuid", bucket.vbucket_uuid(number)
+            yield f"vb_{number}:high_seqno", seqno
+            yield f"vb_{number}:last_persisted_seqno", seqno
+
+    return _encoded(list(rows()))
+
+
+def failovers(service: Service, bucket: Bucket, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
+    """The history of each vbucket: one entry, since there is one node."""
+    chosen = _vbuckets(bucket, argument.strip())
+    if chosen is None:
+        return None
+    rows: list[tuple[str, object]] = []
+    for number in chosen:
+        rows += [
+            (f"vb_{number}:num_entries", 1),
+            (f"vb_{number}:0:id", bucket.vbucket_uuid(number)),
+            (f"vb_{number}:0:seq", 0),
+        ]
+    return _encoded(rows)
+
+
+def uuid(service: Service, bucket: Bucket, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
+    """What tells this bucket from another of its name."""
+    return None if argument else _encoded([("uuid", bucket.uuid)])
+
+
+def buckets(service: Service, bucket: Bucket, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
+    """How many items each bucket has. The one that the client has selected is that of all other groups."""
     if argument:
         return None
-    return ((key, b"size=%d expiry=%d cas=%d" % (entry.size, entry.expiry, entry.cas)) for key, entry in service.engine.entries())
+    rows = [(each.name, sum(space.items for space in each.engine.spaces.values())) for each in service.buckets]
+    return _encoded(rows)
 
 
-def range_scans(service: Service, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
+def nothing(service: Service, bucket: Bucket, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
+    """Groups that tools ask for, of things that there are none of here: slabs, for example."""
+    return None if argument else ()
+
+
+def threads(service: Service, bucket: Bucket, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
+    """The threads: the event loop, a writer for each bucket, and at most so many workers."""
+    if argument:
+        return None
+    rows = [("num_frontend_threads", 1), ("num_writer_threads", len(list(service.buckets)))]
+    return _encoded([*rows, ("num_worker_threads", service.settings.workers)])
+
+
+def range_scans(service: Service, bucket: Bucket, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
     """One JSON object for each open range scan, keyed by its uuid; before them, how many there were and may be."""
     if argument:
         return None
@@ -179,7 +316,7 @@ def range_scans(service: Service, argument: str) -> Iterable[tuple[bytes, bytes]
     return _encoded(rows)
 
 
-def snapshots(service: Service, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
+def snapshots(service: Service, bucket: Bucket, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
     """One JSON object for each snapshot of the files, keyed by its uuid; before them, how many there were and may be."""
     if argument:
         return None
@@ -194,7 +331,7 @@ def snapshots(service: Service, argument: str) -> Iterable[tuple[bytes, bytes]] 
     return _encoded(rows)
 
 
-def tasks(service: Service, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
+def tasks(service: Service, bucket: Bucket, argument: str) -> Iterable[tuple[bytes, bytes]] | None:
     """One JSON object for each long command that is running, by age: what it does, for which connection, for how long."""
     if argument:
         return None
@@ -213,6 +350,18 @@ GROUPS: dict[str, Group] = {
     "reset": reset,
     "detail": detail,
     "keys": keys,
+    "collections": collections,
+    "scopes": scopes,
+    "vbucket": vbucket,
+    "vbucket-details": vbucket_details,
+    "failovers": failovers,
+    "uuid": uuid,
+    "buckets": buckets,
+    "threads": threads,
+    "items": nothing,
+    "slabs": nothing,
+    "sizes": nothing,
+    "config": settings,
     "range-scans": range_scans,
     "snapshots": snapshots,
     "tasks": tasks,

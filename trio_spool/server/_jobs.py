@@ -16,6 +16,8 @@ from .._core import Sender, Spool, SpoolLimits, open_spool
 from ..mcbp import LOUD, FrameInfoId, Opcode, Request, Status, opcode_name
 
 if TYPE_CHECKING:
+    from ._buckets import Bucket
+    from ._exchange import Exchange
     from ._service import Service
     from ._session import Session
 
@@ -29,7 +31,11 @@ _REORDERABLE = frozenset(
         Opcode.GET, Opcode.GETK, Opcode.SET, Opcode.ADD, Opcode.REPLACE, Opcode.DELETE, Opcode.INCREMENT, Opcode.DECREMENT,
         Opcode.APPEND, Opcode.PREPEND, Opcode.TOUCH, Opcode.GAT, Opcode.GATK, Opcode.STAT, Opcode.GET_KEYS,
         Opcode.RANGE_SCAN_CREATE, Opcode.RANGE_SCAN_CONTINUE, Opcode.RANGE_SCAN_CANCEL, Opcode.PREPARE_SNAPSHOT,
-        Opcode.GET_FILE_FRAGMENT,
+        Opcode.GET_FILE_FRAGMENT, Opcode.GET_META, Opcode.GET_LOCKED, Opcode.UNLOCK_KEY, Opcode.GET_RANDOM_KEY,
+        Opcode.OBSERVE_SEQNO, Opcode.SUBDOC_GET, Opcode.SUBDOC_EXISTS, Opcode.SUBDOC_GET_COUNT, Opcode.SUBDOC_MULTI_LOOKUP,
+        Opcode.SUBDOC_DICT_ADD, Opcode.SUBDOC_DICT_UPSERT, Opcode.SUBDOC_DELETE, Opcode.SUBDOC_REPLACE,
+        Opcode.SUBDOC_ARRAY_PUSH_LAST, Opcode.SUBDOC_ARRAY_PUSH_FIRST, Opcode.SUBDOC_ARRAY_INSERT,
+        Opcode.SUBDOC_ARRAY_ADD_UNIQUE, Opcode.SUBDOC_COUNTER, Opcode.SUBDOC_MULTI_MUTATION,
     }
 )  # fmt: skip
 REORDERABLE = tuple(LOUD.get(opcode, opcode) in _REORDERABLE for opcode in range(256))
@@ -46,17 +52,20 @@ class Answer:
     Attributes:
         service: What all connections share.
         request: The request.
+        exchange: What a reply is encoded for.
         session: What its connection has negotiated.
         connection: The number of its connection.
         key: What the command is about, for the statistics.
     """
 
     def __init__(
-        self, service: Service, request: Request, session: Session, connection: int, sender: Sender, limits: SpoolLimits | None
+        self, service: Service, request: Request, exchange: Exchange, connection: int, sender: Sender, limits: SpoolLimits | None
     ) -> None:
         self.service = service
         self.request = request
-        self.session = session
+        self.exchange = exchange
+        self.session: Session = exchange.session
+        self._bucket = self.session.bucket
         self.connection = connection
         self.key = request.key.decode("utf-8", "replace")
         self._sender = sender
@@ -66,9 +75,15 @@ class Answer:
         self._spool: Spool | None = None
         self._spooling = False
 
+    @property
+    def bucket(self) -> Bucket:
+        """What the command works on, if it needs a bucket."""
+        assert self._bucket is not None
+        return self._bucket
+
     async def reply(self, frame: bytes) -> None:
         """Reply with one frame."""
-        await self._sender.send(frame)
+        await self._sender.send(self.session.timed(frame, self.seconds()))
 
     async def error(self, status: int, context: str = "") -> None:
         """Reply with an error."""
@@ -148,10 +163,10 @@ class Jobs:
         window = max(1, limits.window // MOST_JOBS)
         self._shared = SpoolLimits(window=window, batch=min(limits.batch, window))
 
-    def start(self, request: Request, session: Session, work: Work) -> None:
+    def start(self, request: Request, exchange: Exchange, work: Work) -> None:
         """Start one."""
-        limits = self._shared if session.unordered else None
-        answer = Answer(self._service, request, session, self._connection, self._sender, limits)
+        limits = self._shared if exchange.session.unordered else None
+        answer = Answer(self._service, request, exchange, self._connection, self._sender, limits)
         self.running.add(answer)
         self._nursery.start_soon(self._run, answer, work)
 

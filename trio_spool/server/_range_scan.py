@@ -14,16 +14,20 @@ from math import inf
 import structlog
 import trio
 
-from ..engine import RECORD_OVERHEAD, Chunk, Engine, Record, SnapshotEndedError
+from ..engine import EXTENDED, RECORD_OVERHEAD, Chunk, Engine, Record, SnapshotEndedError, split_extended
 from ..mcbp import (
     DOCUMENTS_EXTRAS,
     KEYS_EXTRAS,
+    DataType,
     ScanRequest,
     Status,
     encode_scan_frame,
     pack_documents,
     pack_keys,
+    pack_xattrs,
+    prefix_end,
 )
+from ._buckets import Bucket, prefix_of, vbucket_of
 
 # What one frame carries. Each is handed over by itself, which costs as much as a hundred documents.
 FRAME_RECORDS = 1024
@@ -85,8 +89,11 @@ class RangeScan:
         extras: Of the frames that carry its keys or documents.
     """
 
-    def __init__(self, owner: int, request: ScanRequest, engine: Engine) -> None:
-        snapshot = engine.snapshot(keys_only=request.keys_only)
+    def __init__(self, owner: int, request: ScanRequest, bucket: Bucket, vbucket: int) -> None:
+        engine = bucket.engine
+        snapshot = engine.snapshot(keys_only=request.keys_only, xattrs=request.include_xattrs)
+        prefix = prefix_of(request.collection)
+        self.bucket = bucket
         self.id = uuid.uuid4().bytes
         self.owner = owner
         self.request = request
@@ -95,16 +102,23 @@ class RangeScan:
         self.items = 0
         self._snapshot = snapshot
         self._pace = _Pace(engine)
-        self._position: bytes | None = request.start  # where the next continue goes on; None at the end
+        self._vbucket = vbucket
+        self._skip = len(prefix)
+        # The limits of the range, and where the next continue goes on; None at the end.
+        self._start = prefix + request.start
+        self._end = prefix_end(prefix) if request.end is None else prefix + request.end
+        self._position: bytes | None = self._start
         self.running = False
         self.cancelled = False
         self.extras = KEYS_EXTRAS if request.keys_only else DOCUMENTS_EXTRAS
         self._pack = pack_keys if request.keys_only else pack_documents
         self._random: random.Random | None = None
         self._probability = 1.0
-        if request.samples is not None and request.samples < snapshot.count:
+        held = engine.spaces.get(prefix)
+        count = (held.items if held is not None else 0) / bucket.vbuckets
+        if request.samples is not None and request.samples < count:
             self._random = random.Random(request.seed)
-            self._probability = request.samples / snapshot.count
+            self._probability = request.samples / count
 
     @property
     def at_end(self) -> bool:
@@ -127,13 +141,22 @@ class RangeScan:
         Raises:
             trio.Cancelled: Nobody wants to know any more.
         """
+        most = 1 if self.bucket.vbuckets == 1 else SAMPLE_RECORDS
         while self._position is not None:
             trio.from_thread.check_cancelled()
-            records, following, _ = self._snapshot.read(self._position, self.request.end, most_records=1, most_bytes=1)
-            if records:
+            records, following, _ = self._snapshot.read(self._position, self._end, most_records=most, most_bytes=SAMPLE_BYTES)
+            if self._own(records):
                 return False
             self._position = following
         return True
+
+    def _own(self, records: list[Record]) -> list[Record]:
+        """Leave out what belongs to other vbuckets."""
+        count = self.bucket.vbuckets
+        if count == 1:
+            return records
+        skip, vbucket = self._skip, self._vbucket
+        return [record for record in records if vbucket_of(record[0][skip:], count) == vbucket]
 
     def has_seqno_in_thread(self, seqno: int) -> bool:
         """Look whether a record of the snapshot has a sequence number: at all of them, since they are not sorted by it.
@@ -141,7 +164,7 @@ class RangeScan:
         Raises:
             trio.Cancelled: Nobody wants to know any more.
         """
-        position: bytes | None = b""
+        position: bytes | None = b"\0"
         while position is not None:
             trio.from_thread.check_cancelled()
             records, position, _ = self._snapshot.read(position, None, most_records=SAMPLE_RECORDS, most_bytes=SAMPLE_BYTES)
@@ -179,14 +202,17 @@ class RangeScan:
         """
         began = time.thread_time()
         records, self._position, size = self._read(most_records, most_bytes)
-        packed = self._pack(records)
+        records = self._own(records)
+        if self.request.include_xattrs:
+            records = [_with_xattrs(record) for record in records]
+        packed = self._pack(records, self._skip)
         self._pace.give_way_in_thread(time.thread_time() - began)
         self.items += len(records)
         return packed, len(records), size
 
     def _read(self, most_records: float, most_bytes: float) -> Chunk:
         assert self._position is not None
-        end = self.request.end
+        end = self._end
         if self._random is None:
             return self._snapshot.read(self._position, end, most_records=int(most_records), most_bytes=int(most_bytes))
         records, following, _ = self._snapshot.read(self._position, end, most_records=SAMPLE_RECORDS, most_bytes=SAMPLE_BYTES)
@@ -213,6 +239,15 @@ class RangeScan:
             "items": self.items,
             "seqno": self._snapshot.seqno,
         }
+
+
+def _with_xattrs(record: Record) -> Record:
+    """Return a record with its extended attributes as clients get them."""
+    key, value, flags, expiry, datatype, cas, seqno = record
+    if not datatype & EXTENDED:
+        return record
+    xattrs, value = split_extended(value)
+    return key, pack_xattrs(xattrs) + value, flags, expiry, datatype & ~EXTENDED | DataType.XATTR, cas, seqno
 
 
 class Continuation:

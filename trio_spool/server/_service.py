@@ -2,53 +2,48 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import signal
-import socket
-import stat
+import ssl
 import sys
+import time
 from collections.abc import Callable
 from importlib.metadata import version
-from uuid import UUID, uuid5
 
 import structlog
 import trio
 from trio_util import periodic
 
 from .._core import SpoolStatistics, raise_the_one
-from ..engine import Engine, open_engine
+from ..auth import UsersError
+from ._buckets import Bucket, Buckets
 from ._connection import Connection
 from ._counters import Clock, Counters, Timings
 from ._files import FileSnapshot, FileSnapshots, remove_all_in_thread
+from ._listening import Listening, listen, names_of
+from ._logins import Logins
 from ._scans import Scans
+from ._session import Door
 from ._settings import Settings, SettingsError, TcpAddress, UnixAddress, parse_address
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
-_NAMESPACE = UUID("6f1f9b52-6a5e-4b8e-9d0f-5a1c6f0f7c11")
-# Connections that the system may hold until they are accepted.
-BACKLOG = 1024
 # Copies of the database that are made at one time: more would only take turns at the disk.
 COPIERS = 2
 # Seconds between two looks for what has become too old.
 HOUSEKEEPING = 0.5
-# A scan is ended by the service, which knows its client; should that fail, its snapshot is by the engine, so many seconds later.
-LIFE_MARGIN = 5.0
-
-
-class ListenError(Exception):
-    """An address can't be listened on. The message says which, and why."""
+# Seconds that a client may take to shake hands, and to say farewell.
+TLS_TIMEOUT = 10.0
 
 
 class Service:
-    """What all connections share. Used by the event loop's thread alone, but for the engine."""
+    """What all connections share. Used by the event loop's thread alone, but for the engines."""
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
+    def __init__(self, settings: Settings, buckets: Buckets, logins: Logins) -> None:
         self.settings = settings
-        self.engine = engine
-        self.reader = engine.open_reader()
+        self.buckets = buckets
+        self.logins = logins
+        self.epoch = int(time.time())
         self.version = version("trio-spool")
         self.counters = Counters()
         self.timings = Timings()
@@ -67,10 +62,8 @@ class Service:
         self._numbers = 0
         self._past_bytes = 0  # written by connections that are gone
         self._past_spools = SpoolStatistics()
-        identity = getattr(engine, "uuid", "memory")
-        self.vbucket_uuid = uuid5(_NAMESPACE, identity).int >> 65 or 1
 
-    async def handle(self, stream: trio.SocketStream) -> None:
+    async def handle(self, stream: trio.SocketStream, door: Door, tls: ssl.SSLContext | None = None) -> None:
         """Serve one connection, and let nothing that goes wrong in it go further."""
         if self._draining or len(self.connections) >= self.settings.max_connections:
             self.counters.rejected_connections += 1
@@ -78,11 +71,14 @@ class Service:
             return
         self.counters.total_connections += 1
         self._numbers += 1
-        connection = Connection(self, self._numbers, _peer_name(stream))
+        connection = Connection(self, self._numbers, _peer_name(stream), door)
         self.connections.add(connection)
         try:
-            async with stream:
-                await connection.run(stream)
+            if tls is None:
+                async with stream:
+                    await connection.run(stream)
+            else:
+                await self._run_encrypted(connection, trio.SSLStream(stream, tls, server_side=True, https_compatible=True))
         except Exception:
             self.log.exception("connection failed", connection=connection.number)
         finally:
@@ -90,6 +86,51 @@ class Service:
             self.scans.end_of(connection.number)
             self._past_bytes += connection.bytes_written()
             self._past_spools += connection.spool_statistics()
+
+    async def _run_encrypted(self, connection: Connection, stream: trio.SSLStream[trio.SocketStream]) -> None:
+        try:
+            try:
+                with trio.fail_after(TLS_TIMEOUT):
+                    await stream.do_handshake()
+            except (trio.BrokenResourceError, trio.TooSlowError) as exc:
+                self.log.info("no TLS handshake", connection=connection.number, reason=str(exc.__cause__ or exc))
+                return
+            self._log_in_by_certificate(connection, stream)
+            await connection.run(stream)
+            with trio.move_on_after(TLS_TIMEOUT):
+                await stream.aclose()
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    def _log_in_by_certificate(self, connection: Connection, stream: trio.SSLStream[trio.SocketStream]) -> None:
+        if self.logins.required:
+            for name in names_of(stream.getpeercert()):
+                user = self.logins.get(name)
+                if user is not None:
+                    connection.log_in(user)
+                    return
+
+    def leave(self, bucket: Bucket, but: int) -> None:
+        """End everything that uses a bucket, which is going, except the connection that asked for it, which stays without one."""
+        for connection in list(self.connections):
+            connection.leave(bucket, stay=connection.number == but)
+        for scan in [scan for scan in self.scans if scan.bucket is bucket]:
+            self.scans.end(scan)
+
+    def reload_users(self) -> None:
+        """Read the file of users again; if that can't be used, log why, and go on with those that there are."""
+        try:
+            self.logins.reload()
+        except UsersError as exc:
+            self.log.error("the users stay as they were", reason=str(exc))
+        else:
+            self.log.warning("users reloaded", users=len(self.logins))
+
+    async def sweep(self) -> None:
+        """Remove what is left of dropped collections, for ever."""
+        async for _ in periodic(HOUSEKEEPING):
+            for bucket in self.buckets:
+                await bucket.sweep()
 
     def drain(self) -> None:
         """Take no further connections, and end each one as soon as what it was asked is answered."""
@@ -127,10 +168,18 @@ class Service:
         self.timings.reset()
 
     def tcp_port(self) -> int:
-        """Return the first TCP port that it listens on, or 0."""
+        """Return the first TCP port without TLS that it listens on, or 0."""
         for text in self.addresses:
             address = parse_address(text)
-            if isinstance(address, TcpAddress):
+            if isinstance(address, TcpAddress) and not address.tls:
+                return address.port
+        return 0
+
+    def tls_port(self) -> int:
+        """Return the first port with TLS that it listens on, or 0."""
+        for text in self.addresses:
+            address = parse_address(text)
+            if isinstance(address, TcpAddress) and address.tls:
                 return address.port
         return 0
 
@@ -151,61 +200,6 @@ def _peer_name(stream: trio.SocketStream) -> str:
     if isinstance(name, tuple):
         return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
     return "unix"
-
-
-# Listening
-
-
-async def _listen(text: str) -> list[tuple[str, trio.SocketListener]]:
-    """Listen on an address; a host name may stand for several."""
-    address = parse_address(text)
-    try:
-        if isinstance(address, UnixAddress):
-            return [(text, _listen_unix(address.path))]
-        listeners = await trio.open_tcp_listeners(address.port, host=address.host, backlog=BACKLOG)
-    except OSError as exc:
-        code = exc.errno
-        if isinstance(exc, socket.gaierror):
-            reason = "the host name is not known"
-        elif code == errno.EADDRINUSE:
-            reason = "it is in use by another program; stop that, or choose another port (0 lets the system choose)"
-        else:
-            reason = os.strerror(code).lower() if code else str(exc)
-        raise ListenError(f"can't listen on {text}: {reason}") from exc
-    named = []
-    for listener in listeners:
-        host, port = listener.socket.getsockname()[:2]
-        named.append((f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}", listener))
-    return named
-
-
-def _listen_unix(path: str) -> trio.SocketListener:
-    _remove_stale_socket(path)
-    raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        raw.bind(path)
-        raw.listen(BACKLOG)
-        raw.setblocking(False)
-    except BaseException:
-        raw.close()
-        raise
-    return trio.SocketListener(trio.socket.from_stdlib_socket(raw))
-
-
-def _remove_stale_socket(path: str) -> None:
-    """Remove the socket of a service that is no longer there; leave anything else alone, and let binding fail."""
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return
-    except OSError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-        except OSError:
-            pass
 
 
 # Running
@@ -234,44 +228,47 @@ async def serve(
         stop = trio.Event()
     if settings.engine == "lmdb" and settings.data_dir is None:
         raise SettingsError("the engine lmdb needs a data directory: name one, or choose --engine memory")
-    token = trio.lowlevel.current_trio_token()
+    try:
+        logins = Logins(settings.users)
+    except UsersError as exc:
+        raise SettingsError(str(exc)) from exc
+    buckets = Buckets(settings, trio.lowlevel.current_trio_token().run_sync_soon)
 
-    def open_in_thread() -> Engine:
-        engine = open_engine(
-            settings.engine, settings.data_dir, fsync=settings.fsync, wake=token.run_sync_soon,
-            max_snapshots=settings.max_scans, max_snapshot_life=settings.max_scan_life + LIFE_MARGIN,
-        )  # fmt: skip
+    def open_in_thread() -> None:
+        buckets.open_all_in_thread()
         if settings.data_dir is not None:
             remove_all_in_thread(settings.data_dir)
-        return engine
 
     def close_in_thread() -> None:
-        engine.close()
+        buckets.close_all_in_thread()
         if settings.data_dir is not None:
             remove_all_in_thread(settings.data_dir)
 
-    engine = await trio.to_thread.run_sync(open_in_thread)
     try:
-        await _serve_engine(settings, engine, task_status, stop)
+        await trio.to_thread.run_sync(open_in_thread)
+        await _serve_buckets(Service(settings, buckets, logins), task_status, stop)
     finally:
         with trio.CancelScope(shield=True):
             # Carries out what is queued: bounded by what the connections, all gone by now, had submitted.
             await trio.to_thread.run_sync(close_in_thread, limiter=trio.CapacityLimiter(1))
 
 
-async def _serve_engine(settings: Settings, engine: Engine, task_status: trio.TaskStatus[list[str]], stop: trio.Event) -> None:
-    service = Service(settings, engine)
-    named: list[tuple[str, trio.SocketListener]] = []
+async def _serve_buckets(service: Service, task_status: trio.TaskStatus[list[str]], stop: trio.Event) -> None:
+    settings = service.settings
+    opened: list[Listening] = []
     try:
         for text in settings.listen:
-            named += await _listen(text)
-        service.addresses = [name for name, _ in named]
+            opened += await listen(text, settings, login=service.logins.required)
+        service.addresses = [listening.name for listening in opened]
         async with trio.open_nursery() as background:
             background.start_soon(service.keep_house)
+            background.start_soon(service.sweep)
+            if settings.users is not None and hasattr(signal, "SIGHUP"):
+                background.start_soon(_reload_on_signal, service)
             async with trio.open_nursery() as handlers:
                 async with trio.open_nursery() as accepting:
-                    for _, listener in named:
-                        accepting.start_soon(_accept, service, listener, handlers)
+                    for listening in opened:
+                        accepting.start_soon(_accept, service, listening, handlers)
                     task_status.started(service.addresses)
                     await stop.wait()
                     accepting.cancel_scope.cancel()
@@ -280,21 +277,25 @@ async def _serve_engine(settings: Settings, engine: Engine, task_status: trio.Ta
             background.cancel_scope.cancel()
     finally:
         service.scans.end_all()
-        for name, listener in named:
-            listener.socket.close()
-            if name.startswith("unix:"):
-                _forget(name.removeprefix("unix:"))
+        for listening in opened:
+            listening.close()
 
 
-def _forget(path: str) -> None:
+async def _accept(service: Service, listening: Listening, handlers: trio.Nursery) -> None:
+    async def handle(stream: trio.SocketStream) -> None:
+        await service.handle(stream, listening.door, listening.tls)
+
+    await trio.serve_listeners(handle, [listening.listener], handler_nursery=handlers)
+
+
+async def _reload_on_signal(service: Service) -> None:
+    """Read the file of users again whenever SIGHUP arrives. Only the main thread of a process gets signals."""
     try:
-        os.unlink(path)
-    except OSError:
+        with trio.open_signal_receiver(signal.SIGHUP) as signals:
+            async for _ in signals:
+                service.reload_users()
+    except RuntimeError:
         pass
-
-
-async def _accept(service: Service, listener: trio.SocketListener, handlers: trio.Nursery) -> None:
-    await trio.serve_listeners(service.handle, [listener], handler_nursery=handlers)
 
 
 async def _stop_on_signals(stop: trio.Event, everything: trio.CancelScope, notify: Callable[[int], None]) -> None:

@@ -31,6 +31,12 @@ class TcpAddress:
 
     host: str
     port: int
+    tls: bool = False
+
+    @property
+    def scheme(self) -> str:
+        """How the address begins."""
+        return "tls" if self.tls else "tcp"
 
     @property
     def loopback(self) -> bool:
@@ -55,11 +61,11 @@ class UnixAddress:
         return True
 
 
-_TCP = re.compile(r"tcp://(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:/\[\]]+)):(?P<port>\d{1,5})/?")
+_TCP = re.compile(r"(?P<scheme>tcp|tls)://(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:/\[\]]+)):(?P<port>\d{1,5})/?")
 
 
 def parse_address(text: str) -> TcpAddress | UnixAddress:
-    """Parse ``tcp://HOST:PORT`` or ``unix:PATH``.
+    """Parse ``tcp://HOST:PORT``, ``tls://HOST:PORT`` or ``unix:PATH``.
 
     Raises:
         SettingsError: It is neither.
@@ -68,14 +74,22 @@ def parse_address(text: str) -> TcpAddress | UnixAddress:
         return UnixAddress(text.removeprefix("unix:"))
     match = _TCP.fullmatch(text)
     if match is None or int(match["port"]) > 65535:
-        raise SettingsError(f"can't listen on {text!r}: an address is tcp://HOST:PORT or unix:PATH")
-    return TcpAddress(match["v6"] or match["host"], int(match["port"]))
+        raise SettingsError(f"can't listen on {text!r}: an address is tcp://HOST:PORT, tls://HOST:PORT or unix:PATH")
+    return TcpAddress(match["v6"] or match["host"], int(match["port"]), match["scheme"] == "tls")
 
 
 def _at_least(lowest: float) -> Callable[[object, attrs.Attribute[Any], Any], None]:
     def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         if value < lowest:
             raise SettingsError(f"{attribute.name.replace('_', '-')} must be at least {lowest:g}; got {value:g}")
+
+    return check
+
+
+def _from_to(lowest: int, highest: int) -> Callable[[object, attrs.Attribute[Any], Any], None]:
+    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if not lowest <= value <= highest:
+            raise SettingsError(f"{attribute.name.replace('_', '-')} must be from {lowest} to {highest}; got {value}")
 
     return check
 
@@ -98,6 +112,14 @@ class Settings:
         engine: ``lmdb``, or ``memory``, which keeps nothing.
         fsync: When commits are forced to the disk: ``always``, ``everysec``, ``no``.
         no_auth: Whether to listen, without authentication, where other machines can connect.
+        users: The file of those who may log in; without one, anybody may do anything.
+        login_timeout: A client that has not logged in after this long is disconnected.
+        tls_cert: The file of the certificate for ``tls://`` addresses, with those that lead up to its authority.
+        tls_key: The file of its private key.
+        tls_client_ca: The file of the authorities whose certificates clients may show; the names in those are names of users.
+        tls_client_required: Whether clients must show one.
+        vbuckets: Of each bucket.
+        max_buckets: That there may be; each has a store, and a thread, of its own.
         disable_flush: Whether FLUSH is refused.
         max_item_size: The largest value.
         max_connections: Connections above this are closed as they come.
@@ -120,6 +142,14 @@ class Settings:
     engine: str = attrs.field(default="lmdb", validator=_one_of(*ENGINES))
     fsync: str = attrs.field(default="always", validator=_one_of(*FSYNC_POLICIES))
     no_auth: bool = False
+    users: Path | None = None
+    login_timeout: float = attrs.field(default=30.0, validator=_at_least(0.001))
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    tls_client_required: bool = False
+    vbuckets: int = attrs.field(default=1, validator=_from_to(1, 1024))
+    max_buckets: int = attrs.field(default=32, validator=_at_least(1))
     disable_flush: bool = False
     max_item_size: int = attrs.field(default=MAX_VALUE, validator=_at_least(1))
     max_connections: int = attrs.field(default=4096, validator=_at_least(1))
@@ -141,11 +171,13 @@ class Settings:
             raise SettingsError("nothing to listen on: give at least one address")
         for text in self.listen:
             address = parse_address(text)
-            if not address.loopback and not self.no_auth:
+            if not address.loopback and self.users is None and not self.no_auth:
                 raise SettingsError(
-                    f"{text} can be reached from other machines, and no authentication is set up; "
+                    f"{text} can be reached from other machines, and no authentication is set up; name a file with --users, "
                     "listen on 127.0.0.1, or say --no-auth if everyone who can connect may read and write"
                 )
+            if isinstance(address, TcpAddress) and address.tls and (self.tls_cert is None or self.tls_key is None):
+                raise SettingsError(f"{text} needs a certificate and its key: give --tls-cert and --tls-key")
         if self.max_item_size > MAX_FRAME - KIB:
             raise SettingsError(f"max-item-size must leave room in a frame of {MAX_FRAME} bytes; got {self.max_item_size}")
 

@@ -7,7 +7,7 @@ import struct
 from ...engine import Arithmetic, Outcome, Problem
 from ...mcbp import LOUD, Opcode, Request
 from .._exchange import Exchange
-from ._expiry import absolute_expiry
+from ._expiry import expiry_for
 from ._mutation import encode_mutation
 
 _EXTRAS = struct.Struct(">QQL")
@@ -22,7 +22,7 @@ def count(exchange: Exchange, request: Request) -> None:
     if LOUD.get(request.opcode, request.opcode) == Opcode.DECREMENT:
         delta = -delta
     create = expiry != _DO_NOT_CREATE
-    operation = Arithmetic(request.key, delta, initial, absolute_expiry(expiry) if create else 0, create, request.cas)
+    operation = Arithmetic(request.key, delta, initial, expiry_for(exchange, request, expiry) if create else 0, create, request.cas)
     exchange.operate(request, operation, _encode)
 
 

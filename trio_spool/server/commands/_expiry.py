@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ...mcbp import Request
+    from .._exchange import Exchange
 
 THIRTY_DAYS = 30 * 24 * 60 * 60
 
@@ -16,3 +21,15 @@ def absolute_expiry(expiry: int) -> int:
     if 0 < expiry <= THIRTY_DAYS:
         return math.ceil(time.time()) + expiry
     return expiry
+
+
+def expiry_for(exchange: Exchange, request: Request, expiry: int) -> int:
+    """Return `absolute_expiry`, but no later than the item's collection allows."""
+    absolute = absolute_expiry(expiry)
+    if request.key[0] == 0:
+        return absolute  # the default collection has no such bound
+    collection = exchange.bucket.collection_of(request.key)
+    if collection is None or not collection.max_ttl:
+        return absolute
+    latest = math.ceil(time.time()) + collection.max_ttl
+    return min(absolute or latest, latest)

@@ -16,10 +16,11 @@ def encode_mutation(exchange: Exchange, request: Request, outcome: Outcome, valu
     """Encode the reply to a mutation: an error always, a success unless the command is a quiet one."""
     session = exchange.session
     if outcome.problem is not None:
-        return session.error(request.opcode, request.opaque, STATUS_OF[outcome.problem])
+        status = STATUS_OF[outcome.problem]
+        return session.error(request.opcode, request.opaque, session.status_of(status, request.opcode))
     if request.opcode in LOUD:
         return b""
     extras = b""
-    if Feature.MUTATION_SEQNO in session.features:
-        extras = _TOKEN.pack(exchange.service.vbucket_uuid, outcome.seqno)
+    if Feature.MUTATION_SEQNO in session.features and outcome.seqno:
+        extras = _TOKEN.pack(exchange.bucket.vbucket_uuid(request.vbucket), outcome.seqno)
     return encode_response(request.opcode, 0, request.opaque, extras=extras, value=value, cas=outcome.cas if cas is None else cas)

@@ -10,6 +10,9 @@ STATUS_OF: dict[Problem, Status] = {
     Problem.EXISTS: Status.EXISTS,
     Problem.NOT_STORED: Status.NOT_STORED,
     Problem.NOT_A_NUMBER: Status.NOT_A_NUMBER,
+    Problem.TOO_BIG: Status.TOO_BIG,
+    Problem.LOCKED: Status.LOCKED,
+    Problem.NOT_LOCKED: Status.NOT_LOCKED,
     Problem.NO_SPACE: Status.TEMPORARY_FAILURE,
     Problem.FAILED: Status.INTERNAL,
 }

@@ -32,11 +32,16 @@ def get_run(exchange: Exchange, gets: list[tuple[int, bytes]]) -> None:
     pack = GET_HIT.pack
     datatypes = session.datatypes
     size = hits = 0
+    if exchange.bucket.engine.locks:
+        items = [
+            item if item is None else item._replace(cas=exchange.shown_cas(key, item))
+            for (_, key), item in zip(gets, items, strict=False)
+        ]
     for (opaque, _), item in zip(gets, items, strict=False):
         if item is None:
             frame = session.error(Opcode.GET, opaque, Status.NOT_FOUND)
         else:
-            value, flags, _, datatype, cas, _ = item
+            value, flags, _, datatype, cas, _, _ = item
             frame = pack(_RESPONSE, 0, 0, 4, datatype & datatypes, 0, 4 + len(value), opaque, cas, flags) + value
             hits += 1
         append(frame)
@@ -61,15 +66,17 @@ def _encode(exchange: Exchange, request: Request, item: Item | None) -> bytes:
         counters.get_misses += 1
         return b"" if opcode in _QUIET else encode_miss(exchange, request)
     counters.get_hits += 1
-    key = request.key if opcode in _WITH_KEY else b""
-    return encode_get_hit(opcode, request.opaque, item.cas, item.flags, item.value, key, datatype_of(exchange, item))
+    key = exchange.session.shown_key(request.key) if opcode in _WITH_KEY else b""
+    cas = exchange.shown_cas(request.key, item)
+    return encode_get_hit(opcode, request.opaque, cas, item.flags, item.value, key, datatype_of(exchange, item))
 
 
 def encode_miss(exchange: Exchange, request: Request) -> bytes:
     """Encode NOT_FOUND, with the key for those commands that return keys."""
     if request.opcode in _WITH_KEY:
         value = status_text(Status.NOT_FOUND) if exchange.session.classic else b""
-        return encode_response(request.opcode, Status.NOT_FOUND, request.opaque, key=request.key, value=value)
+        key = exchange.session.shown_key(request.key)
+        return encode_response(request.opcode, Status.NOT_FOUND, request.opaque, key=key, value=value)
     return exchange.session.error(request.opcode, request.opaque, Status.NOT_FOUND)
 
 

@@ -19,10 +19,12 @@ from ...mcbp import (
     encode_response,
     parse_scan_request,
 )
+from .._buckets import space_of
 from .._exchange import Exchange
 from .._jobs import Answer
 from .._range_scan import RangeScan, ScanBusyError
 from .._scans import TooManyScansError
+from ._gate import not_my_vbucket, unknown_collection
 
 # Seconds between two looks at whether a sequence number has been reached.
 POLL = 0.005
@@ -33,19 +35,20 @@ DEFAULT_KEYS = 1000
 
 def create_scan(exchange: Exchange, request: Request) -> None:
     """Value: a JSON object, see `parse_scan_request`. Reply: 16 bytes that stand for the scan."""
-    service = exchange.service
+    bucket = exchange.bucket
     try:
         wanted = parse_scan_request(request.value)
     except RemoteProtocolError as exc:
         exchange.error(request, exc.status_hint or Status.INVALID, str(exc))
         return
     requirements = wanted.requirements
-    if request.vbucket:
-        exchange.error(request, Status.NOT_MY_VBUCKET)
-    elif wanted.collection:
-        exchange.error(request, Status.UNKNOWN_COLLECTION, f"there is no collection 0x{wanted.collection:x}")
-    elif requirements is not None and requirements.vbucket_uuid != service.vbucket_uuid:
-        exchange.error(request, Status.VBUCKET_UUID_DIFFERS, f"this vbucket's uuid is {service.vbucket_uuid}")
+    if request.vbucket >= bucket.vbuckets:
+        not_my_vbucket(exchange, request)
+    elif bucket.collection(wanted.collection) is None:
+        unknown_collection(exchange, request, wanted.collection)
+    elif requirements is not None and requirements.vbucket_uuid != bucket.vbucket_uuid(request.vbucket):
+        uuid_here = bucket.vbucket_uuid(request.vbucket)
+        exchange.error(request, Status.VBUCKET_UUID_DIFFERS, f"this vbucket's uuid is {uuid_here}")
     else:
         exchange.later(lambda answer: _create(answer, wanted))
 
@@ -64,7 +67,7 @@ async def _create(answer: Answer, wanted: ScanRequest) -> None:
         if wanted.requirements is not None and not await _wait_seqno(answer, wanted.requirements):
             status, reason = Status.TEMPORARY_FAILURE, f"sequence number {wanted.requirements.seqno} is not reached"
         else:
-            scan, status = await answer.in_worker(lambda: _open_in_thread(service.engine, answer.connection, wanted))
+            scan, status = await answer.in_worker(lambda: _open_in_thread(answer, wanted))
     except EngineError as exc:
         status, reason = Status.TEMPORARY_FAILURE, str(exc)
     finally:
@@ -77,16 +80,16 @@ async def _create(answer: Answer, wanted: ScanRequest) -> None:
 
 async def _wait_seqno(answer: Answer, requirements: SnapshotRequirements) -> bool:
     """Wait until a sequence number is reached, for as long as the client says, and no longer than a scan may live."""
-    service = answer.service
+    service, engine = answer.service, answer.bucket.engine
     with trio.move_on_after(min(requirements.timeout, service.settings.max_scan_life)):
-        while service.engine.seqno < requirements.seqno:  # noqa: ASYNC110 - the writer thread gets there
+        while engine.seqno < requirements.seqno:  # noqa: ASYNC110 - the writer thread gets there
             await trio.sleep(POLL)
-    return service.engine.seqno >= requirements.seqno
+    return engine.seqno >= requirements.seqno
 
 
-def _open_in_thread(engine: Engine, owner: int, wanted: ScanRequest) -> tuple[RangeScan | None, Status]:
+def _open_in_thread(answer: Answer, wanted: ScanRequest) -> tuple[RangeScan | None, Status]:
     """Open a scan; None, and the status to reply, if there is nothing to scan."""
-    scan = RangeScan(owner, wanted, engine)
+    scan = RangeScan(answer.connection, wanted, answer.bucket, answer.request.vbucket)
     status = Status.INTERNAL
     try:
         requirements = wanted.requirements
@@ -156,17 +159,21 @@ def get_keys(exchange: Exchange, request: Request) -> None:
 
 
 async def _get_keys(answer: Answer, count: int) -> None:
-    service, request = answer.service, answer.request
-    most = service.settings.max_item_size
-    value = await answer.in_worker(lambda: _pack_keys_in_thread(service.engine, request.key, count, most))
+    bucket, request = answer.bucket, answer.request
+    most = answer.service.settings.max_item_size
+    skip = 0 if answer.session.collections else 1
+    value = await answer.in_worker(lambda: _pack_keys_in_thread(bucket.engine, request.key, count, most, skip))
     await answer.reply(encode_response(Opcode.GET_KEYS, 0, request.opaque, value=value))
 
 
-def _pack_keys_in_thread(engine: Engine, start: bytes, count: int, most_bytes: int) -> bytes:
+def _pack_keys_in_thread(engine: Engine, start: bytes, count: int, most_bytes: int, skip: int) -> bytes:
     value = bytearray()
+    prefix = space_of(start)
     if count:
         for number, (key, _) in enumerate(engine.entries(start), 1):
-            value += _KEY_LENGTH.pack(len(key)) + key
+            if not key.startswith(prefix):
+                break
+            value += _KEY_LENGTH.pack(len(key) - skip) + key[skip:]
             if number == count or len(value) >= most_bytes:
                 break
             if not number % 1024:

@@ -21,6 +21,7 @@ from ...mcbp import (
 from .._exchange import Exchange
 from .._files import TooManyFileSnapshotsError, fragment_in_thread
 from .._jobs import Answer
+from ._gate import not_my_vbucket
 
 
 def prepare_snapshot(exchange: Exchange, request: Request) -> None:
@@ -29,8 +30,8 @@ def prepare_snapshot(exchange: Exchange, request: Request) -> None:
         valid = not request.value or isinstance(json.loads(request.value), dict)
     except (ValueError, RecursionError):
         valid = False
-    if request.vbucket:
-        exchange.error(request, Status.NOT_MY_VBUCKET)
+    if request.vbucket >= exchange.bucket.vbuckets:
+        not_my_vbucket(exchange, request)
     elif not valid:
         exchange.error(request, Status.INVALID, "the value must be a JSON object")
     else:
@@ -39,9 +40,9 @@ def prepare_snapshot(exchange: Exchange, request: Request) -> None:
 
 async def _prepare(answer: Answer) -> None:
     service, request = answer.service, answer.request
-    files = service.files
+    files, engine = service.files, answer.bucket.engine
     try:
-        snapshot = files.begin(service.engine.seqno)
+        snapshot = files.begin(engine.seqno)
     except TooManyFileSnapshotsError as exc:
         await answer.error(Status.TEMPORARY_FAILURE, str(exc))
         return
@@ -49,7 +50,7 @@ async def _prepare(answer: Answer) -> None:
     status, reason = Status.OK, ""
     try:
         snapshot.files = await answer.in_worker(
-            lambda: copy_files(service.engine, snapshot.directory, trio.from_thread.check_cancelled), service.copiers
+            lambda: copy_files(engine, snapshot.directory, trio.from_thread.check_cancelled), service.copiers
         )
         snapshot.used = time.monotonic()
     except NoFilesError as exc:

@@ -13,7 +13,7 @@ def stat(exchange: Exchange, request: Request) -> None:
     """Key: the group, and an argument after a blank."""
     name, _, argument = request.key.decode("utf-8", "replace").partition(" ")
     group = GROUPS.get(name)
-    statistics = group(exchange.service, argument) if group is not None else None
+    statistics = group(exchange.service, exchange.bucket, argument) if group is not None else None
     if statistics is None:
         exchange.error(request, Status.NOT_FOUND, f"there is no group of statistics {request.key.decode('utf-8', 'replace')!r}")
         return

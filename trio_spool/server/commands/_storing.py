@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import struct
 
-from ...engine import Concat, Delete, Outcome, Problem, Store, StoreMode
-from ...mcbp import LOUD, Opcode, Rejected, Request
+from ...engine import Concat, Delete, Outcome, Problem, Store, StoreMode, is_json
+from ...mcbp import LOUD, DataType, FrameInfoId, Opcode, Rejected, Request, Status
 from .._exchange import Exchange
-from ._expiry import absolute_expiry
+from ._expiry import expiry_for
 from ._mutation import encode_mutation
 
 _EXTRAS = struct.Struct(">LL")
@@ -19,6 +19,8 @@ _MODES: dict[int, StoreMode] = {
     Opcode.REPLACE: StoreMode.REPLACE,
     Opcode.REPLACEQ: StoreMode.REPLACE,
 }
+# Bytes of a value in which JSON is detected: more would keep the event loop for milliseconds.
+MOST_DETECTED = 256 * 1024
 _PREPENDING = frozenset({Opcode.PREPEND, Opcode.PREPENDQ})
 
 
@@ -29,12 +31,20 @@ def store(exchange: Exchange, request: Request) -> None:
         request.key,
         request.value,
         flags,
-        absolute_expiry(expiry),
-        request.datatype,
+        expiry_for(exchange, request, expiry),
+        request.datatype if exchange.session.classic else _detect(request),
         _MODES[request.opcode],
         request.cas,
+        bool(request.frame_infos) and any(info.id == FrameInfoId.PRESERVE_TTL for info in request.frame_infos),
     )
     exchange.operate(request, operation, _encode)
+
+
+def _detect(request: Request) -> int:
+    """Return the datatype of a value: what it is, not what the client says, unless it is too large to look at here."""
+    if len(request.value) > MOST_DETECTED:
+        return request.datatype
+    return int(DataType.JSON) if is_json(request.value) else 0
 
 
 def concatenate(exchange: Exchange, request: Request) -> None:
@@ -66,7 +76,5 @@ def refuse_too_big(exchange: Exchange, rejected: Rejected) -> None:
 
 
 def _encode_too_big(exchange: Exchange, request: Request, outcome: Outcome) -> bytes:
-    from ...mcbp import Status
-
     limit = exchange.service.settings.max_item_size
     return exchange.session.error(request.opcode, request.opaque, Status.TOO_BIG, f"the limit for a value is {limit} bytes")

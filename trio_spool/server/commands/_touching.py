@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...engine import Outcome, Problem, Touch
 from ...mcbp import LOUD, Opcode, Request, encode_get_hit
 from .._exchange import Exchange
-from ._expiry import absolute_expiry
+from ._expiry import expiry_for
 from ._mutation import encode_mutation
 from ._reading import datatype_of
 
@@ -14,17 +14,17 @@ _WITH_KEY = frozenset({Opcode.GATK, Opcode.GATKQ})
 
 def touch(exchange: Exchange, request: Request) -> None:
     """Extras: expiry u32."""
-    exchange.operate(request, _operation(request), _encode_touch)
+    exchange.operate(request, _operation(exchange, request), _encode_touch)
 
 
 def get_and_touch(exchange: Exchange, request: Request) -> None:
     """Extras: expiry u32. The reply is that of a get."""
     item = exchange.get(request.key)
-    exchange.operate(request, _operation(request), _encode_get, returns=0 if item is None else len(item.value))
+    exchange.operate(request, _operation(exchange, request), _encode_get, returns=0 if item is None else len(item.value))
 
 
-def _operation(request: Request) -> Touch:
-    return Touch(request.key, absolute_expiry(int.from_bytes(request.extras, "big")))
+def _operation(exchange: Exchange, request: Request) -> Touch:
+    return Touch(request.key, expiry_for(exchange, request, int.from_bytes(request.extras, "big")))
 
 
 def _count(exchange: Exchange, outcome: Outcome) -> None:
@@ -50,5 +50,5 @@ def _encode_get(exchange: Exchange, request: Request, outcome: Outcome) -> bytes
             return b""
         return encode_mutation(exchange, request, outcome)
     counters.get_hits += 1
-    key = request.key if request.opcode in _WITH_KEY else b""
+    key = exchange.session.shown_key(request.key) if request.opcode in _WITH_KEY else b""
     return encode_get_hit(request.opcode, request.opaque, item.cas, item.flags, item.value, key, datatype_of(exchange, item))

@@ -1,0 +1,184 @@
+"""``trio-spool user``: who may log in."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..auth import Role, User, Users, UsersError, load_users, make_user, save_users
+
+# Bytes that are read of a line of standard input; more than any password may have.
+PASSWORD_LINE = 64 * 1024
+ROLES = [role.value for role in Role]
+
+users_option = click.option(
+    "--users",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    envvar="TRIO_SPOOL_USERS",
+    show_envvar=True,
+    help="The file of users.",
+)
+stdin_option = click.option(
+    "--password-stdin", "from_stdin", is_flag=True, help="Take the first line of standard input as the password, instead of asking."
+)
+
+
+class BucketRoles(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """``BUCKET:ROLE[,ROLE…]``."""
+
+    name = "BUCKET:ROLE[,ROLE…]"
+
+    def convert(
+        self, value: str | tuple[str, list[Role]], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, list[Role]]:
+        """Split it."""
+        if isinstance(value, tuple):
+            return value
+        bucket, _, roles = value.rpartition(":")
+        names = roles.split(",")
+        if not bucket or not set(names) <= set(ROLES):
+            self.fail(
+                f"{value!r} is not BUCKET:ROLE[,ROLE…], as in orders:read,write; the roles are {', '.join(ROLES)}", param, ctx
+            )
+        return bucket, [Role(name) for name in names]
+
+
+@click.group()
+def user() -> None:
+    """Say who may log in to a server.
+
+    The file of users keeps salted hashes of the passwords, and what each user may do.
+    """
+
+
+@user.command()
+@click.argument("name")
+@users_option
+@click.option(
+    "--role",
+    "roles",
+    type=click.Choice(ROLES),
+    multiple=True,
+    help="What the user may do in every bucket; may be given several times. By default read and write, or with --bucket nothing.",
+)
+@click.option(
+    "--bucket",
+    "buckets",
+    type=BucketRoles(),
+    multiple=True,
+    help="What the user may do in one bucket beyond that; may be given several times.",
+)
+@stdin_option
+def add(name: str, path: Path, roles: tuple[str, ...], buckets: tuple[tuple[str, list[Role]], ...], from_stdin: bool) -> None:
+    """Add the user NAME; make the file if there is none.
+
+    With the role admin, a user may do everything.
+    """
+    users = _load(path) if os.path.exists(path) else Users()
+    if users.get(name) is not None:
+        _fail(f"there is a user {name!r} already; to change its password: trio-spool user passwd NAME")
+    if not roles and not buckets:
+        roles = (Role.READ.value, Role.WRITE.value)
+    by_bucket: dict[str, frozenset[Role]] = {}
+    for bucket, held in buckets:
+        by_bucket[bucket] = by_bucket.get(bucket, frozenset()) | frozenset(held)
+    added = _make(name, _ask_password(from_stdin), frozenset(map(Role, roles)), by_bucket)
+    _save(path, users.with_user(added), f"added {added.name}")
+
+
+@user.command()
+@click.argument("name")
+@users_option
+@stdin_option
+def passwd(name: str, path: Path, from_stdin: bool) -> None:
+    """Change the password of the user NAME."""
+    users = _load(path)
+    found = _find(users, name, path)
+    changed = _make(found.name, _ask_password(from_stdin), found.roles, found.buckets)
+    _save(path, users.with_user(changed), f"changed the password of {found.name}")
+
+
+@user.command("list")
+@users_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+def list_(path: Path, as_json: bool) -> None:
+    """Print the users, and what they may do."""
+    table = Table("user", "every bucket", "one bucket")
+    for found in sorted(_load(path), key=lambda user: user.name):
+        roles, buckets = _names(found.roles), {bucket: _names(held) for bucket, held in found.buckets.items()}
+        if as_json:
+            click.echo(json.dumps({"name": found.name, "roles": roles, "buckets": buckets}))
+        else:
+            # Text: in a name, brackets are no markup.
+            lines = "\n".join(f"{bucket}: {', '.join(held)}" for bucket, held in buckets.items())
+            table.add_row(Text(found.name), ", ".join(roles), Text(lines))
+    if not as_json:
+        Console().print(table)
+
+
+@user.command()
+@click.argument("name")
+@users_option
+def remove(name: str, path: Path) -> None:
+    """Remove the user NAME."""
+    users = _load(path)
+    found = _find(users, name, path)
+    _save(path, users.without(found.name), f"removed {found.name}")
+
+
+def _names(roles: frozenset[Role]) -> list[str]:
+    return [role.value for role in Role if role in roles]
+
+
+def _load(path: Path) -> Users:
+    try:
+        return load_users(path)
+    except UsersError as exc:
+        _fail(str(exc))
+
+
+def _find(users: Users, name: str, path: Path) -> User:
+    found = users.get(name)
+    if found is None:
+        _fail(f"there is no user {name!r} in {path}")
+    return found
+
+
+def _make(name: str, password: str, roles: frozenset[Role], buckets: Mapping[str, frozenset[Role]]) -> User:
+    try:
+        return make_user(name, password, roles, buckets)
+    except ValueError as exc:
+        _fail(str(exc))
+
+
+def _ask_password(from_stdin: bool) -> str:
+    if not from_stdin:
+        return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+    line = sys.stdin.buffer.readline(PASSWORD_LINE)
+    try:
+        return line.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        _fail("the password on standard input is not UTF-8")
+
+
+def _save(path: Path, users: Users, done: str) -> None:
+    try:
+        save_users(path, users)
+    except UsersError as exc:
+        _fail(str(exc))
+    click.echo(f"{done}; a running server takes it over at SIGHUP")
+
+
+def _fail(message: str) -> NoReturn:
+    raise click.ClickException(message)

@@ -1,0 +1,228 @@
+"""Editing JSON documents by path, in their text: what is outside of the edited place stays as it was, byte for byte.
+
+Pure functions that block for long documents. Each checks its path, then its value, and then the whole document.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Final
+
+from ._json_paths import (
+    BLANKS,
+    DECODER,
+    Component,
+    PathError,
+    PathProblem,
+    Place,
+    check,
+    find,
+    parse_path,
+    read,
+    refuse_constant,
+    scan,
+    skip_blanks,
+    walk,
+)
+
+_INT64: Final = range(-(1 << 63), 1 << 63)
+# Of a number of 64 bits, with its sign.
+_MOST_DIGITS: Final = 20
+
+_INTEGER: Final = re.compile(r"-?[0-9]+")
+_DELTA: Final = re.compile(rb"[+-]?[0-9]{1,19}")
+
+# Decimal has no limit of digits, and keeps integers apart from other numbers, which become floats.
+_COMPARING_DECODER: Final = json.JSONDecoder(parse_int=Decimal, parse_constant=refuse_constant)
+
+
+# What is given
+
+
+def _parse_not_empty(path: bytes) -> list[Component]:
+    components = parse_path(path)
+    if not components:
+        raise PathError(PathProblem.INVALID)
+    return components
+
+
+def _parse_to_key(path: bytes) -> list[Component]:
+    components = _parse_not_empty(path)
+    if not isinstance(components[-1], str):
+        raise PathError(PathProblem.INVALID)
+    return components
+
+
+def _given(value: bytes, *, several: bool = False) -> str:
+    """Return the text of a value, or of several with commas between them, without the blanks around it."""
+    try:
+        text = value.decode().strip(BLANKS)
+        document = f"[{text}]" if several else text
+        if text and DECODER.raw_decode(document)[1] == len(document):
+            return text
+    except (ValueError, RecursionError):
+        pass
+    raise PathError(PathProblem.CANT_INSERT)
+
+
+def _given_delta(delta: bytes) -> int:
+    number = int(delta) if _DELTA.fullmatch(delta) else 0
+    if number == 0 or number not in _INT64:
+        raise PathError(PathProblem.DELTA)
+    return number
+
+
+# Changing the text
+
+
+def _splice(text: str, begin: int, end: int, new: str) -> bytes:
+    return f"{text[:begin]}{new}{text[end:]}".encode()
+
+
+def _append(text: str, opening: int, new: str) -> bytes:
+    """Put members or elements behind all others, and in front of the blanks there."""
+    inside = text[opening : scan(text, opening)[1] - 1].rstrip(BLANKS)
+    position = opening + len(inside)
+    return _splice(text, position, position, f",{new}" if len(inside) > 1 else new)
+
+
+def _put_in_front(text: str, begin: int, new: str) -> bytes:
+    """Put elements in front of the one that begins at a position, or of the bracket there."""
+    return _splice(text, begin, begin, new if text[begin] == "]" else f"{new},")
+
+
+def _make(text: str, place: Place, missing: Sequence[Component], value: str, *, parents: bool) -> bytes:
+    """Make a member that is missing, and with `parents` the objects around it."""
+    if len(missing) > 1 and not parents:
+        raise PathError(PathProblem.NOT_FOUND)
+    keys = [json.dumps(key, ensure_ascii=False) for key in missing if isinstance(key, str)]
+    if len(keys) < len(missing):
+        raise PathError(PathProblem.NOT_FOUND)
+    for key in reversed(keys[1:]):
+        value = f"{{{key}:{value}}}"
+    return _append(text, place.value, f"{keys[0]}:{value}")
+
+
+def _find_array(text: str, components: Sequence[Component], value: str, create: bool) -> tuple[Place, bytes | None]:
+    """Return the place of an array, or the document with a new array that holds a value."""
+    place, missing = walk(text, components)
+    if missing:
+        if not create:
+            raise PathError(PathProblem.NOT_FOUND)
+        return place, _make(text, place, missing, f"[{value}]", parents=True)
+    if not text.startswith("[", place.value):
+        raise PathError(PathProblem.MISMATCH)
+    return place, None
+
+
+# What can be asked for
+
+
+def add(document: bytes, path: bytes, value: bytes, create: bool) -> bytes:
+    """Add a member to an object: EXISTS if there is one, NOT_FOUND if there is no object and `create` is not set."""
+    components, new, text = _parse_to_key(path), _given(value), check(document)
+    place, missing = walk(text, components)
+    if not missing:
+        raise PathError(PathProblem.EXISTS)
+    return _make(text, place, missing, new, parents=create)
+
+
+def upsert(document: bytes, path: bytes, value: bytes, create: bool) -> bytes:
+    """Add a member to an object, or replace its value: NOT_FOUND if there is no object and `create` is not set."""
+    components, new, text = _parse_to_key(path), _given(value), check(document)
+    place, missing = walk(text, components)
+    if missing:
+        return _make(text, place, missing, new, parents=create)
+    return _splice(text, place.value, read(text, place).end, new)
+
+
+def replace(document: bytes, path: bytes, value: bytes) -> bytes:
+    """Replace the value of a member or an element that exists."""
+    components, new, text = _parse_not_empty(path), _given(value), check(document)
+    place = find(text, components)
+    return _splice(text, place.value, read(text, place).end, new)
+
+
+def remove(document: bytes, path: bytes) -> bytes:
+    """Remove a member or an element, with a comma; what held nothing else holds no blanks either."""
+    components, text = _parse_not_empty(path), check(document)
+    place = find(text, components)
+    _, end, following = read(text, place)
+    if text[place.before] == ",":
+        return _splice(text, place.before, end, "")
+    if text[following] == ",":
+        return _splice(text, place.begin, skip_blanks(text, following + 1), "")
+    return _splice(text, place.before + 1, following, "")
+
+
+def push_last(document: bytes, path: bytes, value: bytes, create: bool) -> bytes:
+    """Put one or several values at the end of an array; with `create`, of a new one if there is none."""
+    components, new, text = parse_path(path), _given(value, several=True), check(document)
+    place, made = _find_array(text, components, new, create)
+    return _append(text, place.value, new) if made is None else made
+
+
+def push_first(document: bytes, path: bytes, value: bytes, create: bool) -> bytes:
+    """Put one or several values at the start of an array; with `create`, of a new one if there is none."""
+    components, new, text = parse_path(path), _given(value, several=True), check(document)
+    place, made = _find_array(text, components, new, create)
+    return _put_in_front(text, skip_blanks(text, place.value + 1), new) if made is None else made
+
+
+def insert(document: bytes, path: bytes, value: bytes) -> bytes:
+    """Put one or several values in front of an element, or, with the array's length as the index, at its end."""
+    components = _parse_not_empty(path)
+    index = components[-1]
+    if isinstance(index, str) or index < 0:
+        raise PathError(PathProblem.INVALID)
+    new, text = _given(value, several=True), check(document)
+    place, missing = walk(text, components)
+    if not missing:
+        return _put_in_front(text, place.begin, new)
+    if len(missing) > 1 or index != len(scan(text, place.value)[0]):
+        raise PathError(PathProblem.NOT_FOUND)
+    return _append(text, place.value, new)
+
+
+def add_unique(document: bytes, path: bytes, value: bytes, create: bool) -> bytes:
+    """Put a string, a number, a boolean or null at the end of an array: EXISTS if it is there.
+
+    MISMATCH if the array holds arrays or objects. 1 and 1.0 are different values, 1.0 and 1e0 are not.
+    """
+    components, new = parse_path(path), _given(value)
+    if new[0] in "[{":
+        raise PathError(PathProblem.CANT_INSERT)
+    text = check(document)
+    place, made = _find_array(text, components, new, create)
+    if made is not None:
+        return made
+    wanted = _COMPARING_DECODER.decode(new)
+    elements = _COMPARING_DECODER.raw_decode(text, place.value)[0]
+    if any(isinstance(element, (list, dict)) for element in elements):
+        raise PathError(PathProblem.MISMATCH)
+    if any(type(element) is type(wanted) and element == wanted for element in elements):
+        raise PathError(PathProblem.EXISTS)
+    return _append(text, place.value, new)
+
+
+def counter(document: bytes, path: bytes, delta: bytes, create: bool) -> tuple[bytes, int]:
+    """Add to an integer; a member that is missing is made with the delta, and with `create` the objects around it, too.
+
+    Returns:
+        The document, and the number in it.
+    """
+    components, number, text = _parse_not_empty(path), _given_delta(delta), check(document)
+    place, missing = walk(text, components)
+    if missing:
+        return _make(text, place, missing, str(number), parents=create), number
+    end = read(text, place).end
+    stored = text[place.value : end]
+    if not _INTEGER.fullmatch(stored):
+        raise PathError(PathProblem.MISMATCH)
+    if len(stored) > _MOST_DIGITS or int(stored) not in _INT64 or int(stored) + number not in _INT64:
+        raise PathError(PathProblem.NUMBER_RANGE)
+    number += int(stored)
+    return _splice(text, place.value, end, str(number)), number

@@ -1,0 +1,208 @@
+"""Lookups into an item, and edits of it: its document, and its extended attributes. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import google_crc32c
+
+from . import _json_edits as edits
+from . import _json_paths as paths
+from ._json_paths import PathError, PathProblem
+from ._operations import Edit, Item, Outcome, Problem
+from ._steps import Step, StepKind, StepProblem, StepResult, XattrProblem
+
+# The longest name of an extended attribute, in bytes.
+_LONGEST_NAME: Final = 16
+_VIRTUAL: Final = b"$"
+_MACRO_START: Final = b'"${'
+
+# What a virtual attribute is at this moment, as JSON, by its name.
+Virtual = Mapping[bytes, Callable[[], bytes]]
+
+
+class Version(NamedTuple):
+    """The CAS and the sequence number that a change gives an item."""
+
+    cas: int = 0
+    seqno: int = 0
+
+
+class _StepError(Exception):
+    def __init__(self, problem: StepProblem) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
+class Removed:
+    """What an edit leaves behind that removes the whole item."""
+
+
+REMOVED: Final = Removed()
+
+
+def _name_of(path: bytes) -> bytes:
+    """Return the name of the attribute that a path begins with."""
+    name = path
+    for separator in (b".", b"["):
+        name = name.partition(separator)[0]
+    name = name.strip(b"`")
+    if not 1 <= len(name) <= _LONGEST_NAME:
+        raise _StepError(XattrProblem.KEY)
+    return name
+
+
+# Lookups
+
+
+def lookup(item: Item, steps: Sequence[Step], virtual: Virtual) -> tuple[StepResult, ...]:
+    """Carry out steps that only read, each for itself.
+
+    Args:
+        item: What to look into.
+        steps: Each of GET, EXISTS, COUNT, or GET_DOCUMENT.
+        virtual: The attributes that are not stored.
+    """
+    return tuple(_look(item, step, virtual) for step in steps)
+
+
+def _look(item: Item, step: Step, virtual: Virtual) -> StepResult:
+    try:
+        if step.kind is StepKind.GET_DOCUMENT:
+            return StepResult(value=item.value)
+        document = _attributes(item, step.path, virtual) if step.xattr else item.value
+        if step.kind is StepKind.GET:
+            return StepResult(value=paths.get(document, step.path))
+        if step.kind is StepKind.COUNT:
+            return StepResult(value=paths.count(document, step.path))
+        paths.exists(document, step.path)
+        return StepResult()
+    except (PathError, _StepError) as exc:
+        return StepResult(exc.problem)
+
+
+def _attributes(item: Item, path: bytes, virtual: Virtual) -> bytes:
+    """Return the JSON object in which to look for an attribute."""
+    name = _name_of(path)
+    if not name.startswith(_VIRTUAL):
+        return item.xattrs or b"{}"
+    make = virtual.get(name)
+    if make is None:
+        raise _StepError(XattrProblem.UNKNOWN_VIRTUAL)
+    return b'{"%s":%s}' % (name, make())
+
+
+# Edits
+
+
+def edit(operation: Edit, current: Item | None, version: Version) -> tuple[Outcome, Item | Removed | None]:
+    """Decide what an edit does to the item it finds.
+
+    Returns:
+        The outcome, and the item that it makes, or that it removes it, or None if nothing is changed.
+    """
+    if current is None and not (operation.create or operation.add):
+        return Outcome(Problem.NOT_FOUND), None
+    if current is not None and operation.add:
+        return Outcome(Problem.EXISTS), None
+    state = _State(current, operation, version)
+    results: list[StepResult] = []
+    for step in operation.steps:
+        try:
+            results.append(StepResult(value=state.carry_out(step)))
+        except (PathError, _StepError) as exc:
+            results.append(StepResult(exc.problem))
+            return Outcome(Problem.PATH, results=tuple(results)), None
+    outcome = Outcome(results=tuple(results))
+    if state.removed:
+        return (outcome, REMOVED) if current is not None else (outcome, None)
+    if len(state.value) > operation.max_size:
+        return Outcome(Problem.TOO_BIG), None
+    return outcome, state.item()
+
+
+class _State:
+    """An item that is being edited."""
+
+    def __init__(self, current: Item | None, operation: Edit, version: Version) -> None:
+        self._current = current if current is not None else Item(_new_document(operation.steps))
+        self._operation = operation
+        self._version = version
+        self.value = self._current.value
+        self._datatype = self._current.datatype if current is not None else operation.datatype
+        self._xattrs = self._current.xattrs or b"{}"
+        self.removed = False
+
+    def item(self) -> Item:
+        expiry = self._operation.expiry
+        return self._current._replace(
+            value=self.value,
+            datatype=self._datatype,
+            expiry=self._current.expiry if expiry is None else expiry,
+            xattrs=b"" if self._xattrs.strip() in (b"{}", b"{ }") else self._xattrs,
+        )
+
+    def carry_out(self, step: Step) -> bytes:
+        if step.kind is StepKind.SET_DOCUMENT:
+            self.value = step.value
+            self._datatype = self._operation.datatype if paths.is_json(step.value) else 0
+            return b""
+        if step.kind is StepKind.REMOVE_DOCUMENT:
+            self.removed = True
+            return b""
+        if step.xattr:
+            if _name_of(step.path).startswith(_VIRTUAL):
+                raise _StepError(XattrProblem.READ_ONLY)
+            self._xattrs, result = _change(self._xattrs, step, self._expanded(step))
+        else:
+            self.value, result = _change(self.value, step, step.value)
+            self._datatype = self._operation.datatype
+        return result
+
+    def _expanded(self, step: Step) -> bytes:
+        value = step.value
+        if not step.macros or not value.startswith(_MACRO_START):
+            return value
+        if value == b'"${Mutation.CAS}"':
+            return b'"0x%s"' % self._version.cas.to_bytes(8, "little").hex().encode()
+        if value == b'"${Mutation.seqno}"':
+            return b'"0x%016x"' % self._version.seqno
+        if value == b'"${Mutation.value_crc32c}"':
+            return b'"0x%08x"' % google_crc32c.value(self.value)
+        raise _StepError(XattrProblem.UNKNOWN_MACRO)
+
+
+def _new_document(steps: Sequence[Step]) -> bytes:
+    """Return what a document is made from: an array if the first step on it appends to the whole of it."""
+    for step in steps:
+        if not step.xattr:
+            array = step.kind in (StepKind.PUSH_LAST, StepKind.PUSH_FIRST, StepKind.ADD_UNIQUE) and not step.path
+            return b"[]" if array else b"{}"
+    return b"{}"
+
+
+def _change(document: bytes, step: Step, value: bytes) -> tuple[bytes, bytes]:
+    """Return a document with a change, and what the step returns."""
+    path, create = step.path, step.create
+    match step.kind:
+        case StepKind.ADD:
+            return edits.add(document, path, value, create), b""
+        case StepKind.UPSERT:
+            return edits.upsert(document, path, value, create), b""
+        case StepKind.REPLACE:
+            return edits.replace(document, path, value), b""
+        case StepKind.REMOVE:
+            return edits.remove(document, path), b""
+        case StepKind.PUSH_LAST:
+            return edits.push_last(document, path, value, create), b""
+        case StepKind.PUSH_FIRST:
+            return edits.push_first(document, path, value, create), b""
+        case StepKind.INSERT:
+            return edits.insert(document, path, value), b""
+        case StepKind.ADD_UNIQUE:
+            return edits.add_unique(document, path, value, create), b""
+        case StepKind.COUNTER:
+            document, number = edits.counter(document, path, value, create)
+            return document, b"%d" % number
+    raise _StepError(PathProblem.INVALID)

@@ -1,0 +1,200 @@
+"""Sub-document commands: paths within a document, one a frame or several.
+
+A single command has the path's length u16, flags u8, and perhaps an expiry u32 and flags for the document u8 as its extras; its
+value is the path and what to put there. The value of a multi lookup is repeated::
+
+    u8 opcode, u8 flags, u16 path length, path
+
+and that of a multi mutation::
+
+    u8 opcode, u8 flags, u16 path length, u32 value length, path, value
+
+with an expiry u32 or flags for the document u8, or both, as extras.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from enum import IntFlag
+from typing import Final
+
+import attrs
+
+from ._errors import RemoteProtocolError
+from ._opcodes import Opcode
+from ._status import Status
+
+# The most paths of one frame.
+MAX_PATHS: Final = 16
+_SINGLE = struct.Struct(">HB")
+_LOOKUP = struct.Struct(">BBH")
+_MUTATION = struct.Struct(">BBHL")
+_LOOKUP_RESULT = struct.Struct(">HL")
+_EXPIRY = struct.Struct(">L")
+
+
+class PathFlag(IntFlag):
+    """What may be said of one path."""
+
+    CREATE = 0x01
+    XATTR = 0x04
+    EXPAND_MACROS = 0x10
+
+
+class DocumentFlag(IntFlag):
+    """What may be said of the document."""
+
+    CREATE = 0x01
+    ADD = 0x02
+    ACCESS_DELETED = 0x04
+
+
+@attrs.frozen
+class PathSpec:
+    """One path, and what to do there.
+
+    Attributes:
+        opcode: Of the single command that does it; in a frame of several, GET, SET and DELETE stand for the whole document.
+        flags: What is said of the path.
+        path: Where.
+        value: What to put there.
+    """
+
+    opcode: int
+    flags: int
+    path: bytes
+    value: bytes = b""
+
+
+@attrs.frozen
+class SubdocumentRequest:
+    """What a sub-document command asks for.
+
+    Attributes:
+        specs: The paths.
+        expiry: As a client gives it; None for none.
+        flags: What is said of the document.
+        multi: Whether the frame has room for several.
+    """
+
+    specs: tuple[PathSpec, ...]
+    expiry: int | None = None
+    flags: int = 0
+    multi: bool = False
+
+
+_LOOKUPS = frozenset({Opcode.SUBDOC_GET, Opcode.SUBDOC_EXISTS, Opcode.SUBDOC_GET_COUNT})
+_MULTI_LOOKUPS = _LOOKUPS | {Opcode.GET}
+_MULTI_MUTATIONS = frozenset(
+    {
+        Opcode.SUBDOC_DICT_ADD, Opcode.SUBDOC_DICT_UPSERT, Opcode.SUBDOC_DELETE, Opcode.SUBDOC_REPLACE,
+        Opcode.SUBDOC_ARRAY_PUSH_LAST, Opcode.SUBDOC_ARRAY_PUSH_FIRST, Opcode.SUBDOC_ARRAY_INSERT,
+        Opcode.SUBDOC_ARRAY_ADD_UNIQUE, Opcode.SUBDOC_COUNTER, Opcode.SET, Opcode.DELETE,
+    }
+)  # fmt: skip
+_ALL_PATH_FLAGS: Final = int(PathFlag.CREATE | PathFlag.XATTR | PathFlag.EXPAND_MACROS)
+_ALL_DOCUMENT_FLAGS: Final = int(DocumentFlag.CREATE | DocumentFlag.ADD | DocumentFlag.ACCESS_DELETED)
+
+
+def _invalid(reason: str, status: Status = Status.INVALID) -> RemoteProtocolError:
+    return RemoteProtocolError(reason, status_hint=status)
+
+
+def parse_subdocument(opcode: int, extras: bytes, value: bytes) -> SubdocumentRequest:
+    """Parse what a frame asks for; its extras have one of the lengths that its opcode allows.
+
+    Raises:
+        RemoteProtocolError: It breaks a rule; `status_hint` is the status to reply.
+    """
+    if opcode == Opcode.SUBDOC_MULTI_LOOKUP:
+        request = SubdocumentRequest(tuple(_lookups(value)), flags=extras[0] if extras else 0, multi=True)
+    elif opcode == Opcode.SUBDOC_MULTI_MUTATION:
+        expiry, flags = _options(extras)
+        request = SubdocumentRequest(tuple(_mutations(value)), expiry, flags, multi=True)
+    else:
+        length, path_flags = _SINGLE.unpack_from(extras)
+        if length > len(value):
+            raise _invalid(f"a path of {length} bytes in a value of {len(value)}")
+        if opcode in _LOOKUPS and length != len(value):
+            raise _invalid("a lookup has a value")
+        rest = extras[_SINGLE.size :]
+        expiry, flags = (None, rest[0]) if len(rest) == 1 else _options(rest)
+        request = SubdocumentRequest((PathSpec(opcode, path_flags, value[:length], value[length:]),), expiry, flags)
+    _check(request)
+    return request
+
+
+def _options(extras: bytes) -> tuple[int | None, int]:
+    expiry = _EXPIRY.unpack_from(extras)[0] if len(extras) >= _EXPIRY.size else None
+    flags = extras[-1] if len(extras) in (1, _EXPIRY.size + 1) else 0
+    return expiry, flags
+
+
+def _lookups(value: bytes) -> Iterable[PathSpec]:
+    offset = 0
+    while offset < len(value):
+        if len(value) - offset < _LOOKUP.size:
+            raise _invalid("a path is cut off")
+        opcode, flags, length = _LOOKUP.unpack_from(value, offset)
+        offset += _LOOKUP.size
+        path = value[offset : offset + length]
+        offset += length
+        if offset > len(value):
+            raise _invalid("a path is cut off")
+        if opcode not in _MULTI_LOOKUPS:
+            raise _invalid(f"opcode 0x{opcode:02x} does not look anything up", Status.SUBDOC_INVALID_COMBO)
+        yield PathSpec(opcode, flags, path)
+
+
+def _mutations(value: bytes) -> Iterable[PathSpec]:
+    offset = 0
+    while offset < len(value):
+        if len(value) - offset < _MUTATION.size:
+            raise _invalid("a path is cut off")
+        opcode, flags, path_length, value_length = _MUTATION.unpack_from(value, offset)
+        offset += _MUTATION.size
+        middle = offset + path_length
+        path, new = value[offset:middle], value[middle : middle + value_length]
+        offset = middle + value_length
+        if offset > len(value):
+            raise _invalid("a path or its value is cut off")
+        if opcode not in _MULTI_MUTATIONS:
+            raise _invalid(f"opcode 0x{opcode:02x} does not change anything", Status.SUBDOC_INVALID_COMBO)
+        yield PathSpec(opcode, flags, path, new)
+
+
+def _check(request: SubdocumentRequest) -> None:
+    if not 1 <= len(request.specs) <= MAX_PATHS:
+        raise _invalid(f"{len(request.specs)} paths; there must be 1 to {MAX_PATHS}", Status.SUBDOC_INVALID_COMBO)
+    if request.flags & ~_ALL_DOCUMENT_FLAGS:
+        raise _invalid(f"flags 0x{request.flags:02x} for the document are not known", Status.NOT_SUPPORTED)
+    if request.flags & DocumentFlag.CREATE and request.flags & DocumentFlag.ADD:
+        raise _invalid("a document is either added, or made if it is missing")
+    in_document = False
+    for spec in request.specs:
+        if spec.flags & ~_ALL_PATH_FLAGS:
+            raise _invalid(f"flags 0x{spec.flags:02x} for a path are not known")
+        xattr = bool(spec.flags & PathFlag.XATTR)
+        if spec.flags & PathFlag.EXPAND_MACROS and not xattr:
+            raise _invalid("macros are expanded in extended attributes only", Status.SUBDOC_XATTR_INVALID_FLAGS)
+        if spec.opcode in (Opcode.GET, Opcode.SET, Opcode.DELETE) and (spec.path or xattr):
+            raise _invalid("a command on the whole document has no path")
+        if xattr and in_document:
+            raise _invalid("extended attributes come before the document", Status.SUBDOC_INVALID_COMBO)
+        in_document = in_document or not xattr
+
+
+def encode_lookup_results(results: Iterable[tuple[int, bytes]]) -> bytes:
+    """Encode the value of the reply to a multi lookup: for each path its status u16, the length u32 of what was found, and that."""
+    return b"".join([_LOOKUP_RESULT.pack(status, len(value)) + value for status, value in results])
+
+
+def encode_mutation_results(results: Iterable[tuple[int, bytes]]) -> bytes:
+    """Encode the value of the reply to a multi mutation that worked, of those paths that return something, with their indexes."""
+    return b"".join([struct.pack(">BHL", index, Status.OK, len(value)) + value for index, value in results])
+
+
+def encode_mutation_failure(index: int, status: int) -> bytes:
+    """Encode the value of the reply to a multi mutation that failed at a path."""
+    return struct.pack(">BH", index, status)
