@@ -292,7 +292,9 @@ class Continuation:
             packed = []
         if status == Status.OK and not packed:
             return b""
-        frame = encode_scan_frame(status, self._opaque, scan.extras if packed else b"", packed)
+        # Couchbase's SDKs take a last frame without these extras for an error, though it may have no data.
+        extras = b"" if status in (Status.SCAN_CANCELLED, Status.INTERNAL) else scan.extras
+        frame = encode_scan_frame(status, self._opaque, extras, packed)
         if status == Status.OK:
             return frame
         self.final = frame
