@@ -1,0 +1,69 @@
+"""Test code that talks to Couchbase: ``pytest test_with_couchbase.py``."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from couchbase.auth import PasswordAuthenticator
+from couchbase.cluster import Cluster
+from couchbase.collection import Collection
+from couchbase.exceptions import DocumentExistsException, DocumentNotFoundException
+from couchbase.options import ClusterOptions
+
+from trio_spool.testing import Server
+
+# What is to be tested.
+
+
+class UserRepository:
+    """Users, each a JSON document."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+
+    def add(self, name: str, email: str) -> None:
+        """Add a user.
+
+        Raises:
+            ValueError: The name is taken.
+        """
+        try:
+            self._collection.insert(f"user:{name}", {"name": name, "email": email})
+        except DocumentExistsException:
+            raise ValueError(f"there is a user {name!r} already") from None
+
+    def email_of(self, name: str) -> str | None:
+        """Return a user's address; None if there is no such user."""
+        try:
+            return self._collection.get(f"user:{name}").content_as[dict]["email"]
+        except DocumentNotFoundException:
+            return None
+
+
+# Its tests.
+
+
+@pytest.fixture
+def users(trio_spool_server: Server) -> Iterator[UserRepository]:
+    """A repository in a server that has just been started for this test, and is empty."""
+    login = PasswordAuthenticator(trio_spool_server.username, trio_spool_server.password)
+    cluster = Cluster(trio_spool_server.couchbase_connection_string, ClusterOptions(login))
+    cluster.wait_until_ready(timedelta(seconds=10))
+    yield UserRepository(cluster.bucket(trio_spool_server.bucket).default_collection())
+    cluster.close()
+
+
+def test_a_user_is_found_again(users: UserRepository) -> None:
+    """What is added is there, and nothing else is."""
+    users.add("ada", "ada@example.com")
+    assert users.email_of("ada") == "ada@example.com"
+    assert users.email_of("grace") is None
+
+
+def test_names_are_unique(users: UserRepository) -> None:
+    """A name can be taken once; the other test's users are not here."""
+    assert users.email_of("ada") is None
+    users.add("ada", "ada@example.com")
+    with pytest.raises(ValueError, match="already"):
+        users.add("ada", "lovelace@example.com")
+    assert users.email_of("ada") == "ada@example.com"
