@@ -8,7 +8,7 @@ from pathlib import Path
 
 from report import Row, print_rows, write
 
-NAMES = ("handover", "first_fragment", "manners", "memory", "commands", "scans", "beside", "fragments", "scan_memory")
+NAMES = ("handover", "first_fragment", "manners", "memory", "commands", "scans", "beside", "fragments", "scan_memory", "sdk")
 
 
 def main() -> None:

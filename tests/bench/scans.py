@@ -47,7 +47,7 @@ def fill(path: Path, count: int, value: bytes = DOCUMENT) -> None:
     """Store documents."""
     with open_engine("lmdb", path, fsync="no") as engine:
         for start in range(0, count, 10_000):
-            engine.execute([Store(b"doc:%08d" % number, value) for number in range(start, min(start + 10_000, count))])
+            engine.execute([Store(b"\0doc:%08d" % number, value) for number in range(start, min(start + 10_000, count))])
 
 
 def receive_exactly(connection: socket.socket, size: int) -> bytes:
@@ -147,12 +147,12 @@ def _walk(environment: lmdb.Environment, connection: socket.socket) -> None:
             datatype, flags, expiry, cas, seqno = record.unpack_from(data)
             documents.append((key, data[record.size :], flags, expiry, datatype, cas, seqno))
             if len(documents) == FRAME_RECORDS:
-                out += encode_scan_frame(0, 0, DOCUMENTS_EXTRAS, pack_documents(documents))
+                out += encode_scan_frame(0, 0, DOCUMENTS_EXTRAS, pack_documents(documents, 1))
                 documents = []
                 if len(out) >= BUFFER:
                     connection.sendall(out)
                     out.clear()
-        out += encode_scan_frame(Status.SCAN_COMPLETE, 0, DOCUMENTS_EXTRAS, pack_documents(documents))
+        out += encode_scan_frame(Status.SCAN_COMPLETE, 0, DOCUMENTS_EXTRAS, pack_documents(documents, 1))
         connection.sendall(out)
 
 

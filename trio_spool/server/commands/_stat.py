@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from ...auth import Role
 from ...mcbp import Opcode, Request, Status, encode_response
 from .._exchange import Exchange
 from .._groups import GROUPS, Statistic
+
+
+# Groups that show what is stored.
+SHOW_KEYS = frozenset({"keys"})
 
 
 def stat(exchange: Exchange, request: Request) -> None:
     """Key: the group, and an argument after a blank."""
     name, _, argument = request.key.decode("utf-8", "replace").partition(" ")
     group = GROUPS.get(name)
+    user = exchange.session.user
+    if name in SHOW_KEYS and (user is None or not user.may(Role.READ, exchange.bucket.name)):
+        exchange.error(request, Status.NO_ACCESS, f"the group {name} shows keys, which takes the role read")
+        return
     statistics = group(exchange.service, exchange.bucket, argument) if group is not None else None
     if statistics is None:
         exchange.error(request, Status.NOT_FOUND, f"there is no group of statistics {request.key.decode('utf-8', 'replace')!r}")
