@@ -31,49 +31,9 @@ from trio_spool.engine import (
     open_engine,
 )
 
-KINDS = ["memory", "lmdb"]
-
 
 def items_of(snapshot: Snapshot) -> Iterator[tuple[bytes, Item]]:
     return ((key, Item(*rest)) for key, *rest in snapshot.records())
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture(params=KINDS)
-def make(request, tmp_path):
-    opened = []
-
-    def open_one(**options):
-        options.setdefault("fsync", "no")
-        engine = open_engine(request.param, tmp_path / "data", **options)
-        opened.append(engine)
-        return engine
-
-    yield open_one
-    for engine in opened:
-        engine.close()
-
-
-@pytest.fixture
-def make_lmdb(tmp_path):
-    opened = []
-
-    def open_one(**options):
-        options.setdefault("fsync", "no")
-        engine = open_engine("lmdb", tmp_path / "data", **options)
-        opened.append(engine)
-        return engine
-
-    yield open_one
-    for engine in opened:
-        engine.close()
 
 
 def test_answers_come_in_one_wakeup(make) -> None:
@@ -154,8 +114,7 @@ def test_reader_sees_commits_after_release(make) -> None:
     reader.close()
 
 
-def test_get_many_stops_when_the_values_are_large(make) -> None:
-    clock = Clock()
+def test_get_many_stops_when_the_values_are_large(make, clock) -> None:
     engine = make(clock=clock)
     engine.execute([Store(b"%d" % n, b"x" * 100) for n in range(10)] + [Store(b"gone", b"x", expiry=1000)])
     reader = engine.open_reader()
@@ -234,8 +193,7 @@ def test_snapshots_are_limited_in_time(make) -> None:
     assert engine.statistics().snapshots_ended == 1
 
 
-def test_expired_items_are_not_returned_and_are_removed(make) -> None:
-    clock = Clock()
+def test_expired_items_are_not_returned_and_are_removed(make, clock) -> None:
     engine = make(clock=clock, expiry_interval=0.01)
     engine.execute(
         [Store(b"%d" % n, b"v", expiry=1010) for n in range(2500)] + [Store(b"stays", b"v"), Store(b"later", b"v", expiry=2000)]
@@ -262,8 +220,7 @@ def test_expired_items_are_not_returned_and_are_removed(make) -> None:
     assert engine.statistics().expired == 2497
 
 
-def test_delayed_flush(make) -> None:
-    clock = Clock()
+def test_delayed_flush(make, clock) -> None:
     engine = make(clock=clock, expiry_interval=3600)
     engine.execute([Store(b"before", b"v"), Flush(1005), Store(b"between", b"v")])
     reader = engine.open_reader()
@@ -279,8 +236,7 @@ def test_delayed_flush(make) -> None:
     assert [key for key, _ in engine.entries()] == [b"after"]
 
 
-def test_flush_replaces_one_to_come(make) -> None:
-    clock = Clock()
+def test_flush_replaces_one_to_come(make, clock) -> None:
     engine = make(clock=clock, expiry_interval=3600)
     engine.execute([Flush(1005), Flush(), Store(b"k", b"v")])
     clock.now = 1010.0
@@ -331,8 +287,7 @@ def test_restart_keeps_everything(make_lmdb, fsync: str) -> None:
     assert after.cas > before.cas
 
 
-def test_cas_goes_on_when_the_clock_is_set_back(make_lmdb) -> None:
-    clock = Clock()
+def test_cas_goes_on_when_the_clock_is_set_back(make_lmdb, clock) -> None:
     engine = make_lmdb(clock=clock)
     (before,) = engine.execute([Store(b"k", b"v")])
     engine.close()
@@ -342,8 +297,7 @@ def test_cas_goes_on_when_the_clock_is_set_back(make_lmdb) -> None:
     assert after.cas > before.cas
 
 
-def test_delayed_flush_survives_a_restart(make_lmdb) -> None:
-    clock = Clock()
+def test_delayed_flush_survives_a_restart(make_lmdb, clock) -> None:
     engine = make_lmdb(clock=clock)
     engine.execute([Store(b"k", b"v"), Flush(1005)])
     engine.close()
@@ -466,7 +420,7 @@ def test_commit_errors_are_told_apart(make_lmdb, monkeypatch) -> None:
     expected = [Problem.NO_SPACE, Problem.NO_SPACE, Problem.NO_SPACE, Problem.FAILED]
     for error, problem in zip(errors, expected):
 
-        def commit(self, state, error=error):
+        def commit(self, state, spaces, error=error):
             raise error
 
         with monkeypatch.context() as patch:
@@ -476,10 +430,9 @@ def test_commit_errors_are_told_apart(make_lmdb, monkeypatch) -> None:
     assert engine.execute([Store(b"k", b"v")])[0].problem is None
 
 
-def test_errors_while_removing_expired_items_are_survived(make_lmdb, monkeypatch) -> None:
+def test_errors_while_removing_expired_items_are_survived(make_lmdb, monkeypatch, clock) -> None:
     from trio_spool.engine import _lmdb
 
-    clock = Clock()
     engine = make_lmdb(clock=clock, expiry_interval=3600)
     engine.execute([Store(b"k", b"v", expiry=1001)])
     clock.now = 2000.0
@@ -516,14 +469,15 @@ def test_directory_is_made(tmp_path) -> None:
     path = tmp_path / "deep" / "er"
     open_engine("lmdb", path).close()
     marker = json.loads((path / "trio-spool.json").read_text())
-    assert (marker["format"], marker["engine"]) == (1, "lmdb")
+    assert (marker["format"], marker["engine"]) == (2, "lmdb")
 
 
 @pytest.mark.parametrize(
     ("marker", "message"),
     [
-        ('{"format": 2, "engine": "lmdb", "uuid": "x"}', "newer version"),
-        ('{"format": 1, "engine": "other", "uuid": "x"}', "belongs to the engine 'other'"),
+        ('{"format": 3, "engine": "lmdb", "uuid": "x"}', "newer version .*upgrade trio-spool"),
+        ('{"format": 1, "engine": "lmdb", "uuid": "x"}', r"older version \(format 1; .* reads 2\); dump it with that version"),
+        ('{"format": 2, "engine": "other", "uuid": "x"}', "belongs to the engine 'other'"),
         ("not json", "is not what trio-spool writes"),
         ('{"format": 1}', "is not what trio-spool writes"),
         ('{"format": "1", "engine": "lmdb", "uuid": "x"}', "is not what trio-spool writes"),
@@ -590,7 +544,7 @@ def test_read_only_directory() -> None:
 
 
 def test_item_defaults() -> None:
-    assert Item(b"v") == (b"v", 0, 0, 0, 0, 0)
+    assert Item(b"v") == (b"v", 0, 0, 0, 0, 0, b"")
 
 
 def test_statistics_after_close(make_lmdb) -> None:

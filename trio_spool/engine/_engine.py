@@ -13,7 +13,7 @@ from types import TracebackType
 import attrs
 
 from ._errors import EngineClosedError, NoFilesError
-from ._operations import Entry, Operation, Outcome, Problem, Space
+from ._operations import Edit, Entry, Operation, Outcome, Problem, Space
 from ._reading import Reader, Snapshot
 from ._transaction import Batch, Shared, SpaceOf, State, Transaction
 
@@ -56,6 +56,13 @@ class _Submission:
     operations: Sequence[Operation]
     done: Done
     size: int
+
+
+def _size_of(operation: Operation) -> int:
+    """Return the bytes of an operation's values."""
+    if isinstance(operation, Edit):
+        return sum(len(step.value) for step in operation.steps)
+    return len(getattr(operation, "value", b""))
 
 
 class Engine(ABC):
@@ -149,7 +156,7 @@ class Engine(ABC):
         Raises:
             EngineClosedError: The engine is closed.
         """
-        size = sum(len(getattr(operation, "value", b"")) for operation in operations)
+        size = sum(map(_size_of, operations))
         with self._condition:
             if self._closing:
                 raise EngineClosedError("the engine is closed")
@@ -323,13 +330,18 @@ class Engine(ABC):
         """Commit, and return whether it worked; if not, `_commit_error` is None when it is worth another try."""
         self._commit_error = None
         started = time.perf_counter()
+        shared = self._shared
         try:
             if batch.changed:
                 spaces = batch.spaces
+                if batch.locks:
+                    # A new lock holds before anybody can read the CAS that it gave.
+                    self._shared = shared._replace(locks={**shared.locks, **batch.locks})
                 transaction.commit(batch.state, spaces)
             else:
                 transaction.abort()
         except Exception as error:
+            self._shared = shared
             transaction.abort()
             if not self._recover(error):
                 _log.exception("a commit failed")

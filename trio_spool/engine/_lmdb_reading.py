@@ -190,7 +190,7 @@ class LmdbSnapshot(Snapshot):
                     elif datatype >= EXTENDED and not self._xattrs:
                         _, value = split_extended(record, RECORD_SIZE)
                         records.append((key, value, flags, expiry, datatype & ~EXTENDED, cas, seqno))
-                        size += len(key) + len(record)
+                        size += len(key) + RECORD_SIZE + len(value)
                     else:
                         records.append((key, record[RECORD_SIZE:], flags, expiry, datatype, cas, seqno))
                         size += len(key) + len(record)

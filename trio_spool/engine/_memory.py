@@ -215,13 +215,13 @@ class _MemoryTransaction(Transaction):
 
     def expired(self, now: float, limit: int) -> list[bytes]:
         heap = self._engine.by_expiry
-        keys: list[bytes] = []
+        keys: dict[bytes, None] = {}  # in order, and each once: an expiry that was changed and changed back is there twice
         while heap and heap[0][0] <= now and len(keys) < limit:
             expiry, key = heapq.heappop(heap)
             item = self.get(key)
             if item is not None and item.expiry == expiry:
-                keys.append(key)
-        return keys
+                keys[key] = None
+        return list(keys)
 
     def commit(self, state: State, spaces: Mapping[bytes, Space] | None) -> None:
         engine = self._engine
@@ -233,8 +233,9 @@ class _MemoryTransaction(Transaction):
                 if item is None:
                     engine.live.pop(key, None)
                 else:
+                    old = engine.live.get(key)
                     engine.live[key] = item
-                    if item.expiry:
+                    if item.expiry and (old is None or old.expiry != item.expiry):
                         heapq.heappush(engine.by_expiry, (item.expiry, key))
 
     def abort(self) -> None:

@@ -21,7 +21,8 @@ def open_engine(kind: str, path: Path | None = None, *, fsync: str = "always", *
             it is. A crash of the machine loses nothing with ``always``, which syncs every commit before it is answered; the
             last second or so with ``everysec``; what the operating system had not written yet with ``no``. With the last two, a
             file system that reorders writes can leave the database damaged.
-        options: ``wake``, ``clock``, ``expiry_interval``, ``max_snapshots``, ``max_snapshot_life``; for ``lmdb`` also ``map_size``.
+        options: ``wake``, ``clock``, ``expiry_interval``, ``max_snapshots``, ``max_snapshot_life``, ``space_of``; for ``lmdb`` also
+            ``map_size``.
 
     Raises:
         DataDirectoryError: The directory can't be used.

@@ -54,7 +54,7 @@ class XattrProblem(Enum):
     UNKNOWN_VIRTUAL = "there is no such virtual attribute"
     READ_ONLY = "a virtual attribute can't be changed"
     UNKNOWN_MACRO = "there is no such macro"
-    KEY = "the name of an attribute has 1 to 16 bytes"
+    KEY = "the name of an attribute has 1 to 16 bytes, and does not begin with punctuation"
 
 
 StepProblem = Union[PathProblem, XattrProblem]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -15,6 +16,9 @@ from ._steps import Step, StepKind, StepProblem, StepResult, XattrProblem
 
 # The longest name of an extended attribute, in bytes.
 _LONGEST_NAME: Final = 16
+# As in Couchbase: a name ends at the first dot or bracket, for there is no quoting in it; it begins with no control character and
+# no punctuation, except for these two, behind which there must be more.
+_NAME: Final = re.compile(rb"(?:[_$][^.\[]|[^\x00-\x1f!-/:-@\[-`{-\x7f])[^.\[]*")
 _VIRTUAL: Final = b"$"
 _MACRO_START: Final = b'"${'
 
@@ -44,13 +48,10 @@ REMOVED: Final = Removed()
 
 def _name_of(path: bytes) -> bytes:
     """Return the name of the attribute that a path begins with."""
-    name = path
-    for separator in (b".", b"["):
-        name = name.partition(separator)[0]
-    name = name.strip(b"`")
-    if not 1 <= len(name) <= _LONGEST_NAME:
+    match = _NAME.match(path)
+    if match is None or len(match[0]) > _LONGEST_NAME:
         raise _StepError(XattrProblem.KEY)
-    return name
+    return match[0]
 
 
 # Lookups
@@ -107,14 +108,14 @@ def edit(operation: Edit, current: Item | None, version: Version) -> tuple[Outco
     if current is not None and operation.add:
         return Outcome(Problem.EXISTS), None
     state = _State(current, operation, version)
-    results: list[StepResult] = []
-    for step in operation.steps:
-        try:
-            results.append(StepResult(value=state.carry_out(step)))
-        except (PathError, _StepError) as exc:
-            results.append(StepResult(exc.problem))
-            return Outcome(Problem.PATH, results=tuple(results)), None
-    outcome = Outcome(results=tuple(results))
+    results = state.carry_out_all()
+    if state.summed is not None and state.summed != state.value:
+        # Steps behind the one with the checksum changed the value. They do not depend on attributes, so it is final.
+        state = _State(current, operation, version, summed=state.value)
+        results = state.carry_out_all()
+    outcome = Outcome(results=results)
+    if results and results[-1].problem is not None:
+        return outcome._replace(problem=Problem.PATH), None
     if state.removed:
         return (outcome, REMOVED) if current is not None else (outcome, None)
     if len(state.value) > operation.max_size:
@@ -123,9 +124,15 @@ def edit(operation: Edit, current: Item | None, version: Version) -> tuple[Outco
 
 
 class _State:
-    """An item that is being edited."""
+    """An item that is being edited.
 
-    def __init__(self, current: Item | None, operation: Edit, version: Version) -> None:
+    Attributes:
+        value: Its value.
+        removed: Whether it is to be removed.
+        summed: The value whose checksum is in its attributes, if one is.
+    """
+
+    def __init__(self, current: Item | None, operation: Edit, version: Version, summed: bytes | None = None) -> None:
         self._current = current if current is not None else Item(_new_document(operation.steps))
         self._operation = operation
         self._version = version
@@ -133,6 +140,7 @@ class _State:
         self._datatype = self._current.datatype if current is not None else operation.datatype
         self._xattrs = self._current.xattrs or b"{}"
         self.removed = False
+        self.summed = summed
 
     def item(self) -> Item:
         expiry = self._operation.expiry
@@ -143,7 +151,18 @@ class _State:
             xattrs=b"" if self._xattrs.strip() in (b"{}", b"{ }") else self._xattrs,
         )
 
-    def carry_out(self, step: Step) -> bytes:
+    def carry_out_all(self) -> tuple[StepResult, ...]:
+        """Carry out the steps until one fails."""
+        results: list[StepResult] = []
+        for step in self._operation.steps:
+            try:
+                results.append(StepResult(value=self._carry_out(step)))
+            except (PathError, _StepError) as exc:
+                results.append(StepResult(exc.problem))
+                break
+        return tuple(results)
+
+    def _carry_out(self, step: Step) -> bytes:
         if step.kind is StepKind.SET_DOCUMENT:
             self.value = step.value
             self._datatype = self._operation.datatype if paths.is_json(step.value) else 0
@@ -169,7 +188,9 @@ class _State:
         if value == b'"${Mutation.seqno}"':
             return b'"0x%016x"' % self._version.seqno
         if value == b'"${Mutation.value_crc32c}"':
-            return b'"0x%08x"' % google_crc32c.value(self.value)
+            if self.summed is None:
+                self.summed = self.value
+            return b'"0x%08x"' % google_crc32c.value(self.summed)
         raise _StepError(XattrProblem.UNKNOWN_MACRO)
 
 

@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from ._apply import Deleted, apply
-from ._operations import Flush, Get, Item, Lock, Operation, Outcome, Remember, Remove, Space
+from ._apply import NO_VERSION, Deleted, apply
+from ._operations import Edit, Flush, Get, Item, Lock, Operation, Outcome, Remember, Remove, Space
 from ._subdocument import Version
 
 SpaceOf = Callable[[bytes], bytes]
@@ -137,28 +137,20 @@ class Batch:
 
     def run(self, operation: Operation) -> Outcome:
         self.operations += 1
-        if isinstance(operation, Flush):
-            if operation.at <= self.now:
-                self._flush()
-            else:
-                self._flush_at = operation.at
-                self.changed = True
-            return Outcome()
-        if isinstance(operation, Remove):
-            return self._remove_prefix(operation)
-        if isinstance(operation, Remember):
-            self._transaction.remember(operation.name, operation.value)
-            self.memories[operation.name] = operation.value
-            self.changed = True
-            return Outcome()
+        if isinstance(operation, (Flush, Remove, Remember)):
+            return self._run_on_all(operation)
         key = operation.key
         stored = self._transaction.get(key)
         current = stored if stored is not None and not 0 < stored.expiry <= self.now else None
         locks = self._shared.locks if self.locks is None else self.locks
         locked = bool(locks) and locks.get(key, 0.0) > self.now
-        outcome, change = apply(operation, current, locked=locked, version=Version(self._cas + 1, self._seqno + 1))
-        if outcome.problem is None and (isinstance(operation, Lock) or (locked and not isinstance(operation, Get))):
-            self._note_lock(operation, key)
+        version = Version(self._cas + 1, self._seqno + 1) if isinstance(operation, Edit) else NO_VERSION
+        outcome, change = apply(operation, current, locked=locked, version=version)
+        if outcome.problem is None:
+            if isinstance(operation, Lock):
+                self._own_locks()[key] = self.now + operation.seconds
+            elif locked and not isinstance(operation, Get):
+                self._own_locks().pop(key, None)  # whatever changes a locked item ends the lock
         if change is None:
             return outcome
         self.changed = True
@@ -177,14 +169,24 @@ class Batch:
             self._count(key, 0, len(item.value) + len(item.xattrs) - len(stored.value) - len(stored.xattrs))
         return outcome._replace(cas=self._cas, seqno=self._seqno, item=item if outcome.item is not None else None)
 
-    def _note_lock(self, operation: Operation, key: bytes) -> None:
-        """Lock a key, or unlock it: whatever changes a locked item ends the lock."""
-        if self.locks is None:
-            self.locks = {other: until for other, until in self._shared.locks.items() if until > self.now}
-        if isinstance(operation, Lock):
-            self.locks[key] = self.now + operation.seconds
+    def _run_on_all(self, operation: Flush | Remove | Remember) -> Outcome:
+        if isinstance(operation, Remove):
+            return self._remove_prefix(operation)
+        if isinstance(operation, Remember):
+            self._transaction.remember(operation.name, operation.value)
+            self.memories[operation.name] = operation.value
+            self.changed = True
+        elif operation.at <= self.now:
+            self._flush()
         else:
-            self.locks.pop(key, None)
+            self._flush_at = operation.at
+            self.changed = True
+        return Outcome()
+
+    def _own_locks(self) -> dict[bytes, float]:
+        if self.locks is None:
+            self.locks = {key: until for key, until in self._shared.locks.items() if until > self.now}
+        return self.locks
 
     def _remove_prefix(self, operation: Remove) -> Outcome:
         keys = self._transaction.keys(operation.prefix, operation.limit)
@@ -198,6 +200,8 @@ class Batch:
             self._count(key, -1, -_size(key, stored))
             self._seqno += 1
             self.changed = True
+            if key in (self._shared.locks if self.locks is None else self.locks):
+                self._own_locks().pop(key, None)
 
     def remove(self, key: bytes) -> None:
         stored = self._transaction.get(key)

@@ -13,7 +13,7 @@ from ..mcbp import MAX_FRAME, NEED_DATA, Opcode, Rejected, RemoteProtocolError, 
 from ._exchange import EXCHANGE_SIZE, Exchange
 from ._jobs import MOST_JOBS, Answer, Jobs, is_barrier
 from ._session import Door, Session
-from .commands import COMMANDS, admit, get_run, refuse_too_big
+from .commands import COMMANDS, admit, get_run, is_plain, refuse_too_big
 
 if TYPE_CHECKING:
     from ._buckets import Bucket
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 READ_SIZE = 16 * 1024
 # The largest frame from a client that has not logged in.
 MAX_FRAME_BEFORE_LOGIN = 16 * 1024
+# What changes the session: what is before it is carried out, and encoded, for the session as it was.
+_CHANGING = frozenset({Opcode.HELLO, Opcode.SASL_AUTH, Opcode.SASL_STEP, Opcode.SELECT_BUCKET})
 
 
 class Connection:
@@ -92,6 +94,7 @@ class Connection:
     def _follow_session(self) -> None:
         """Decode what comes next as the session is now."""
         decoder, session = self._decoder, self._session
+        session.changed = False
         decoder.datatypes = session.datatypes
         decoder.collections = session.collections
         decoder.max_frame = MAX_FRAME if session.user is not None else MAX_FRAME_BEFORE_LOGIN
@@ -171,10 +174,14 @@ class Connection:
             if isinstance(event, Rejected):
                 self._reject(event)
             else:
+                if exchange.replies and event.opcode in _CHANGING:
+                    await self._finish(sender)
                 if jobs.running and is_barrier(event):
                     await self._finish(sender)
                     await jobs.wait(0, self._read_ahead)
-                request = admit(exchange, event)
+                request: Request | None = event
+                if session.allowed[event.opcode] or not is_plain(event):
+                    request = admit(exchange, event)
                 if request is not None:
                     COMMANDS[event.opcode](exchange, request)
                 if exchange.work is not None and request is not None:
@@ -183,7 +190,8 @@ class Connection:
                     counts[event.opcode] = counts.get(event.opcode, 0) + 1
             if exchange.size > EXCHANGE_SIZE:
                 await self._finish(sender)
-            self._follow_session()
+            if session.changed:
+                self._follow_session()
         await self._finish(sender)
         seconds = perf_counter() - started
         for opcode, count in counts.items():

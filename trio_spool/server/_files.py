@@ -35,6 +35,7 @@ class FileSnapshot:
 
     Attributes:
         uuid: Stands for it.
+        bucket: The uuid of the bucket that it is of.
         directory: Where it is.
         seqno: The engine's sequence number when it was begun, so that it has at least everything up to there.
         files: What it consists of; empty while it is being made.
@@ -44,6 +45,7 @@ class FileSnapshot:
     """
 
     uuid: str
+    bucket: str
     directory: Path
     seqno: int
     files: list[CopiedFile] = attrs.field(factory=list)
@@ -100,7 +102,7 @@ class FileSnapshots:
     def __iter__(self) -> Iterator[FileSnapshot]:
         return iter(list(self._kept.values()))
 
-    def begin(self, seqno: int) -> FileSnapshot:
+    def begin(self, bucket: str, seqno: int) -> FileSnapshot:
         """Keep a place for one that is about to be made.
 
         Raises:
@@ -109,13 +111,13 @@ class FileSnapshots:
         if len(self._kept) >= self._most:
             raise TooManyFileSnapshotsError(f"{self._most} snapshots are kept, as many as may be; release one")
         identity = str(uuid.uuid4())
-        snapshot = self._kept[identity] = FileSnapshot(identity, self._directory / identity, seqno)
+        snapshot = self._kept[identity] = FileSnapshot(identity, bucket, self._directory / identity, seqno)
         return snapshot
 
-    def find(self, identity: str) -> FileSnapshot | None:
-        """Return one that is ready."""
+    def find(self, identity: str, bucket: str) -> FileSnapshot | None:
+        """Return one that is ready. To those who work on another bucket it does not exist, whoever they are."""
         snapshot = self._kept.get(identity)
-        if snapshot is None or not snapshot.files:
+        if snapshot is None or snapshot.bucket != bucket or not snapshot.files:
             return None
         snapshot.used = time.monotonic()
         return snapshot

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ._range_scan import RangeScan
+
+if TYPE_CHECKING:
+    from ._buckets import Bucket
 
 
 class TooManyScansError(Exception):
@@ -58,10 +62,10 @@ class Scans:
             self._open[scan.id] = scan
             self.created += 1
 
-    def find(self, identity: bytes) -> RangeScan | None:
-        """Return an open scan."""
+    def find(self, identity: bytes, bucket: Bucket) -> RangeScan | None:
+        """Return an open scan of a bucket: to those who work on another one it does not exist, whoever they are."""
         scan = self._open.get(identity)
-        return scan if scan is not None and (scan.running or not scan.ended) else None
+        return scan if scan is not None and scan.bucket is bucket and (scan.running or not scan.ended) else None
 
     def end(self, scan: RangeScan) -> None:
         """Close a scan."""

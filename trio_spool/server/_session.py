@@ -54,6 +54,7 @@ class Session:
         user: Who it is; None if that is still to be said.
         scram: A login that has begun.
         failures: How many logins have failed.
+        changed: Whether what follows from it has to be looked up anew.
         allowed: For each opcode 0, or the status to refuse it with.
     """
 
@@ -68,6 +69,7 @@ class Session:
         self.user: User | None = None
         self.scram: ScramExchange | None = None
         self.failures = 0
+        self.changed = True
         self.allowed: tuple[int, ...] = ()
         self._default = bucket
         self.log_in(None if door.login else EVERYTHING)
@@ -92,6 +94,7 @@ class Session:
     def negotiate(self, wanted: list[int]) -> list[int]:
         """Start again from nothing, and grant what is known of `wanted`."""
         self.features = frozenset(feature for feature in GRANTED if feature in wanted)
+        self.changed = True
         self.collections = Feature.COLLECTIONS in self.features
         self.tracing = Feature.TRACING in self.features
         return [feature for feature in dict.fromkeys(wanted) if feature in self.features]
@@ -127,9 +130,12 @@ class Session:
             elif rule.bucket and bucket is None:
                 status = int(Status.NO_BUCKET)
             else:
-                status = 0 if all(user.may(role, name) for role in rule.roles) else int(Status.NO_ACCESS)
+                # What is not about a bucket takes the role in all of them.
+                where = name if rule.bucket else None
+                status = 0 if all(user.may(role, where) for role in rule.roles) else int(Status.NO_ACCESS)
             allowed.append(status)
         self.allowed = tuple(allowed)
+        self.changed = True
 
     def error(self, opcode: int, opaque: int, status: int, context: str = "") -> bytes:
         """Encode the reply that reports an error; `context` says more, to sessions that have asked for that."""

@@ -10,7 +10,7 @@ from ._arithmetic import count
 from ._buckets import create_bucket, delete_bucket, get_cluster_config, get_error_map, list_buckets, select_bucket
 from ._control import hello, noop, quit_, verbosity, version
 from ._deleting import delete, flush
-from ._gate import admit
+from ._gate import admit, is_plain
 from ._locking import get_locked, unlock
 from ._manifest import get_collection_id, get_manifest, get_scope_id, set_manifest
 from ._meta import get_meta, get_random_key, observe_seqno
@@ -91,4 +91,4 @@ _LOUD_COMMANDS: dict[int, Command] = {
 # By opcode.
 COMMANDS: tuple[Command, ...] = tuple(_LOUD_COMMANDS.get(LOUD.get(opcode, opcode), unknown) for opcode in range(256))
 
-__all__ = ["COMMANDS", "Command", "admit", "get_run", "refuse_too_big"]
+__all__ = ["COMMANDS", "Command", "admit", "get_run", "is_plain", "refuse_too_big"]

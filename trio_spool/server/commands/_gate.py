@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import cramjam
 
-from ...mcbp import SHAPES, DataType, FrameInfoId, RemoteProtocolError, Request, Status, decode_leb128
+from ...mcbp import DEFAULT_COLLECTION, SHAPES, DataType, FrameInfoId, RemoteProtocolError, Request, Status, decode_leb128
 from .._exchange import Exchange
 from .._rules import RULES
 
 # Levels of durability: a majority of the nodes has it in memory; the active one, or a majority, on disk as well.
 _MAJORITY, _LAST_LEVEL = 1, 3
+
+
+def is_plain(request: Request) -> bool:
+    """Whether there is nothing about a request that `admit` would look at, but for its opcode."""
+    return not (request.vbucket or request.datatype or request.frame_infos or request.key[:1] != DEFAULT_COLLECTION)
 
 
 def admit(exchange: Exchange, request: Request) -> Request | None:
@@ -64,13 +69,14 @@ def unknown_collection(exchange: Exchange, request: Request, number: int) -> Non
 
 
 def _durability_problem(exchange: Exchange, request: Request) -> tuple[Status, str] | None:
+    bucket = exchange.session.bucket
     for info in request.frame_infos:
         if info.id != FrameInfoId.DURABILITY:
             continue
         level = info.value[0]
         if not _MAJORITY <= level <= _LAST_LEVEL:
             return Status.DURABILITY_INVALID_LEVEL, f"durability level {level} is not known"
-        if level > _MAJORITY and not exchange.bucket.durable:
+        if level > _MAJORITY and bucket is not None and not bucket.durable:
             return (
                 Status.DURABILITY_IMPOSSIBLE,
                 "replies come before what they acknowledge is on disk, unless --fsync is always",

@@ -114,7 +114,7 @@ def continue_scan(exchange: Exchange, request: Request) -> None:
 
 async def _continue(answer: Answer, identity: bytes, items: int, seconds: float, size: int) -> None:
     scans = answer.service.scans
-    scan = scans.find(identity)
+    scan = scans.find(identity, answer.bucket)
     if scan is None:
         await answer.error(Status.NOT_FOUND, f"there is no scan {uuid.UUID(bytes=identity)}: it ended, or it never was")
         return
@@ -141,7 +141,7 @@ async def _continue(answer: Answer, identity: bytes, items: int, seconds: float,
 
 def cancel_scan(exchange: Exchange, request: Request) -> None:
     """Extras: the scan. A continue of it that is running ends with a status that says so."""
-    scan = exchange.service.scans.find(request.extras)
+    scan = exchange.service.scans.find(request.extras, exchange.bucket)
     if scan is None:
         exchange.error(request, Status.NOT_FOUND, f"there is no scan {uuid.UUID(bytes=request.extras)}: it ended, or it never was")
         return

@@ -42,7 +42,7 @@ async def _prepare(answer: Answer) -> None:
     service, request = answer.service, answer.request
     files, engine = service.files, answer.bucket.engine
     try:
-        snapshot = files.begin(engine.seqno)
+        snapshot = files.begin(answer.bucket.uuid, engine.seqno)
     except TooManyFileSnapshotsError as exc:
         await answer.error(Status.TEMPORARY_FAILURE, str(exc))
         return
@@ -85,7 +85,7 @@ def get_file_fragment(exchange: Exchange, request: Request) -> None:
 
 async def _fragment(answer: Answer, wanted: FragmentRequest) -> None:
     request = answer.request
-    snapshot = answer.service.files.find(answer.key)
+    snapshot = answer.service.files.find(answer.key, answer.bucket.uuid)
     file = snapshot.file(wanted.id) if snapshot is not None else None
     if snapshot is None:
         await answer.error(Status.NOT_FOUND, f"there is no snapshot {answer.key!r}: it was released, or nobody asked for it")
@@ -99,7 +99,7 @@ async def _fragment(answer: Answer, wanted: FragmentRequest) -> None:
             await answer.spool_whole(fragment_in_thread(snapshot.directory / file.name, wanted, request.opaque))
         finally:
             snapshot.readers -= 1
-            answer.service.files.find(snapshot.uuid)  # in use until now
+            answer.service.files.find(snapshot.uuid, snapshot.bucket)  # in use until now
 
 
 def release_snapshot(exchange: Exchange, request: Request) -> None:
@@ -109,7 +109,7 @@ def release_snapshot(exchange: Exchange, request: Request) -> None:
 
 async def _release(answer: Answer) -> None:
     service, request = answer.service, answer.request
-    snapshot = service.files.find(answer.key)
+    snapshot = service.files.find(answer.key, answer.bucket.uuid)
     if snapshot is None:
         await answer.error(Status.NOT_FOUND, f"there is no snapshot {answer.key!r}")
         return

@@ -9,7 +9,6 @@ from ...mcbp import Opcode, Request, Status, encode_response
 from .._exchange import Exchange
 from .._groups import GROUPS, Statistic
 
-
 # Groups that show what is stored.
 SHOW_KEYS = frozenset({"keys"})
 
