@@ -29,14 +29,14 @@ def run(*arguments: object, status: int = 0) -> str:
 
 
 def fill(path: Path, count: int, size: int = 1000) -> None:
-    with open_engine("lmdb", path, fsync="no") as engine:
+    with open_engine("lmdb", path, fsync="no", space_of=lambda key: key[:1]) as engine:
         for start in range(0, count, 1000):
-            engine.execute([Store(b"k%06d" % n, os.urandom(size)) for n in range(start, min(count, start + 1000))])
+            engine.execute([Store(b"\0k%06d" % n, os.urandom(size)) for n in range(start, min(count, start + 1000))])
 
 
 def content(path: Path) -> dict[bytes, bytes]:
     with open_engine("lmdb", path) as engine, engine.snapshot() as snapshot:
-        return {record[0]: record[1] for record in snapshot.records()}
+        return {record[0][1:]: record[1] for record in snapshot.records()}
 
 
 @pytest.fixture

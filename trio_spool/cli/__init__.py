@@ -5,11 +5,14 @@ from __future__ import annotations
 import click
 
 from ._backup import backup, restore, verify
+from ._buckets import bucket
+from ._collections import collection
 from ._items import delete, get, set_
 from ._load import load
 from ._scan import dump, scan
 from ._serve import serve
 from ._stat import stat
+from ._users import user
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,5 +21,5 @@ def main() -> None:
     """A durable key-value server that speaks the memcached binary protocol, and a client for it."""
 
 
-for command in (serve, stat, get, set_, delete, scan, dump, load, backup, verify, restore):
+for command in (serve, stat, get, set_, delete, scan, dump, load, backup, verify, restore, bucket, collection, user):
     main.add_command(command)

@@ -15,6 +15,7 @@ from ..client import BackupError, BackupResult, Manifest, backup_server, read_ma
 from ..engine import DATABASE, MARKER, CopyError, DataDirectoryError, claim_directory, count_copy
 from ._common import json_option, run_with_server, server_argument
 from ._progress import progress_bar
+from ._session import Server, session_options
 
 PIECE = 1024 * 1024
 # Where a data directory is built, within it.
@@ -27,12 +28,16 @@ directory_argument = click.argument("directory", type=click.Path(path_type=Path)
 @server_argument
 @directory_argument
 @json_option
-def backup(server: tuple[str, int], directory: Path, as_json: bool) -> None:
-    """Copy the server's database, as it is now, into DIRECTORY, while others go on reading and writing.
+@session_options
+def backup(server: Server, directory: Path, as_json: bool) -> None:
+    """Copy a bucket's database, as it is now, into DIRECTORY, while others go on reading and writing.
+
+    It is the bucket that --bucket says, or the default one. The user needs the role admin there.
 
     If the connection breaks, this reconnects and goes on; if it was ended in any way, run it again to go on. DIRECTORY can then be
     served as it is: trio-spool serve DIRECTORY.
     """
+    server.keywords()  # what is asked for must not get between the lines of the progress bar
     with progress_bar(as_json) as progress:
         task = progress.add_task("preparing", total=None)
 
@@ -40,7 +45,7 @@ def backup(server: tuple[str, int], directory: Path, as_json: bool) -> None:
             progress.update(task, description=directory.name, completed=done, total=size)
 
         async def work() -> BackupResult:
-            return await backup_server(*server, directory, report)
+            return await backup_server(server.host, server.port, directory, report, **server.keywords())
 
         try:
             result = run_with_server(server, work)

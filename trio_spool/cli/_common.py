@@ -10,29 +10,14 @@ from typing import TypeVar
 import click
 import trio
 
-from ..client import Client, ClientError, ServerError, open_client
+from ..client import AuthenticationError, Client, ClientError, NoBucketError, ServerError
 from ..mcbp import Feature
+from ._session import HostPort, Server
 
 T = TypeVar("T")
 
 # Seconds within which a server must answer a single request.
 ANSWER_TIMEOUT = 30.0
-
-
-class HostPort(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """``HOST:PORT``, or ``[ADDRESS]:PORT`` for IPv6."""
-
-    name = "HOST:PORT"
-
-    def convert(self, value: str | tuple[str, int], param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
-        """Split it."""
-        if isinstance(value, tuple):
-            return value
-        host, separator, port = value.removeprefix("tcp://").rpartition(":")
-        if not separator or not host or not port.isdigit() or not 0 < int(port) < 65536:
-            self.fail(f"{value!r} is not HOST:PORT, as in 127.0.0.1:11210", param, ctx)
-        return host.strip("[]"), int(port)
-
 
 server_argument = click.argument("server", type=HostPort())
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -42,12 +27,12 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 FEATURES = (Feature.XERROR, Feature.JSON)
 
 
-def run_with_client(server: tuple[str, int], work: Callable[[Client], Awaitable[T]], *, negotiate: bool = False) -> T:
-    """Connect, say which features we would like if `negotiate`, and do the work; see `run_with_server`."""
+def run_with_client(server: Server, work: Callable[[Client], Awaitable[T]], *, negotiate: bool = False) -> T:
+    """Connect, say which features we would like if `negotiate` or if we say who we are, and do the work; see `run_with_server`."""
 
     async def connect_and_work() -> T:
-        async with open_client(*server) as client:
-            if negotiate:
+        async with server.open() as client:
+            if negotiate or not server.anonymous:
                 with trio.fail_after(ANSWER_TIMEOUT):
                     await say_hello(client)
             return await work(client)
@@ -63,15 +48,20 @@ async def say_hello(client: Client) -> None:
         pass  # as memcached, which has no features
 
 
-def run_with_server(server: tuple[str, int], work: Callable[[], Awaitable[T]]) -> T:
+def run_with_server(server: Server, work: Callable[[], Awaitable[T]]) -> T:
     """Do something with a server, and turn what goes wrong into one line and exit status 1."""
+    server.keywords()  # may ask for the password, which has no place in an event loop
     try:
         return trio.run(work)
+    except AuthenticationError as exc:
+        hint = "; this server wants to know who you are: give --username" if server.anonymous else ""
+        raise click.ClickException(f"{exc}{hint}") from None
+    except NoBucketError as exc:
+        raise click.ClickException(f"{exc}; the default bucket is not for this user: choose one with --bucket") from None
     except ClientError as exc:
         raise click.ClickException(str(exc)) from None
     except trio.TooSlowError:
-        host, port = server
-        raise click.ClickException(f"{host}:{port} did not answer within {ANSWER_TIMEOUT:g} seconds") from None
+        raise click.ClickException(f"{server.host}:{server.port} did not answer within {ANSWER_TIMEOUT:g} seconds") from None
     except BrokenPipeError:
         # Whoever reads our output has had enough, as `head` has. What is still buffered has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import sys
-from typing import BinaryIO
 
 import click
 import trio
@@ -15,6 +14,7 @@ from rich.table import Table
 
 from ..client import Client, StoredValue
 from ._common import ANSWER_TIMEOUT, json_option, printable, run_with_client, server_argument
+from ._session import Server, session_options
 
 
 def _key(text: str) -> bytes:
@@ -29,7 +29,8 @@ def _key(text: str) -> bytes:
 @click.argument("key")
 @json_option
 @click.option("--raw", is_flag=True, help="Write the value alone, byte for byte.")
-def get(server: tuple[str, int], key: str, as_json: bool, raw: bool) -> None:
+@session_options
+def get(server: Server, key: str, as_json: bool, raw: bool) -> None:
     """Print what is stored under KEY."""
 
     async def work(client: Client) -> StoredValue:
@@ -55,19 +56,28 @@ def get(server: tuple[str, int], key: str, as_json: bool, raw: bool) -> None:
         Console().print(table)
 
 
+def _read(source: str) -> bytes:
+    with click.open_file(source, "rb") as file:
+        return bytes(file.read())
+
+
 @click.command("set")
 @server_argument
 @click.argument("key")
 @click.argument("value", required=False)
-@click.option("--file", "source", type=click.File("rb"), help="Take the value from a file; - for standard input.")
+@click.option(
+    "--file", "source", type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    help="Take the value from a file; - for standard input.",
+)  # fmt: skip
 @click.option("--flags", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @click.option("--expiry", type=click.IntRange(0, 2**32 - 1), default=0, help="Seconds (up to 30 days), or a Unix time.")
 @json_option
+@session_options
 def set_(
-    server: tuple[str, int],
+    server: Server,
     key: str,
     value: str | None,
-    source: BinaryIO | None,
+    source: str | None,
     flags: int,
     expiry: int,
     as_json: bool,
@@ -75,7 +85,9 @@ def set_(
     """Store VALUE under KEY."""
     if (value is None) == (source is None):
         raise click.UsageError("give a VALUE, or --file")
-    data = source.read() if source is not None else os.fsencode(value or "")
+    if source == "-":
+        server.keep_stdin()
+    data = os.fsencode(value or "") if source is None else _read(source)
 
     async def work(client: Client) -> int:
         with trio.fail_after(ANSWER_TIMEOUT):
@@ -89,7 +101,8 @@ def set_(
 @server_argument
 @click.argument("key")
 @json_option
-def delete(server: tuple[str, int], key: str, as_json: bool) -> None:
+@session_options
+def delete(server: Server, key: str, as_json: bool) -> None:
     """Delete KEY."""
 
     async def work(client: Client) -> None:

@@ -17,6 +17,7 @@ from ..mcbp import DataType, Feature
 from ._common import json_option, printable, run_with_client, server_argument
 from ._documents import Item, NotADocumentError, from_json
 from ._progress import progress_bar
+from ._session import Server, session_options
 
 # Requests that are under way at once.
 PIPELINE = 512
@@ -104,13 +105,16 @@ class _Source:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path, allow_dash=True))
 @click.option("--key", "field", help="The field whose value is the key; the whole document is the value.")
 @json_option
-def load(server: tuple[str, int], file: Path, field: str | None, as_json: bool) -> None:
+@session_options
+def load(server: Server, file: Path, field: str | None, as_json: bool) -> None:
     """Store every document of FILE (- for standard input), which "dump" has written, or "scan" as NDJSON.
 
     With --key, FILE has documents of any other kind: NDJSON, or CSV if it is named so. A value is then the whole document, as JSON.
     """
     if field is None and file.suffix.lower() == ".csv":
         raise click.UsageError("for CSV, say with --key which column is the key")
+    if str(file) == "-":
+        server.keep_stdin()
     source = _Source(file, field)
 
     async def work(client: Client) -> int:

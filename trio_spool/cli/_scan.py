@@ -11,8 +11,10 @@ import click
 import trio
 
 from ..client import Client
+from ._collections import collection_option
 from ._common import run_with_client, server_argument
 from ._documents import FORMATS, Formatter
+from ._session import Server, session_options
 
 # What is collected before it is written, in bytes.
 CHUNK = 64 * 1024
@@ -61,8 +63,10 @@ def _write_in_thread(out: BinaryIO, data: bytes) -> None:
 @click.option("--keys-only", is_flag=True, help="Leave the values out.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="ndjson", show_default=True)
 @click.option("--limit", type=click.IntRange(0), help="Stop after so many.")
+@collection_option
+@session_options
 def scan(
-    server: tuple[str, int],
+    server: Server,
     prefix: str | None,
     start: str | None,
     end: str | None,
@@ -71,6 +75,7 @@ def scan(
     keys_only: bool,
     form: str,
     limit: int | None,
+    collection: str | None,
 ) -> None:
     """Print documents in the order of their keys, all as they were when this began.
 
@@ -85,7 +90,7 @@ def scan(
         await _write_all(
             client, sys.stdout.buffer, Formatter(form, keys_only), limit, prefix=os.fsencode(prefix or ""),
             start=os.fsencode(start or ""), end=None if end is None else os.fsencode(end), samples=sample, seed=seed,
-            keys_only=keys_only, name="trio-spool scan",
+            collection=collection or "", keys_only=keys_only, name="trio-spool scan",
         )  # fmt: skip
 
     run_with_client(server, work, negotiate=True)
@@ -95,7 +100,9 @@ def scan(
 @server_argument
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
 @click.option("--prefix", default="", help="Only keys that begin so.")
-def dump(server: tuple[str, int], file: Path | None, prefix: str) -> None:
+@collection_option
+@session_options
+def dump(server: Server, file: Path | None, prefix: str, collection: str | None) -> None:
     """Write all documents as NDJSON, to FILE or to standard output, in the form that "load" reads.
 
     Nothing is lost: keys and values that are not UTF-8 are in base64, and flags, expiries and datatypes are kept. FILE appears when
@@ -104,7 +111,8 @@ def dump(server: tuple[str, int], file: Path | None, prefix: str) -> None:
 
     async def work_on(client: Client, out: BinaryIO) -> int:
         return await _write_all(
-            client, out, Formatter("ndjson", keys_only=False), None, prefix=os.fsencode(prefix), name="trio-spool dump"
+            client, out, Formatter("ndjson", keys_only=False), None, prefix=os.fsencode(prefix), collection=collection or "",
+            name="trio-spool dump",
         )  # fmt: skip
 
     if file is None:

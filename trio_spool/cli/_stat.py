@@ -10,6 +10,7 @@ from rich.table import Table
 
 from ..client import Client
 from ._common import json_option, printable, run_with_client, server_argument
+from ._session import Server, session_options
 
 # More rows than this are printed as they come, in plain columns: a table must know them all before it prints the first.
 TABLE_ROWS = 500
@@ -19,8 +20,12 @@ TABLE_ROWS = 500
 @server_argument
 @click.argument("group", required=False, default="")
 @json_option
-def stat(server: tuple[str, int], group: str, as_json: bool) -> None:
-    """Print a GROUP of statistics: settings, connections, timings, engine, spool, keys, reset, or, without one, the general ones.
+@session_options
+def stat(server: Server, group: str, as_json: bool) -> None:
+    """Print a GROUP of statistics, or, without one, the general ones.
+
+    The groups are settings, connections, timings, engine, spool, keys, collections, tasks, range-scans, and others; reset sets
+    counters and timings to nothing.
 
     With --json, one object a line.
     """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -15,9 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ..auth import Role, User, Users, UsersError, load_users, make_user, save_users
+from ._passwords import ask_password, read_password
 
-# Bytes that are read of a line of standard input; more than any password may have.
-PASSWORD_LINE = 64 * 1024
 ROLES = [role.value for role in Role]
 
 users_option = click.option(
@@ -93,7 +91,7 @@ def add(name: str, path: Path, roles: tuple[str, ...], buckets: tuple[tuple[str,
     by_bucket: dict[str, frozenset[Role]] = {}
     for bucket, held in buckets:
         by_bucket[bucket] = by_bucket.get(bucket, frozenset()) | frozenset(held)
-    added = _make(name, _ask_password(from_stdin), frozenset(map(Role, roles)), by_bucket)
+    added = _make(name, read_password() if from_stdin else ask_password(confirm=True), frozenset(map(Role, roles)), by_bucket)
     _save(path, users.with_user(added), f"added {added.name}")
 
 
@@ -105,7 +103,7 @@ def passwd(name: str, path: Path, from_stdin: bool) -> None:
     """Change the password of the user NAME."""
     users = _load(path)
     found = _find(users, name, path)
-    changed = _make(found.name, _ask_password(from_stdin), found.roles, found.buckets)
+    changed = _make(found.name, read_password() if from_stdin else ask_password(confirm=True), found.roles, found.buckets)
     _save(path, users.with_user(changed), f"changed the password of {found.name}")
 
 
@@ -160,16 +158,6 @@ def _make(name: str, password: str, roles: frozenset[Role], buckets: Mapping[str
         return make_user(name, password, roles, buckets)
     except ValueError as exc:
         _fail(str(exc))
-
-
-def _ask_password(from_stdin: bool) -> str:
-    if not from_stdin:
-        return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
-    line = sys.stdin.buffer.readline(PASSWORD_LINE)
-    try:
-        return line.decode().removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError:
-        _fail("the password on standard input is not UTF-8")
 
 
 def _save(path: Path, users: Users, done: str) -> None:

@@ -17,11 +17,18 @@ from ._backup import read_manifest as read_manifest
 from ._calls import Statistics as Statistics
 from ._client import Client as Client
 from ._client import StoredValue as StoredValue
+from ._collections import Collection as Collection
+from ._collections import Collections as Collections
+from ._collections import Scope as Scope
+from ._errors import AccessError as AccessError
+from ._errors import AuthenticationError as AuthenticationError
 from ._errors import BusyError as BusyError
 from ._errors import ChecksumError as ChecksumError
 from ._errors import ClientError as ClientError
 from ._errors import ConnectionLostError as ConnectionLostError
 from ._errors import ExistsError as ExistsError
+from ._errors import LockedError as LockedError
+from ._errors import NoBucketError as NoBucketError
 from ._errors import NotANumberError as NotANumberError
 from ._errors import NotFoundError as NotFoundError
 from ._errors import NotStoredError as NotStoredError
@@ -29,6 +36,7 @@ from ._errors import ScanCancelledError as ScanCancelledError
 from ._errors import ServerError as ServerError
 from ._errors import TemporaryFailureError as TemporaryFailureError
 from ._errors import TooBigError as TooBigError
+from ._errors import UnknownCollectionError as UnknownCollectionError
 from ._files import Manifest as Manifest
 from ._files import ManifestFile as ManifestFile
 from ._files import parse_manifest as parse_manifest

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import ssl
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -61,7 +62,17 @@ class BackupResult:
     reconnections: int
 
 
-async def backup_server(host: str, port: int, directory: Path, report: Report = lambda done, size: None) -> BackupResult:
+async def backup_server(
+    host: str,
+    port: int,
+    directory: Path,
+    report: Report = lambda done, size: None,
+    *,
+    username: str | None = None,
+    password: str | None = None,
+    bucket: str | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> BackupResult:
     """Copy a server's database into a directory, or go on with that.
 
     Args:
@@ -69,18 +80,22 @@ async def backup_server(host: str, port: int, directory: Path, report: Report = 
         port: Of the server.
         directory: Where; made if it is missing. It must be empty, or what an interrupted `backup_server` has left.
         report: Is called with the bytes that are here, and all of them, as they arrive.
+        username: As for `open_client`, like the others.
+        password: Likewise.
+        bucket: Whose database; by default that of the default bucket.
+        tls: Likewise.
 
     Raises:
         BackupError: The directory can't be used, or what arrived is not what the server has said.
         ClientError: The server can't make a snapshot, or can't be reached any more.
     """
-    transfer = _Transfer(host, port, directory, report)
+    transfer = _Transfer(directory, report)
     manifest = await trio.to_thread.run_sync(transfer.begin_in_thread)
     failures = 0
     while True:
         before = transfer.done
         try:
-            async with open_client(host, port) as client:
+            async with open_client(host, port, username=username, password=password, bucket=bucket, tls=tls) as client:
                 manifest = await transfer.run(client, manifest)
             return BackupResult(manifest, transfer.resumed_at, transfer.reconnections)
         except (ConnectionLostError, trio.TooSlowError) as exc:
@@ -97,7 +112,7 @@ async def backup_server(host: str, port: int, directory: Path, report: Report = 
 class _Transfer:
     """The state of one `backup_server`."""
 
-    def __init__(self, host: str, port: int, directory: Path, report: Report) -> None:
+    def __init__(self, directory: Path, report: Report) -> None:
         self._directory = directory
         self._report = report
         self.manifest: Manifest | None = None

@@ -12,7 +12,7 @@ from ..mcbp import Response
 from ._errors import ClientError, error_of
 
 if TYPE_CHECKING:
-    from ._client import Client
+    from ._connection import Connection
 
 Last = Callable[[Response], bool]
 
@@ -59,7 +59,7 @@ class Statistics:
         NotFoundError: There is no such group.
     """
 
-    def __init__(self, client: Client, call: Call) -> None:
+    def __init__(self, client: Connection, call: Call) -> None:
         self._client = client
         self._call = call
 

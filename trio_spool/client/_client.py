@@ -1,39 +1,29 @@
-"""The client: requests out, responses in, each to its call."""
+"""The client: a method for each command on data."""
 
 from __future__ import annotations
 
 import struct
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import attrs
-import trio
 
-from .._core import Sender
 from ..mcbp import (
-    NEED_DATA,
     Feature,
     FragmentRequest,
     Opcode,
-    RemoteProtocolError,
-    Response,
-    ResponseDecoder,
     ScanRequest,
     SnapshotRequirements,
     encode_fragment_request,
-    encode_request,
-    opcode_name,
     prefix_end,
 )
-from ._calls import Call, Last, Statistics
-from ._errors import ClientError, ConnectionLostError
+from ._administration import Administration
+from ._calls import Call, Statistics
 from ._files import Manifest, check_fragment, parse_manifest
 from ._scans import Documents, open_scan, unpack_keys
 
 _STORE_EXTRAS = struct.Struct(">LL")
 _COUNT_EXTRAS = struct.Struct(">QQL")
-_READ_SIZE = 64 * 1024
 
 
 @attrs.frozen
@@ -45,24 +35,8 @@ class StoredValue:
     cas: int
 
 
-class Client:
-    """A connection. Any number of tasks may use it: their requests are sent one after the other, without waiting for each other.
-
-    Attributes:
-        features: What the last `hello` was granted.
-    """
-
-    def __init__(self, stream: trio.abc.ReceiveStream, sender: Sender, look_ahead: int) -> None:
-        self._stream = stream
-        self._sender = sender
-        self.features: frozenset[int] = frozenset()
-        self._calls: deque[Call] = deque()
-        self._lost: ClientError | None = None
-        self._look_ahead = look_ahead
-        self._space = trio.lowlevel.ParkingLot()
-        self._held = 0  # bytes of responses received and not yet taken, of those calls that are bounded by this
-
-    # Requests
+class Client(Administration):
+    """A connection. Any number of tasks may use it: their requests are sent one after the other, without waiting for each other."""
 
     async def get(self, key: bytes) -> StoredValue:
         """Return what is stored under a key.
@@ -175,6 +149,7 @@ class Client:
         end: bytes | None = None,
         samples: int | None = None,
         seed: int = 0,
+        collection: str = "",
         keys_only: bool = False,
         name: str = "",
         requirements: SnapshotRequirements | None = None,
@@ -196,12 +171,14 @@ class Client:
             end: What comes behind the last key; None for no end.
             samples: Instead of all, a random sample of about so many; not together with a range.
             seed: Decides which: the same ones for the same data.
+            collection: Which one, as ``scope.collection``; by default the default one.
             keys_only: The documents have keys and nothing else.
             name: What the server's statistics call the scan, at most 50 bytes.
             requirements: What the snapshot must be like that is scanned.
 
         Raises:
             ValueError: The arguments contradict each other.
+            UnknownCollectionError: There is no such collection.
             TemporaryFailureError: The server has as many scans open as it allows, or the requirements are not met.
             ScanCancelledError: While it is iterated over: the server ended the scan, most likely since it was open for too long.
         """
@@ -212,7 +189,8 @@ class Client:
         if prefix:
             start, end = prefix, prefix_end(prefix)
         request = ScanRequest(
-            start=start, end=end, samples=samples, seed=seed, keys_only=keys_only, name=name, requirements=requirements
+            start=start, end=end, samples=samples, seed=seed, collection=await self.collection_id(collection) if collection else 0,
+            keys_only=keys_only, name=name, requirements=requirements,
         )  # fmt: skip
         documents = await open_scan(self, request)
         try:
@@ -265,105 +243,3 @@ class Client:
     async def settle(self, call: Call) -> int:
         """Wait for the response to `store_nowait`, and return the CAS."""
         return (await call.expect_success()).cas
-
-    # Underneath
-
-    async def _call(self, opcode: int, *, key: bytes = b"", extras: bytes = b"", value: bytes = b"", cas: int = 0) -> Response:
-        call = await self.start(opcode, key=key, extras=extras, value=value, cas=cas)
-        return await call.expect_success()
-
-    async def start(
-        self,
-        opcode: int,
-        *,
-        key: bytes = b"",
-        extras: bytes = b"",
-        value: bytes = b"",
-        cas: int = 0,
-        datatype: int = 0,
-        last: Last | None = None,
-        held: bool = False,
-    ) -> Call:
-        """Send a request, as soon as there is room to queue it, and return what will have its responses."""
-        frame = encode_request(opcode, key=key, extras=extras, value=value, cas=cas, datatype=datatype)
-        while True:
-            if self._lost is not None:
-                raise self._lost
-            try:
-                # The order of the calls must be that of the frames: nothing else may run between these two.
-                self._sender.send_nowait(frame)
-                break
-            except trio.WouldBlock:
-                await self._drain()
-            except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-                raise ConnectionLostError(f"the connection is gone: {exc}") from exc
-        call = Call(opcode, last, held=held)
-        self._calls.append(call)
-        await trio.lowlevel.checkpoint()
-        return call
-
-    async def _drain(self) -> None:
-        try:
-            await self._sender.drain()
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            raise ConnectionLostError(f"the connection is gone: {exc}") from exc
-
-    def taken(self, response: Response) -> None:
-        """Count a response that was held as taken: reading may go on."""
-        self._held -= response.size
-        self._space.unpark_all()
-
-    def abandon(self, call: Call) -> None:
-        """Drop the responses of a call, those that are there and those to come."""
-        call.abandoned = True
-        while call.responses:
-            response = call.responses.popleft()
-            if call.held:
-                self.taken(response)
-
-    def send_if_possible(self, opcode: int, *, extras: bytes) -> None:
-        """Send a request whose response does not matter, unless the connection is gone or has no room."""
-        try:
-            self._sender.send_nowait(encode_request(opcode, extras=extras))
-        except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
-            return
-        call = Call(opcode)
-        call.abandoned = True
-        self._calls.append(call)
-
-    async def receive(self) -> None:
-        """Read responses and hand them to their calls, until the connection ends. Run by `open_client`."""
-        decoder = ResponseDecoder()
-        try:
-            while data := await self._stream.receive_some(_READ_SIZE):
-                decoder.receive_data(bytes(data))
-                while (event := decoder.next_event()) is not NEED_DATA:
-                    self._dispatch(event)
-                while self._held >= self._look_ahead:
-                    await self._space.park()
-            self._fail(ConnectionLostError("the server closed the connection"))
-        except RemoteProtocolError as exc:
-            self._fail(ConnectionLostError(f"the server does not speak the memcached binary protocol: {exc}"))
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            self._fail(ConnectionLostError(f"the connection broke: {exc}"))
-
-    def _dispatch(self, response: Response) -> None:
-        if not self._calls:
-            raise RemoteProtocolError("a response that nobody asked for")
-        call = self._calls[0]
-        if response.opcode != call.opcode:
-            raise RemoteProtocolError(f"a response to {opcode_name(response.opcode)}, not to {opcode_name(call.opcode)}")
-        if call.last is None or response.status or call.last(response):
-            self._calls.popleft()
-        if not call.abandoned:
-            call.responses.append(response)
-            if call.held:
-                self._held += response.size
-            call.arrived.set()
-
-    def _fail(self, error: ClientError) -> None:
-        self._lost = error
-        for call in self._calls:
-            call.lost = error
-            call.arrived.set()
-        self._calls.clear()

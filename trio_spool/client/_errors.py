@@ -12,7 +12,7 @@ class ClientError(Exception):
 
 
 class ConnectionLostError(ClientError):
-    """The server could not be reached, went away, or does not speak this protocol."""
+    """The server could not be reached, is not trusted, went away, or does not speak this protocol."""
 
 
 class ChecksumError(ClientError):
@@ -59,6 +59,26 @@ class BusyError(ServerError):
     """Another request does the same at this moment."""
 
 
+class AuthenticationError(ServerError):
+    """The login was refused, or somebody has to log in first; or the server did not prove that it knows the password."""
+
+
+class AccessError(ServerError):
+    """The user may not do that there, or there is no such bucket: the server does not tell these two apart."""
+
+
+class NoBucketError(ServerError):
+    """No bucket is selected, and the user may not use the default one."""
+
+
+class UnknownCollectionError(ServerError):
+    """There is no such collection, or no such scope."""
+
+
+class LockedError(ServerError):
+    """Somebody has locked the document. Servers say so only to clients that have negotiated XERROR."""
+
+
 class ScanCancelledError(ServerError):
     """The scan was cancelled, or was open for longer than the server allows."""
 
@@ -71,6 +91,12 @@ _ERRORS: dict[int, type[ServerError]] = {
     Status.NOT_A_NUMBER: NotANumberError,
     Status.TEMPORARY_FAILURE: TemporaryFailureError,
     Status.BUSY: BusyError,
+    Status.AUTH_ERROR: AuthenticationError,
+    Status.NO_ACCESS: AccessError,
+    Status.NO_BUCKET: NoBucketError,
+    Status.UNKNOWN_COLLECTION: UnknownCollectionError,
+    Status.UNKNOWN_SCOPE: UnknownCollectionError,
+    Status.LOCKED: LockedError,
     Status.SCAN_CANCELLED: ScanCancelledError,
 }
 

@@ -21,14 +21,14 @@ from ._calls import Call
 from ._errors import ConnectionLostError, NotFoundError, ScanCancelledError, error_of
 
 if TYPE_CHECKING:
-    from ._client import Client
+    from ._connection import Connection
 
 # What one continue asks for: so that the answer to it fits in memory, and its cost does not matter.
 CONTINUE_BYTES = 1024 * 1024
 _KEY_LENGTH = struct.Struct(">H")
 
 
-async def open_scan(client: Client, request: ScanRequest) -> Documents:
+async def open_scan(client: Connection, request: ScanRequest) -> Documents:
     """Create a scan, and ask for the first of it."""
     try:
         response = await (await client.start(Opcode.RANGE_SCAN_CREATE, value=encode_scan_request(request))).expect_success()
@@ -46,7 +46,7 @@ async def open_scan(client: Client, request: ScanRequest) -> Documents:
 class Documents:
     """The documents of a scan. See `Client.scan`."""
 
-    def __init__(self, client: Client, identity: bytes, call: Call | None) -> None:
+    def __init__(self, client: Connection, identity: bytes, call: Call | None) -> None:
         self._client = client
         self._identity = identity
         self._call = call

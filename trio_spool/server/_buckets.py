@@ -13,7 +13,7 @@ from uuid import UUID, uuid4, uuid5
 import trio
 
 from ..engine import Engine, EngineError, Operation, Outcome, Problem, Remember, Remove, open_engine
-from ..mcbp import decode_leb128, encode_leb128
+from ..mcbp import RemoteProtocolError, decode_leb128, encode_leb128
 from ._collections import Collection, Manifest, check_change, parse_manifest
 from ._settings import Settings
 
@@ -31,6 +31,14 @@ SWEEP: Final = 1000
 
 class BucketError(Exception):
     """A bucket can't be made or deleted. The message says why."""
+
+
+class BucketExistsError(BucketError):
+    """There is one of that name."""
+
+
+class NoBucketError(BucketError):
+    """There is none of that name."""
 
 
 def space_of(key: bytes) -> bytes:
@@ -56,6 +64,7 @@ class Bucket:
         self.vbuckets = vbuckets
         self._identity: str = getattr(engine, "uuid", None) or str(uuid4())
         self._uuids: dict[int, int] = {}
+        self._changing = trio.Lock()
         stored = engine.recall(_MANIFEST)
         self._use(Manifest() if stored is None else parse_manifest(stored))
 
@@ -123,15 +132,22 @@ class Bucket:
         Raises:
             ManifestError: It can't follow the one that is in use.
         """
-        check_change(self.manifest, manifest)
-        (outcome,) = await self.operate([Remember(_MANIFEST, manifest.to_json())])
-        if outcome.problem is None:
-            self._use(manifest)
+        async with self._changing:
+            check_change(self.manifest, manifest)
+            (outcome,) = await self.operate([Remember(_MANIFEST, manifest.to_json())])
+            if outcome.problem is None:
+                self._use(manifest)
         return outcome.problem
+
+    def _is_dropped(self, space: bytes) -> bool:
+        try:
+            return decode_leb128(space)[0] not in self._collections
+        except RemoteProtocolError:
+            return False  # nothing that the service has written
 
     async def sweep(self) -> None:
         """Remove what is left of collections that are no longer there."""
-        for space in [space for space in self.engine.spaces if decode_leb128(space)[0] not in self._collections]:
+        for space in [space for space in self.engine.spaces if self._is_dropped(space)]:
             removed = 1
             while removed:
                 (outcome,) = await self.operate([Remove(space, SWEEP)])
@@ -218,7 +234,7 @@ class Buckets:
             raise BucketError(f"{name!r:.120} can't be the name of a bucket: 1 to 100 of A-Z a-z 0-9 _ - . %, the first no dot")
         async with self._changing:
             if name in self._buckets:
-                raise BucketError(f"there is a bucket {name!r} already")
+                raise BucketExistsError(f"there is a bucket {name!r} already")
             if len(self._buckets) >= self._settings.max_buckets:
                 raise BucketError(f"there are {len(self._buckets)} buckets, which is the most")
             with trio.CancelScope(shield=True):
@@ -239,7 +255,7 @@ class Buckets:
                 raise BucketError("the bucket default stays; FLUSH empties it")
             bucket = self._buckets.pop(name, None)
             if bucket is None:
-                raise BucketError(f"there is no bucket {name!r:.120}")
+                raise NoBucketError(f"there is no bucket {name!r:.120}")
             leave(bucket)
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self._delete_in_thread, bucket)

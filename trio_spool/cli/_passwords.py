@@ -1,0 +1,24 @@
+"""Where a password comes from."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+# Bytes that are read of a line of standard input; more than any password may have.
+PASSWORD_LINE = 64 * 1024
+
+
+def read_password() -> str:
+    """Return the first line of standard input."""
+    line = sys.stdin.buffer.readline(PASSWORD_LINE)
+    try:
+        return line.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise click.ClickException("the password on standard input is not UTF-8") from None
+
+
+def ask_password(*, confirm: bool) -> str:
+    """Ask for it; what is typed is not shown."""
+    return str(click.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True))

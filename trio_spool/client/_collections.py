@@ -1,0 +1,155 @@
+"""Scopes and collections, as a client sees them and changes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+from ..mcbp import Status
+from ._errors import ConnectionLostError, ExistsError, UnknownCollectionError
+
+# The lowest id of what is not there from the beginning; those below are reserved.
+FIRST_ID = 8
+
+
+@attrs.frozen
+class Collection:
+    """A collection.
+
+    Attributes:
+        id: What stands for it on the wire.
+        name: Its name.
+        max_ttl: Seconds after which what is stored there expires at the latest; 0 for never.
+    """
+
+    id: int
+    name: str
+    max_ttl: int = 0
+
+
+@attrs.frozen
+class Scope:
+    """A scope, and its collections."""
+
+    id: int
+    name: str
+    collections: tuple[Collection, ...] = ()
+
+
+@attrs.frozen
+class Collections:
+    """The scopes and collections of a bucket.
+
+    Attributes:
+        uid: Grows with each change; a change that is based on an old one is refused.
+        scopes: The scopes.
+    """
+
+    uid: int
+    scopes: tuple[Scope, ...]
+
+    def __iter__(self) -> Iterator[tuple[Scope, Collection]]:
+        """Iterate over the collections, with their scopes."""
+        return ((scope, collection) for scope in self.scopes for collection in scope.collections)
+
+    def find(self, path: str) -> Collection | None:
+        """Return a collection by ``scope.collection``."""
+        return next((collection for scope, collection in self if f"{scope.name}.{collection.name}" == path), None)
+
+    def with_collection(self, path: str, max_ttl: int = 0) -> Collections:
+        """Return what there is with one more collection, and with its scope if that was missing.
+
+        Raises:
+            ExistsError: There is such a collection.
+        """
+        if self.find(path) is not None:
+            raise ExistsError(f"there is a collection {path!r} already", Status.EXISTS)
+        uid = self._next_uid()
+        scope_name, _, name = path.partition(".")
+        added = Collection(FIRST_ID + uid, name, max_ttl)
+        scopes = list(self.scopes)
+        if scope_name not in {scope.name for scope in scopes}:
+            scopes.append(Scope(FIRST_ID + uid, scope_name))
+        return Collections(
+            uid,
+            tuple(
+                attrs.evolve(scope, collections=(*scope.collections, added)) if scope.name == scope_name else scope
+                for scope in scopes
+            ),
+        )
+
+    def without_collection(self, path: str, *, scope: bool = False) -> Collections:
+        """Return what there is without a collection; with `scope`, without its scope as well if that has no other one.
+
+        Raises:
+            UnknownCollectionError: There is no such collection.
+        """
+        if self.find(path) is None:
+            raise UnknownCollectionError(f"there is no collection {path!r}", Status.UNKNOWN_COLLECTION)
+        scope_name, _, name = path.partition(".")
+        scopes = []
+        for old in self.scopes:
+            if old.name != scope_name:
+                scopes.append(old)
+            elif rest := tuple(one for one in old.collections if one.name != name):
+                scopes.append(attrs.evolve(old, collections=rest))
+            elif not scope:
+                scopes.append(attrs.evolve(old, collections=()))
+        return Collections(self._next_uid(), tuple(scopes))
+
+    def without_scope(self, name: str) -> Collections:
+        """Return what there is without a scope that has no collections.
+
+        Raises:
+            UnknownCollectionError: There is no such scope.
+            ExistsError: It has collections.
+        """
+        found = next((scope for scope in self.scopes if scope.name == name), None)
+        if found is None:
+            raise UnknownCollectionError(f"there is no scope {name!r}", Status.UNKNOWN_SCOPE)
+        if found.collections:
+            names = ", ".join(f"{name}.{collection.name}" for collection in found.collections)
+            raise ExistsError(f"the scope {name!r} has collections: drop {names} first", Status.EXISTS)
+        return Collections(self._next_uid(), tuple(scope for scope in self.scopes if scope is not found))
+
+    def _next_uid(self) -> int:
+        """Return the uid of a change.
+
+        What a change creates has an id that follows from it: so it is above all that were ever there, and none is used again.
+        """
+        ids = [scope.id for scope in self.scopes] + [collection.id for _, collection in self]
+        return max(self.uid + 1, max(ids, default=0) - FIRST_ID + 1)
+
+    def to_json(self) -> bytes:
+        """Return what `parse_collections` parses."""
+        scopes = []
+        for scope in self.scopes:
+            collections = [
+                {"name": one.name, "uid": f"{one.id:x}"} | ({"maxTTL": one.max_ttl} if one.max_ttl else {})
+                for one in scope.collections
+            ]
+            scopes.append({"name": scope.name, "uid": f"{scope.id:x}", "collections": collections})
+        return json.dumps({"uid": f"{self.uid:x}", "scopes": scopes}).encode()
+
+
+def parse_collections(text: bytes) -> Collections:
+    """Parse the JSON that a server replies to GET_COLLECTIONS_MANIFEST.
+
+    Raises:
+        ConnectionLostError: It is not what it should be.
+    """
+    try:
+        content = json.loads(text)
+        return Collections(int(content["uid"], 16), tuple(_parse_scope(scope) for scope in content["scopes"]))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ConnectionLostError(f"this is not a manifest of collections: {text!r:.200}") from None
+
+
+def _parse_scope(scope: dict[str, Any]) -> Scope:
+    collections = tuple(
+        Collection(int(one["uid"], 16), str(one["name"]), int(one.get("maxTTL", 0))) for one in scope["collections"]
+    )  # fmt: skip
+    return Scope(int(scope["uid"], 16), str(scope["name"]), collections)
