@@ -1,0 +1,35 @@
+"""Changes of a bucket's manifest that come at one time, and stores that hold what the service has not written."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from trio_spool.engine import Store, open_engine
+from trio_spool.mcbp import Opcode, Status, encode_request
+from trio_spool.server._collections import Collection, Manifest, Scope
+
+
+def manifest(name: str) -> Manifest:
+    return Manifest(1, (*Manifest().scopes, Scope(8, "shop", (Collection(8, name),))))
+
+
+@pytest.mark.parametrize("engine", ["memory", "lmdb"])
+async def test_of_two_changes_at_once_one_is_refused(run_service, tmp_path, engine: str) -> None:
+    data_dir = tmp_path / "data" if engine == "lmdb" else None
+    async with run_service(engine=engine, data_dir=data_dir) as service, service.connect() as one, service.connect() as other:
+        for raw, name in ((one, "orders"), (other, "returns")):
+            await raw.send(encode_request(Opcode.SET_COLLECTIONS_MANIFEST, value=manifest(name).to_json()))
+        statuses = [(await raw.receive()).status for raw in (one, other)]
+        assert sorted(statuses) == [Status.OK, Status.RANGE_ERROR]
+        kept = "orders" if statuses[0] == Status.OK else "returns"
+        assert service.inside.buckets.default.manifest == manifest(kept)
+
+
+async def test_keys_of_no_collection_are_left_alone(run_service, tmp_path) -> None:
+    with open_engine("lmdb", tmp_path / "data", fsync="no") as engine:  # which counts all keys as one space
+        engine.execute([Store(b"\0key", b"value")])
+    async with run_service(engine="lmdb", data_dir=tmp_path / "data") as service, service.connect() as raw:
+        await service.inside.buckets.default.sweep()
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await raw.call(Opcode.GET, key=b"key")).value == b"value"
