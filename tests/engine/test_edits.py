@@ -306,3 +306,12 @@ def test_values_of_steps_count_as_queued(engine) -> None:
         assert engine._queued_bytes == 155
     engine.execute([Get(b"k")])
     assert engine.statistics().queued_bytes == 0
+
+
+def test_extended_attributes_are_bounded(make) -> None:
+    engine = make()
+    engine.execute([Store(b"k", b"{}")])
+    fits, too_much = (b'"%s"' % (b"x" * size) for size in (1024 * 1024 - 100, 1024 * 1024))
+    steps = [(Step(StepKind.UPSERT, b"name", value, xattr=True),) for value in (fits, too_much)]
+    outcomes = engine.execute([Edit(b"k", each) for each in steps])
+    assert [outcome.problem for outcome in outcomes] == [None, Problem.TOO_BIG]

@@ -153,6 +153,18 @@ def test_snapshot_of_keys_only(make) -> None:
         assert all(type(key) is bytes and not value for key, value, *_ in records)
 
 
+@pytest.mark.parametrize("keys_only", [False, True])
+def test_snapshot_leaves_out_what_has_expired(make, clock, keys_only: bool) -> None:
+    engine = make(clock=clock, expiry_interval=3600)
+    engine.execute([Store(b"%d" % n, b"v", expiry=1005 * (n % 2)) for n in range(10)])
+    before = engine.snapshot(keys_only=keys_only)
+    clock.now = 1005.0
+    with engine.snapshot(keys_only=keys_only) as after:
+        assert [key for key, *_ in after.records()] == [b"%d" % n for n in range(0, 10, 2)]
+    assert len(list(before.records())) == 10  # it is of the moment at which it was taken
+    before.close()
+
+
 def test_closed_snapshot_ends_its_generators(make) -> None:
     engine = make()
     engine.execute([Store(b"%04d" % n, b"v" * 1000) for n in range(3000)])

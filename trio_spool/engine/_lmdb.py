@@ -10,6 +10,7 @@ which costs address space and nothing else.
 from __future__ import annotations
 
 import errno
+import logging
 import struct
 import sys
 import threading
@@ -39,6 +40,8 @@ from ._operations import Entry, Item, Problem, Space
 from ._reading import CHUNK_RECORDS, EXTENDED, Reader, Snapshot, split_extended
 from ._snapshots import SnapshotRegistry
 from ._transaction import SpaceOf, State, Transaction
+
+_log = logging.getLogger("trio_spool.engine")
 
 _EXPIRY = struct.Struct(">Q")
 _SPACE = struct.Struct(">QQ")
@@ -246,8 +249,9 @@ class LmdbEngine(Engine):
             try:
                 self.env.sync(True)
             except lmdb.Error:
+                # Without its thread, everybody who writes would wait for ever.
+                _log.exception("syncing the database failed; it is tried again")
                 self._unsynced = True
-                raise
 
     def committed(self) -> None:
         self._unsynced = True

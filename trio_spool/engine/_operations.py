@@ -210,7 +210,7 @@ class Edit:
         datatype: Of a JSON document.
         create: Whether to make a document if there is none: an object, or an array if the first step appends to one.
         add: Whether there must be none (else EXISTS).
-        max_size: TOO_BIG if the value would have more bytes.
+        max_size: TOO_BIG if the value would have more bytes, or the extended attributes more than 1 MiB.
     """
 
     key: bytes

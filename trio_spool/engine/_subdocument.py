@@ -14,6 +14,8 @@ from ._json_paths import PathError, PathProblem
 from ._operations import Edit, Item, Outcome, Problem
 from ._steps import Step, StepKind, StepProblem, StepResult, XattrProblem
 
+# The most bytes of extended attributes that an item may have.
+MOST_XATTRS: Final = 1024 * 1024
 # The longest name of an extended attribute, in bytes.
 _LONGEST_NAME: Final = 16
 # As in Couchbase: a name ends at the first dot or bracket, for there is no quoting in it; it begins with no control character and
@@ -118,9 +120,10 @@ def edit(operation: Edit, current: Item | None, version: Version) -> tuple[Outco
         return outcome._replace(problem=Problem.PATH), None
     if state.removed:
         return (outcome, REMOVED) if current is not None else (outcome, None)
-    if len(state.value) > operation.max_size:
+    item = state.item()
+    if len(item.value) > operation.max_size or len(item.xattrs) > MOST_XATTRS:
         return Outcome(Problem.TOO_BIG), None
-    return outcome, state.item()
+    return outcome, item
 
 
 class _State:
