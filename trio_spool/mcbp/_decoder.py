@@ -166,7 +166,7 @@ class RequestDecoder(_Buffer):
         ):
             return self._misshapen(shape, opcode, opaque, datatype, extras_length, key_length, end)
         if shape is not None and shape.stores and end - value_at > self.max_value:
-            return self._too_big(opcode, opaque, key_at - start, value_at - start, end)
+            return self._too_big(shape, opcode, opaque, key_at - start, value_at - start, end)
         if end > len(data):
             return self._wait_for(end - start)
         self._offset = end
@@ -266,14 +266,16 @@ class RequestDecoder(_Buffer):
             reason = "a value where none is expected"
         return Rejected(opcode, opaque, Status.INVALID, reason)
 
-    def _too_big(self, opcode: int, opaque: int, key_offset: int, value_offset: int, end: int) -> Rejected | NeedData:
+    def _too_big(self, shape: Shape, opcode: int, opaque: int, key_offset: int, value_offset: int, end: int) -> Rejected | NeedData:
         if len(self._data) - self._offset < value_offset:
             return self._wait_for(value_offset)
         key = self._data[self._offset + key_offset : self._offset + value_offset]
-        if not self.collections:
-            key = DEFAULT_COLLECTION + key
         size = end - self._offset - value_offset
         self._skip_to(end)
+        try:
+            key = self._checked(key, shape) if self.collections else DEFAULT_COLLECTION + key
+        except RemoteProtocolError as exc:
+            return Rejected(opcode, opaque, Status.INVALID, str(exc), fatal=False)
         reason = f"a value of {size} bytes is over the limit of {self.max_value}"
         return Rejected(opcode, opaque, Status.TOO_BIG, reason, fatal=False, too_big=True, key=key)
 

@@ -14,7 +14,7 @@ import trio
 
 from ..engine import Engine, EngineError, Operation, Outcome, Problem, Remember, Remove, open_engine
 from ..mcbp import RemoteProtocolError, decode_leb128, encode_leb128
-from ._collections import Collection, Manifest, check_change, parse_manifest
+from ._collections import Collection, Manifest, StillRemovingError, check_change, parse_manifest
 from ._settings import Settings
 
 DEFAULT_BUCKET: Final = "default"
@@ -130,10 +130,13 @@ class Bucket:
         """Store another manifest, and use it from then on. What belongs to dropped collections is removed by `sweep`.
 
         Raises:
-            ManifestError: It can't follow the one that is in use.
+            ManifestError: It can't follow the one that is in use, or not yet.
         """
         async with self._changing:
             check_change(self.manifest, manifest)
+            for number in manifest.by_id():
+                if number not in self._collections and prefix_of(number) in self.engine.spaces:
+                    raise StillRemovingError(f"the collection with the uid {number:x} was dropped, and is still being removed")
             (outcome,) = await self.operate([Remember(_MANIFEST, manifest.to_json())])
             if outcome.problem is None:
                 self._use(manifest)
@@ -147,9 +150,9 @@ class Bucket:
 
     async def sweep(self) -> None:
         """Remove what is left of collections that are no longer there."""
-        for space in [space for space in self.engine.spaces if self._is_dropped(space)]:
-            removed = 1
-            while removed:
+        for space in list(self.engine.spaces):
+            removed = SWEEP
+            while removed == SWEEP and self._is_dropped(space):
                 (outcome,) = await self.operate([Remove(space, SWEEP)])
                 removed = outcome.number or 0
 

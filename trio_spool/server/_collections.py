@@ -28,6 +28,10 @@ class ManifestError(ValueError):
     """A manifest can't be used. The message says why."""
 
 
+class StillRemovingError(ManifestError):
+    """A manifest can't be used yet: it has the id of a collection that was dropped, and of which there is something left."""
+
+
 @attrs.frozen
 class Collection:
     """A collection.
@@ -106,7 +110,7 @@ def parse_manifest(text: bytes) -> Manifest:
         manifest = Manifest(_number(content["uid"]), scopes)
     except ManifestError:
         raise
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ManifestError("this is not a manifest of collections") from None
     _check(manifest)
     return manifest

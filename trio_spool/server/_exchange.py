@@ -32,13 +32,14 @@ class Exchange:
     comes after one of them joins them, and so sees what they did.
     """
 
-    __slots__ = ("began", "closing", "operations", "pending", "reader", "replies", "service", "session", "size", "work")
+    __slots__ = ("_bucket", "began", "closing", "operations", "pending", "reader", "replies", "service", "session", "size", "work")
 
     def __init__(self, service: Service, session: Session) -> None:
         self.service = service
         self.session = session
         self.began = 0.0  # when what is being answered was received
         self.reader = service.buckets.default.reader
+        self._bucket = session.bucket
         self.replies: list[bytes] = []
         self.operations: list[Operation] = []
         self.pending: list[tuple[int, Encode, Request]] = []  # where in `replies`, and how it follows from the outcome
@@ -53,9 +54,13 @@ class Exchange:
 
     @property
     def bucket(self) -> Bucket:
-        """What commands that need one work on."""
-        assert self.session.bucket is not None
-        return self.session.bucket
+        """What commands that need one work on.
+
+        If it was deleted while they ran, it is still that: what has been carried out is answered.
+        """
+        bucket = self.session.bucket or self._bucket
+        assert bucket is not None
+        return bucket
 
     def use(self, bucket: Bucket) -> None:
         """Work on a bucket from now on. Nothing of another one may be pending."""
@@ -64,9 +69,10 @@ class Exchange:
 
     def follow_session(self) -> None:
         """Read from the bucket that the session works on."""
-        if self.session.bucket is not None and self.session.bucket.reader is not self.reader:
+        bucket = self.session.bucket
+        if bucket is not None and bucket is not self._bucket:
             self.reader.release()
-            self.reader = self.session.bucket.reader
+            self.reader, self._bucket = bucket.reader, bucket
 
     def encode(
         self, request: Request, *, status: int = 0, extras: bytes = b"", value: bytes = b"", cas: int = 0, datatype: int = 0

@@ -92,7 +92,8 @@ def tls_context(settings: Settings) -> ssl.SSLContext:
         raise SettingsError("an address tls://… needs a certificate and its key: give --tls-cert and --tls-key")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    _load(lambda: context.load_cert_chain(certificate, key), "certificate and key", certificate, key)
+    # With no password at all, OpenSSL would ask for that of an encrypted key at the terminal, and wait.
+    _load(lambda: context.load_cert_chain(certificate, key, password=""), "certificate and key", certificate, key)
     if settings.tls_client_ca is not None:
         authority = settings.tls_client_ca
         _load(lambda: context.load_verify_locations(authority), "certificates of those who sign clients'", authority)

@@ -151,7 +151,7 @@ class Session:
         return with_framing(frame, encode_duration(seconds)) if self.tracing else frame
 
     def shown_key(self, key: bytes) -> bytes:
-        """Return a key as the client sends it: with its collection, or without."""
+        """Return a key as the client sends it: with its collection, or, where there is only the default one, without."""
         return key if self.collections else key[1:]
 
     def cas_of_delete(self, cas: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...engine import EngineError
 from ...mcbp import DataType, Request, Status, encode_response, error_map
-from .._buckets import BucketError
+from .._buckets import BucketError, BucketExistsError, NoBucketError
 from .._exchange import Exchange
 from .._jobs import Answer
 
@@ -37,7 +37,7 @@ async def _create(answer: Answer) -> None:
     try:
         await answer.service.buckets.create(answer.request.key.decode("utf-8", "replace"))
     except BucketError as exc:
-        await answer.error(Status.EXISTS if "already" in str(exc) else Status.INVALID, str(exc))
+        await answer.error(Status.EXISTS if isinstance(exc, BucketExistsError) else Status.INVALID, str(exc))
     except EngineError as exc:
         await answer.error(Status.TEMPORARY_FAILURE, str(exc))
     else:
@@ -56,7 +56,7 @@ async def _delete(answer: Answer) -> None:
             answer.request.key.decode("utf-8", "replace"), lambda bucket: service.leave(bucket, answer.connection)
         )
     except BucketError as exc:
-        await answer.error(Status.NOT_FOUND if "no bucket" in str(exc) else Status.INVALID, str(exc))
+        await answer.error(Status.NOT_FOUND if isinstance(exc, NoBucketError) else Status.INVALID, str(exc))
     else:
         await answer.reply(encode_response(answer.request.opcode, 0, answer.request.opaque))
 

@@ -6,7 +6,7 @@ import struct
 
 from ...engine import Problem
 from ...mcbp import DataType, Request, Status, encode_response
-from .._collections import Manifest, ManifestError, parse_manifest
+from .._collections import Manifest, ManifestError, StillRemovingError, parse_manifest
 from .._exchange import Exchange
 from .._jobs import Answer
 from ._problems import STATUS_OF
@@ -34,7 +34,8 @@ async def _set(answer: Answer, manifest: Manifest) -> None:
     try:
         problem = await answer.bucket.change_manifest(manifest)
     except ManifestError as exc:
-        await answer.error(Status.RANGE_ERROR, str(exc))
+        later = isinstance(exc, StillRemovingError)
+        await answer.error(Status.TEMPORARY_FAILURE if later else Status.RANGE_ERROR, str(exc))
         return
     if problem is not None:
         await answer.error(STATUS_OF[problem])

@@ -74,10 +74,11 @@ async def _random_key(answer: Answer, prefix: bytes) -> None:
         await answer.error(Status.NOT_FOUND)
         return
     key, item = found
+    shown = key if answer.session.collections else key[len(prefix) :]
     await answer.reply(
         encode_response(
-            request.opcode, 0, request.opaque, key=answer.session.shown_key(key), extras=_FLAGS.pack(item.flags),
-            value=item.value, cas=item.cas, datatype=item.datatype & answer.session.datatypes,
+            request.opcode, 0, request.opaque, key=shown, extras=_FLAGS.pack(item.flags),
+            value=item.value, cas=answer.exchange.shown_cas(key, item), datatype=item.datatype & answer.session.datatypes,
         )
     )  # fmt: skip
 

@@ -161,12 +161,10 @@ def mutate(exchange: Exchange, request: Request) -> None:
     asked = _parse(exchange, request)
     if asked is None:
         return
-    keep = any(info.id == FrameInfoId.PRESERVE_TTL for info in request.frame_infos)
-    expiry = None if asked.expiry is None or keep else expiry_for(exchange, request, asked.expiry)
     operation = Edit(
         request.key,
         _steps(asked),
-        expiry=expiry,
+        expiry=_expiry(exchange, request, asked),
         datatype=int(DataType.JSON),
         create=bool(asked.flags & DocumentFlag.CREATE),
         add=bool(asked.flags & DocumentFlag.ADD),
@@ -174,6 +172,18 @@ def mutate(exchange: Exchange, request: Request) -> None:
         max_size=exchange.service.settings.max_item_size,
     )
     exchange.operate(request, operation, partial(_encode_mutated, asked=asked))
+
+
+def _expiry(exchange: Exchange, request: Request, asked: SubdocumentRequest) -> int | None:
+    """Return when the item is to expire; None to leave that as it is."""
+    keep = any(info.id == FrameInfoId.PRESERVE_TTL for info in request.frame_infos)
+    if asked.expiry is not None and not keep:
+        return expiry_for(exchange, request, asked.expiry)
+    if not asked.flags & (DocumentFlag.CREATE | DocumentFlag.ADD) or exchange.get(request.key) is not None:
+        return None
+    if any(getattr(operation, "key", None) == request.key for operation in exchange.operations):
+        return None  # something before it in the pipeline is going to make the item, or remove it
+    return expiry_for(exchange, request, asked.expiry or 0)
 
 
 def _encode_mutated(exchange: Exchange, request: Request, outcome: Outcome, asked: SubdocumentRequest) -> bytes:
