@@ -11,7 +11,7 @@ import nox
 
 nox.needs_version = ">=2024.3.2"
 nox.options.default_venv_backend = "venv"
-nox.options.sessions = ["lint", "typing", "docs", "tests", "coverage"]
+nox.options.sessions = ["lint", "typing", "docs", "tests", "clients", "coverage"]
 nox.options.error_on_missing_interpreters = False
 
 HERE = Path(__file__).parent
@@ -40,6 +40,18 @@ def tests(session: nox.Session) -> None:
     session.run(
         "coverage", "run", "-m", "pytest", *session.posargs, env={"COVERAGE_FILE": str(HERE / ".coverage"), "PYTHONWARNINGS": ""}
     )  # fmt: skip
+
+
+@nox.session
+def clients(session: nox.Session) -> None:
+    """Run the tests with other people's clients, all of which must be there, and record which branches they take."""
+    absent = [program for program in ("memcached", "memcstat", "node", "npm") if shutil.which(program) is None]
+    if absent and "CI" not in os.environ:
+        session.skip(f"not installed: {', '.join(absent)}; .ci/run says which packages of Debian have them")
+    # pylibmc's wheels carry a libmemcached that finds no SASL mechanism; the tests want Debian's.
+    session.install("--no-binary=pylibmc", ".[test,clients]")
+    environment = {"COVERAGE_FILE": str(HERE / ".coverage"), "PYTHONWARNINGS": "", "TRIO_SPOOL_REQUIRE_CLIENTS": "1"}
+    session.run("coverage", "run", "-m", "pytest", "tests/clients", *session.posargs, env=environment)
 
 
 @nox.session

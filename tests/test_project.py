@@ -40,7 +40,7 @@ def test_os_write_is_the_senders_too() -> None:
 
 
 def test_commands_never_see_a_stream() -> None:
-    for path in (PACKAGE / "server" / "commands").glob("*.py"):
+    for path in [*(PACKAGE / "server" / "commands").glob("*.py"), *(PACKAGE / "server" / "binary").glob("*.py")]:
         assert not names_in(path) & {"Sender", "SocketStream", "Stream", "SendStream", "ReceiveStream"}, path
 
 

@@ -67,6 +67,31 @@ def test_long_keys_and_large_values(server, client) -> None:
         client.set("huge", os.urandom(11_000_000).hex(), compress_level=0)
 
 
+def test_with_a_login(protected, login) -> None:
+    client = bmemcached.Client((protected.server,), *login)
+    assert client.set("key", "value")
+    assert client.get("key") == "value"
+    assert client.incr("counter", 5, default=2) == 2
+    assert client.set_multi({"a": "1", "b": "2"}) == []
+    assert client.get_multi(["a", "b", "c"]) == {"a": "1", "b": "2"}
+    (statistics,) = client.stats().values()
+    assert {_text(key): _text(value) for key, value in statistics.items()}["curr_items"] == "4"
+    assert client.delete("key")
+    assert client.flush_all()
+    client.disconnect_all()
+
+
+@pytest.mark.parametrize("wrong", [("root", "wrong"), ("nobody", "pass=w,rd"), (None, None)])
+def test_with_a_wrong_password(protected, login, wrong) -> None:
+    client = bmemcached.Client((protected.server,), *wrong)
+    with pytest.raises(MemcachedException, match="Auth failure"):
+        client.set("key", "value")
+    client.disconnect_all()
+    right = bmemcached.Client((protected.server,), *login)
+    assert right.get("key") is None
+    right.disconnect_all()
+
+
 def documents() -> dict[str, bytes]:
     """The standard library of this Python, by path."""
     root = Path(sysconfig.get_path("stdlib"))

@@ -315,3 +315,12 @@ def test_extended_attributes_are_bounded(make) -> None:
     steps = [(Step(StepKind.UPSERT, b"name", value, xattr=True),) for value in (fits, too_much)]
     outcomes = engine.execute([Edit(b"k", each) for each in steps])
     assert [outcome.problem for outcome in outcomes] == [None, Problem.TOO_BIG]
+
+
+def test_expiry_of_a_document_that_is_made(make) -> None:
+    engine = make()
+    steps = (Step(StepKind.UPSERT, b"a", b"1"),)
+    made = Edit(b"k", steps, create=True, new_expiry=4_000_000_000)
+    again = Edit(b"k", steps, create=True, new_expiry=4_100_000_000)
+    engine.execute([made, again])
+    assert engine.open_reader().get(b"k").expiry == 4_000_000_000

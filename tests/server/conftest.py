@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,15 +11,15 @@ from unittest.mock import patch
 import pytest
 import trio
 
-from trio_spool.mcbp import NEED_DATA, Feature, Opcode, Response, ResponseDecoder, encode_request
+from trio_spool.mcbp import NEED_DATA, SHAPES, Feature, KeyRule, Opcode, Response, ResponseDecoder, encode_request
 from trio_spool.server import Settings, _service, serve
 
 
 class Raw:
     """A connection that sends any bytes and decodes what comes back."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self.stream = stream
+    def __init__(self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
+        self.stream: Any = stream
         self._decoder = ResponseDecoder()
 
     async def send(self, *frames: bytes) -> None:
@@ -38,6 +39,20 @@ class Raw:
     async def hello(self, *features: Feature) -> None:
         value = b"".join(feature.to_bytes(2, "big") for feature in features)
         assert (await self.call(Opcode.HELLO, value=value)).value == value
+
+    async def login(self, user: str, password: str) -> int:
+        """Log in by PLAIN, and return the status."""
+        value = f"\0{user}\0{password}".encode()
+        return (await self.call(Opcode.SASL_AUTH, key=b"PLAIN", value=value)).status
+
+    @staticmethod
+    def plain_frame(opcode: int, **kwargs: Any) -> bytes:
+        """Encode a request of an opcode that has the right shape, and as little as it may."""
+        shape = SHAPES[opcode]
+        if shape is not None:
+            kwargs.setdefault("extras", bytes(min(shape.extras)))
+            kwargs.setdefault("key", b"k" if shape.key is KeyRule.REQUIRED else b"")
+        return encode_request(opcode, **kwargs)
 
     async def closed(self) -> bool:
         """Read to the end; whether nothing more came."""
@@ -60,10 +75,16 @@ class Served:
         self.stop = stop
 
     @asynccontextmanager
-    async def connect(self) -> AsyncIterator[Raw]:
-        stream = await trio.open_tcp_stream("127.0.0.1", self.port)
+    async def connect(self, tls: ssl.SSLContext | None = None, index: int = 0) -> AsyncIterator[Raw]:
+        """Connect to one of the addresses, by TLS if there is a context for it."""
+        stream = await trio.open_tcp_stream("127.0.0.1", int(self.addresses[index].rsplit(":", 1)[1]))
         async with stream:
-            yield Raw(stream)
+            if tls is None:
+                yield Raw(stream)
+            else:
+                encrypted = trio.SSLStream(stream, tls, server_hostname="127.0.0.1", https_compatible=True)
+                await encrypted.do_handshake()
+                yield Raw(encrypted)
 
 
 @asynccontextmanager

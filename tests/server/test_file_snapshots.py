@@ -200,7 +200,7 @@ async def test_a_full_disk_is_a_temporary_failure(service, raw, tmp_path, monkey
         (directory / "data.mdb").write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("trio_spool.server.commands._snapshots.copy_files", full)
+    monkeypatch.setattr("trio_spool.server.binary._snapshots.copy_files", full)
     reply = await raw.call(Opcode.PREPARE_SNAPSHOT)
     assert (reply.status, b"no space left" in reply.value) == (Status.TEMPORARY_FAILURE, True)
     assert list((tmp_path / "data" / "snapshots").iterdir()) == []

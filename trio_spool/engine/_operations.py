@@ -210,6 +210,7 @@ class Edit:
         datatype: Of a JSON document.
         create: Whether to make a document if there is none: an object, or an array if the first step appends to one.
         add: Whether there must be none (else EXISTS).
+        new_expiry: That of an item that is made, where `expiry` is None.
         max_size: TOO_BIG if the value would have more bytes, or the extended attributes more than 1 MiB.
     """
 
@@ -221,6 +222,7 @@ class Edit:
     add: bool = False
     cas: int = 0
     max_size: int = 1 << 32
+    new_expiry: int = 0
 
 
 @attrs.frozen

@@ -136,7 +136,8 @@ class _State:
     """
 
     def __init__(self, current: Item | None, operation: Edit, version: Version, summed: bytes | None = None) -> None:
-        self._current = current if current is not None else Item(_new_document(operation.steps))
+        made = Item(_new_document(operation.steps), expiry=operation.new_expiry)
+        self._current = current if current is not None else made
         self._operation = operation
         self._version = version
         self.value = self._current.value

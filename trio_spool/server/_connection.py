@@ -13,7 +13,7 @@ from ..mcbp import MAX_FRAME, NEED_DATA, Opcode, Rejected, RemoteProtocolError, 
 from ._exchange import EXCHANGE_SIZE, Exchange
 from ._jobs import MOST_JOBS, Answer, Jobs, is_barrier
 from ._session import Door, Session
-from .commands import COMMANDS, admit, get_run, is_plain, refuse_too_big
+from .binary import COMMANDS, RULES, admit, get_run, is_plain, refuse_too_big
 
 if TYPE_CHECKING:
     from ._buckets import Bucket
@@ -39,7 +39,7 @@ class Connection:
         self.number = number
         self._peer = peer
         self._began = service.clock.uptime()
-        self._session = Session(door, service.buckets.default)
+        self._session = Session(door, service.buckets.default, RULES)
         self._exchange = Exchange(service, self._session)
         self._decoder = RequestDecoder(max_value=service.settings.max_item_size)
         self._follow_session()

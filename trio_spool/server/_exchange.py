@@ -21,8 +21,6 @@ EXCHANGE_SIZE = 256 * 1024
 
 Encode = Callable[["Exchange", Request, Outcome], bytes]
 EncodeItem = Callable[["Exchange", Request, "Item | None"], bytes]
-# The CAS that is shown of a locked item.
-LOCKED_CAS = 0xFFFFFFFFFFFFFFFF
 
 
 class Exchange:
@@ -94,11 +92,6 @@ class Exchange:
         session, service = self.session, self.service
         bucket = session.bucket if session.selected else None
         return cluster_config(session.door, service.tcp_port(), service.tls_port(), service.epoch, bucket)
-
-    def shown_cas(self, key: bytes, item: Item) -> int:
-        """Return the CAS to show of an item: it can't be used while that is locked."""
-        engine = self.bucket.engine
-        return LOCKED_CAS if engine.locks and engine.is_locked(key) else item.cas
 
     def error(self, request: Request, status: int, context: str = "") -> None:
         """Reply with an error."""

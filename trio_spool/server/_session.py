@@ -11,10 +11,12 @@ import attrs
 from ..auth import Role, ScramExchange, User
 from ..mcbp import DataType, Feature, Opcode, Status, encode_response, status_text, with_framing
 from ..mcbp import encode_server_duration as encode_duration
-from ._rules import RULES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ._buckets import Bucket
+    from .commands.permissions import Rule
 
 # What HELLO may be granted.
 GRANTED: Final = frozenset(
@@ -58,7 +60,7 @@ class Session:
         allowed: For each opcode 0, or the status to refuse it with.
     """
 
-    def __init__(self, door: Door, bucket: Bucket) -> None:
+    def __init__(self, door: Door, bucket: Bucket, rules: Sequence[Rule]) -> None:
         self.door = door
         self.features: frozenset[Feature] = frozenset()
         self.agent = ""
@@ -72,6 +74,7 @@ class Session:
         self.changed = True
         self.allowed: tuple[int, ...] = ()
         self._default = bucket
+        self._rules = rules
         self.log_in(None if door.login else EVERYTHING)
 
     @property
@@ -122,7 +125,7 @@ class Session:
         user, bucket = self.user, self.bucket
         name = bucket.name if bucket is not None else None
         allowed = []
-        for rule in RULES:
+        for rule in self._rules:
             if rule.before_login:
                 status = 0
             elif user is None:

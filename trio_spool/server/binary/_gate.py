@@ -6,10 +6,8 @@ import cramjam
 
 from ...mcbp import DEFAULT_COLLECTION, SHAPES, DataType, FrameInfoId, RemoteProtocolError, Request, Status, decode_leb128
 from .._exchange import Exchange
-from .._rules import RULES
-
-# Levels of durability: a majority of the nodes has it in memory; the active one, or a majority, on disk as well.
-_MAJORITY, _LAST_LEVEL = 1, 3
+from ..commands.durability import Durability, is_met
+from ._rules import RULES
 
 
 def is_plain(request: Request) -> bool:
@@ -73,14 +71,13 @@ def _durability_problem(exchange: Exchange, request: Request) -> tuple[Status, s
     for info in request.frame_infos:
         if info.id != FrameInfoId.DURABILITY:
             continue
-        level = info.value[0]
-        if not _MAJORITY <= level <= _LAST_LEVEL:
-            return Status.DURABILITY_INVALID_LEVEL, f"durability level {level} is not known"
-        if level > _MAJORITY and bucket is not None and not bucket.durable:
-            return (
-                Status.DURABILITY_IMPOSSIBLE,
-                "replies come before what they acknowledge is on disk, unless --fsync is always",
-            )
+        try:
+            durability = Durability(info.value[0])
+        except ValueError:
+            return Status.DURABILITY_INVALID_LEVEL, f"durability level {info.value[0]} is not known"
+        if bucket is not None and not is_met(bucket, durability):
+            reason = "replies come before what they acknowledge is on disk, unless --fsync is always"
+            return Status.DURABILITY_IMPOSSIBLE, reason
     return None
 
 

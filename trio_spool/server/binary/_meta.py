@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import random
 import struct
 
-import trio
-
-from ...engine import Engine, Item
+from ...engine import Item
 from ...mcbp import Request, Status, encode_leb128, encode_response
 from .._exchange import Exchange
 from .._jobs import Answer
+from ..commands import items
+from ..commands.keys import choose_in_thread
 from ._gate import not_my_vbucket, unknown_collection
 
 _META = struct.Struct(">LLLQB")
@@ -18,9 +17,6 @@ _UUID = struct.Struct(">Q")
 _OBSERVED = struct.Struct(">BHQQQ")
 _OBSERVED_OTHER = struct.Struct(">BHQQQQQ")
 _FLAGS = struct.Struct(">L")
-# Keys that are looked at to choose one of them at random.
-MOST_CHOICES = 1_000_000
-_CHECK_EVERY = 1024
 
 
 def get_meta(exchange: Exchange, request: Request) -> None:
@@ -33,7 +29,9 @@ def _encode_meta(exchange: Exchange, request: Request, item: Item | None) -> byt
         return exchange.session.error(request.opcode, request.opaque, Status.NOT_FOUND)
     extras = _META.pack(0, item.flags, min(item.expiry, 0xFFFFFFFF), item.seqno, item.datatype)
     with_datatype = request.extras == b"\2"
-    return exchange.encode(request, extras=extras if with_datatype else extras[:-1], cas=exchange.shown_cas(request.key, item))
+    return exchange.encode(
+        request, extras=extras if with_datatype else extras[:-1], cas=items.shown_cas(exchange.bucket, request.key, item)
+    )
 
 
 def observe_seqno(exchange: Exchange, request: Request) -> None:
@@ -69,7 +67,7 @@ def get_random_key(exchange: Exchange, request: Request) -> None:
 
 async def _random_key(answer: Answer, prefix: bytes) -> None:
     engine, request = answer.bucket.engine, answer.request
-    found = await answer.in_worker(lambda: _choose_in_thread(engine, prefix))
+    found = await answer.in_worker(lambda: choose_in_thread(engine, prefix))
     if found is None:
         await answer.error(Status.NOT_FOUND)
         return
@@ -78,33 +76,6 @@ async def _random_key(answer: Answer, prefix: bytes) -> None:
     await answer.reply(
         encode_response(
             request.opcode, 0, request.opaque, key=shown, extras=_FLAGS.pack(item.flags),
-            value=item.value, cas=answer.exchange.shown_cas(key, item), datatype=item.datatype & answer.session.datatypes,
+            value=item.value, cas=items.shown_cas(answer.bucket, key, item), datatype=item.datatype & answer.session.datatypes,
         )
     )  # fmt: skip
-
-
-def _choose_in_thread(engine: Engine, prefix: bytes) -> tuple[bytes, Item] | None:
-    """Choose one of the keys with a prefix, each as likely as any other if there are no more than `MOST_CHOICES`."""
-    held = engine.spaces.get(prefix)
-    chosen: bytes | None = None
-    while held is not None:
-        number = random.randrange(min(held.items, MOST_CHOICES))
-        for count, (key, _) in enumerate(engine.entries(prefix)):
-            if not key.startswith(prefix):
-                break
-            chosen = key
-            if count == number:
-                break
-            if not count % _CHECK_EVERY:
-                trio.from_thread.check_cancelled()
-        if chosen is None:
-            return None
-        reader = engine.open_reader()
-        try:
-            item = reader.get(chosen)
-        finally:
-            reader.close()
-        if item is not None:
-            return chosen, item
-        held, chosen = engine.spaces.get(prefix), None  # it was deleted meanwhile
-    return None

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Final
 
 from ...engine import (
-    Edit,
     Item,
     Outcome,
     PathProblem,
@@ -22,7 +21,6 @@ from ...mcbp import (
     DataType,
     DocumentFlag,
     Feature,
-    FrameInfoId,
     Opcode,
     PathFlag,
     PathSpec,
@@ -38,8 +36,9 @@ from ...mcbp import (
 from .._exchange import Exchange
 from .._jobs import Answer
 from .._virtual import virtual_attributes
-from ._expiry import expiry_for
+from ..commands import items
 from ._mutation import encode_mutation
+from ._storing import keeps_expiry
 
 # A document above this is looked into by a worker thread.
 LARGE: Final = 64 * 1024
@@ -123,17 +122,13 @@ async def _look_up_large(answer: Answer, asked: SubdocumentRequest) -> None:
     bucket, request = answer.bucket, answer.request
     item = bucket.reader.get(request.key)
     bucket.reader.release()
+    items.count_get(answer.service.counters, found=item is not None)
     frame = await answer.in_worker(lambda: _encode_found(answer.exchange, request, item, asked))
     await answer.reply(frame)
 
 
 def _encode_lookup(exchange: Exchange, request: Request, item: Item | None, asked: SubdocumentRequest) -> bytes:
-    counters = exchange.service.counters
-    counters.cmd_get += 1
-    if item is None:
-        counters.get_misses += 1
-    else:
-        counters.get_hits += 1
+    items.count_get(exchange.service.counters, found=item is not None)
     return _encode_found(exchange, request, item, asked)
 
 
@@ -143,7 +138,7 @@ def _encode_found(exchange: Exchange, request: Request, item: Item | None, asked
         return session.error(request.opcode, request.opaque, Status.NOT_FOUND)
     uuid = exchange.bucket.vbucket_uuid(request.vbucket)
     results = lookup(item, _steps(asked), virtual_attributes(item, uuid))
-    cas = exchange.shown_cas(request.key, item)
+    cas = items.shown_cas(exchange.bucket, request.key, item)
     if asked.multi:
         value = encode_lookup_results((_status(result), result.value) for result in results)
         failed = any(result.problem is not None for result in results)
@@ -161,33 +156,16 @@ def mutate(exchange: Exchange, request: Request) -> None:
     asked = _parse(exchange, request)
     if asked is None:
         return
-    operation = Edit(
-        request.key,
-        _steps(asked),
-        expiry=_expiry(exchange, request, asked),
-        datatype=int(DataType.JSON),
-        create=bool(asked.flags & DocumentFlag.CREATE),
-        add=bool(asked.flags & DocumentFlag.ADD),
-        cas=request.cas,
+    operation = items.edit(
+        exchange.bucket, request.key, _steps(asked), expiry=asked.expiry, keep_expiry=keeps_expiry(request),
+        create=bool(asked.flags & DocumentFlag.CREATE), add=bool(asked.flags & DocumentFlag.ADD), cas=request.cas,
         max_size=exchange.service.settings.max_item_size,
-    )
+    )  # fmt: skip
     exchange.operate(request, operation, partial(_encode_mutated, asked=asked))
 
 
-def _expiry(exchange: Exchange, request: Request, asked: SubdocumentRequest) -> int | None:
-    """Return when the item is to expire; None to leave that as it is."""
-    keep = any(info.id == FrameInfoId.PRESERVE_TTL for info in request.frame_infos)
-    if asked.expiry is not None and not keep:
-        return expiry_for(exchange, request, asked.expiry)
-    if not asked.flags & (DocumentFlag.CREATE | DocumentFlag.ADD) or exchange.get(request.key) is not None:
-        return None
-    if any(getattr(operation, "key", None) == request.key for operation in exchange.operations):
-        return None  # something before it in the pipeline is going to make the item, or remove it
-    return expiry_for(exchange, request, asked.expiry or 0)
-
-
 def _encode_mutated(exchange: Exchange, request: Request, outcome: Outcome, asked: SubdocumentRequest) -> bytes:
-    exchange.service.counters.cmd_set += 1
+    items.count_store(exchange.service.counters, outcome, request.cas)
     if outcome.problem is Problem.PATH:
         failed = outcome.results[-1]
         if not asked.multi:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import struct
 
-from ...engine import Arithmetic, Outcome, Problem
+from ...engine import Outcome
 from ...mcbp import LOUD, Opcode, Request
 from .._exchange import Exchange
-from ._expiry import expiry_for
+from ..commands import items
 from ._mutation import encode_mutation
 
 _EXTRAS = struct.Struct(">QQL")
@@ -16,24 +16,21 @@ _NUMBER = struct.Struct(">Q")
 _DO_NOT_CREATE = 0xFFFFFFFF
 
 
+def _decrements(request: Request) -> bool:
+    return LOUD.get(request.opcode, request.opcode) == Opcode.DECREMENT
+
+
 def count(exchange: Exchange, request: Request) -> None:
     """Extras: delta u64, initial u64, expiry u32. The reply's value is the new number, u64."""
     delta, initial, expiry = _EXTRAS.unpack(request.extras)
-    if LOUD.get(request.opcode, request.opcode) == Opcode.DECREMENT:
-        delta = -delta
-    create = expiry != _DO_NOT_CREATE
-    operation = Arithmetic(request.key, delta, initial, expiry_for(exchange, request, expiry) if create else 0, create, request.cas)
+    operation = items.count(
+        exchange.bucket, request.key, -delta if _decrements(request) else delta, initial=initial,
+        expiry=None if expiry == _DO_NOT_CREATE else expiry, cas=request.cas,
+    )  # fmt: skip
     exchange.operate(request, operation, _encode)
 
 
 def _encode(exchange: Exchange, request: Request, outcome: Outcome) -> bytes:
-    counters = exchange.service.counters
-    hit = outcome.problem is not Problem.NOT_FOUND
-    if LOUD.get(request.opcode, request.opcode) == Opcode.INCREMENT:
-        counters.incr_hits += hit
-        counters.incr_misses += not hit
-    else:
-        counters.decr_hits += hit
-        counters.decr_misses += not hit
+    items.count_arithmetic(exchange.service.counters, outcome, decrement=_decrements(request))
     value = b"" if outcome.number is None else _NUMBER.pack(outcome.number)
     return encode_mutation(exchange, request, outcome, value)

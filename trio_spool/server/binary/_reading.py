@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...engine import Get, Item, Outcome
 from ...mcbp import GET_HIT, Magic, Opcode, Request, Status, encode_get_hit, encode_response, status_text
 from .._exchange import EXCHANGE_SIZE, Exchange
+from ..commands import items
 
 _QUIET = frozenset({Opcode.GETQ, Opcode.GETKQ})
 _WITH_KEY = frozenset({Opcode.GETK, Opcode.GETKQ})
@@ -27,17 +28,17 @@ def get_run(exchange: Exchange, gets: list[tuple[int, bytes]]) -> None:
     """Answer a run of plain GETs, given as opaques and keys, as far as the size of one exchange goes; remove those answered."""
     session = exchange.session
     room = EXCHANGE_SIZE - exchange.size
-    items = exchange.reader.get_many([key for _, key in gets], max(room, 0))
+    found = exchange.reader.get_many([key for _, key in gets], max(room, 0))
     append = exchange.replies.append
     pack = GET_HIT.pack
     datatypes = session.datatypes
     size = hits = 0
     if exchange.bucket.engine.locks:
-        items = [
-            item if item is None else item._replace(cas=exchange.shown_cas(key, item))
-            for (_, key), item in zip(gets, items, strict=False)
+        found = [
+            item if item is None else item._replace(cas=items.shown_cas(exchange.bucket, key, item))
+            for (_, key), item in zip(gets, found, strict=False)
         ]
-    for (opaque, _), item in zip(gets, items, strict=False):
+    for (opaque, _), item in zip(gets, found, strict=False):
         if item is None:
             frame = session.error(Opcode.GET, opaque, Status.NOT_FOUND)
         else:
@@ -47,11 +48,8 @@ def get_run(exchange: Exchange, gets: list[tuple[int, bytes]]) -> None:
         append(frame)
         size += len(frame)
     exchange.size += size
-    counters = exchange.service.counters
-    counters.cmd_get += len(items)
-    counters.get_hits += hits
-    counters.get_misses += len(items) - hits
-    del gets[: len(items)]
+    items.count_gets(exchange.service.counters, hits, len(found) - hits)
+    del gets[: len(found)]
 
 
 def _encode_outcome(exchange: Exchange, request: Request, outcome: Outcome) -> bytes:
@@ -59,15 +57,12 @@ def _encode_outcome(exchange: Exchange, request: Request, outcome: Outcome) -> b
 
 
 def _encode(exchange: Exchange, request: Request, item: Item | None) -> bytes:
-    counters = exchange.service.counters
-    counters.cmd_get += 1
     opcode = request.opcode
+    items.count_get(exchange.service.counters, found=item is not None)
     if item is None:
-        counters.get_misses += 1
         return b"" if opcode in _QUIET else encode_miss(exchange, request)
-    counters.get_hits += 1
     key = exchange.session.shown_key(request.key) if opcode in _WITH_KEY else b""
-    cas = exchange.shown_cas(request.key, item)
+    cas = items.shown_cas(exchange.bucket, request.key, item)
     return encode_get_hit(opcode, request.opaque, cas, item.flags, item.value, key, datatype_of(exchange, item))
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
-from ...engine import Delete, Flush, Outcome
+from ...engine import Delete, Outcome
 from ...mcbp import Request, Status
 from .._exchange import Exchange
-from ._expiry import THIRTY_DAYS
+from ..commands import items
 from ._mutation import encode_mutation
 
 
@@ -17,9 +15,7 @@ def delete(exchange: Exchange, request: Request) -> None:
 
 
 def _encode_delete(exchange: Exchange, request: Request, outcome: Outcome) -> bytes:
-    counters = exchange.service.counters
-    counters.delete_hits += outcome.problem is None
-    counters.delete_misses += outcome.problem is not None
+    items.count_delete(exchange.service.counters, outcome)
     return encode_mutation(exchange, request, outcome, cas=exchange.session.cas_of_delete(outcome.cas))
 
 
@@ -28,9 +24,7 @@ def flush(exchange: Exchange, request: Request) -> None:
     if exchange.service.settings.disable_flush or not exchange.session.supports(request.opcode):
         exchange.error(request, Status.NOT_SUPPORTED, "FLUSH is not available here")
         return
-    when = int.from_bytes(request.extras, "big")
-    at = time.time() + when if 0 < when <= THIRTY_DAYS else when
-    exchange.operate(request, Flush(at), _encode_flush)
+    exchange.operate(request, items.flush(int.from_bytes(request.extras, "big")), _encode_flush)
 
 
 def _encode_flush(exchange: Exchange, request: Request, outcome: Outcome) -> bytes:

@@ -7,8 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ...mcbp import Request
-    from .._exchange import Exchange
+    from .._buckets import Bucket
 
 THIRTY_DAYS = 30 * 24 * 60 * 60
 
@@ -23,13 +22,18 @@ def absolute_expiry(expiry: int) -> int:
     return expiry
 
 
-def expiry_for(exchange: Exchange, request: Request, expiry: int) -> int:
-    """Return `absolute_expiry`, but no later than the item's collection allows."""
+def expiry_in(bucket: Bucket, key: bytes, expiry: int) -> int:
+    """Return `absolute_expiry`, but no later than the key's collection allows."""
     absolute = absolute_expiry(expiry)
-    if request.key[0] == 0:
+    if key[0] == 0:
         return absolute  # the default collection has no such bound
-    collection = exchange.bucket.collection_of(request.key)
+    collection = bucket.collection_of(key)
     if collection is None or not collection.max_ttl:
         return absolute
     latest = math.ceil(time.time()) + collection.max_ttl
     return min(absolute or latest, latest)
+
+
+def flush_time(delay: int) -> float:
+    """Return when a flush with a delay is to happen: a Unix time, 0 for now."""
+    return time.time() + delay if 0 < delay <= THIRTY_DAYS else delay

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import uuid
+from itertools import islice
 
 import trio
 
@@ -19,11 +20,11 @@ from ...mcbp import (
     encode_response,
     parse_scan_request,
 )
-from .._buckets import space_of
 from .._exchange import Exchange
 from .._jobs import Answer
 from .._range_scan import RangeScan, ScanBusyError
 from .._scans import TooManyScansError
+from ..commands.keys import keys_from_in_thread
 from ._gate import not_my_vbucket, unknown_collection
 
 # Seconds between two looks at whether a sequence number has been reached.
@@ -168,14 +169,8 @@ async def _get_keys(answer: Answer, count: int) -> None:
 
 def _pack_keys_in_thread(engine: Engine, start: bytes, count: int, most_bytes: int, skip: int) -> bytes:
     value = bytearray()
-    prefix = space_of(start)
-    if count:
-        for number, (key, _) in enumerate(engine.entries(start), 1):
-            if not key.startswith(prefix):
-                break
-            value += _KEY_LENGTH.pack(len(key) - skip) + key[skip:]
-            if number == count or len(value) >= most_bytes:
-                break
-            if not number % 1024:
-                trio.from_thread.check_cancelled()
+    for key in islice(keys_from_in_thread(engine, start), count):
+        value += _KEY_LENGTH.pack(len(key) - skip) + key[skip:]
+        if len(value) >= most_bytes:
+            break
     return bytes(value)

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from ...engine import Lock, Outcome, Unlock
+from ...engine import Outcome, Unlock
 from ...mcbp import Request, Status, encode_get_hit
 from .._exchange import Exchange
+from ..commands import items
 from ._mutation import encode_mutation
 from ._reading import datatype_of
-
-# Seconds for which an item is locked if the client does not say, or asks for more than the most.
-DEFAULT_LOCK = 15
-LONGEST_LOCK = 30
 
 
 def get_locked(exchange: Exchange, request: Request) -> None:
     """Extras: seconds u32, or nothing. The reply is that of a get, with the CAS that unlocks the item."""
-    seconds = int.from_bytes(request.extras, "big")
-    if not 0 < seconds <= LONGEST_LOCK:
-        seconds = DEFAULT_LOCK
+    operation = items.lock(request.key, int.from_bytes(request.extras, "big"))
     item = exchange.get(request.key)
-    exchange.operate(request, Lock(request.key, seconds), _encode_locked, returns=0 if item is None else len(item.value))
+    exchange.operate(request, operation, _encode_locked, returns=0 if item is None else len(item.value))
 
 
 def _encode_locked(exchange: Exchange, request: Request, outcome: Outcome) -> bytes:

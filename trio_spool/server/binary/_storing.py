@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import struct
 
-from ...engine import Concat, Delete, Outcome, Problem, Store, StoreMode, is_json
-from ...mcbp import LOUD, DataType, FrameInfoId, Opcode, Rejected, Request, Status
+from ...engine import Delete, Outcome, StoreMode
+from ...mcbp import LOUD, FrameInfoId, Opcode, Rejected, Request, Status
 from .._exchange import Exchange
-from ._expiry import expiry_for
+from ..commands import items
 from ._mutation import encode_mutation
 
 _EXTRAS = struct.Struct(">LL")
@@ -19,50 +19,35 @@ _MODES: dict[int, StoreMode] = {
     Opcode.REPLACE: StoreMode.REPLACE,
     Opcode.REPLACEQ: StoreMode.REPLACE,
 }
-# Bytes of a value in which JSON is detected: more would keep the event loop for milliseconds.
-MOST_DETECTED = 256 * 1024
 _PREPENDING = frozenset({Opcode.PREPEND, Opcode.PREPENDQ})
 
 
 def store(exchange: Exchange, request: Request) -> None:
     """Extras: flags u32, expiry u32. A CAS in the header is a condition."""
     flags, expiry = _EXTRAS.unpack(request.extras)
-    operation = Store(
-        request.key,
-        request.value,
-        flags,
-        expiry_for(exchange, request, expiry),
-        request.datatype if exchange.session.classic else _detect(request),
-        _MODES[request.opcode],
-        request.cas,
-        bool(request.frame_infos) and any(info.id == FrameInfoId.PRESERVE_TTL for info in request.frame_infos),
-    )
+    datatype = request.datatype if exchange.session.classic else items.datatype_of_value(request.value, request.datatype)
+    operation = items.store(
+        exchange.bucket, request.key, request.value, mode=_MODES[request.opcode], flags=flags, expiry=expiry, cas=request.cas,
+        keep_expiry=keeps_expiry(request), datatype=datatype,
+    )  # fmt: skip
     exchange.operate(request, operation, _encode)
 
 
-def _detect(request: Request) -> int:
-    """Return the datatype of a value: what it is, not what the client says, unless it is too large to look at here."""
-    if len(request.value) > MOST_DETECTED:
-        return request.datatype
-    return int(DataType.JSON) if is_json(request.value) else 0
+def keeps_expiry(request: Request) -> bool:
+    """Whether the item is to keep the expiry that it has."""
+    return bool(request.frame_infos) and any(info.id == FrameInfoId.PRESERVE_TTL for info in request.frame_infos)
 
 
 def concatenate(exchange: Exchange, request: Request) -> None:
     """No extras: the item keeps its flags and its expiry."""
     limit = exchange.service.settings.max_item_size
-    operation = Concat(request.key, request.value, request.opcode in _PREPENDING, limit, request.cas)
+    prepend = request.opcode in _PREPENDING
+    operation = items.concatenate(request.key, request.value, prepend=prepend, cas=request.cas, max_size=limit)
     exchange.operate(request, operation, _encode)
 
 
 def _encode(exchange: Exchange, request: Request, outcome: Outcome) -> bytes:
-    counters = exchange.service.counters
-    counters.cmd_set += 1
-    if outcome.problem is None:
-        counters.total_items += 1
-        counters.cas_hits += request.cas != 0
-    elif request.cas:
-        counters.cas_misses += outcome.problem is Problem.NOT_FOUND
-        counters.cas_badval += outcome.problem is Problem.EXISTS
+    items.count_store(exchange.service.counters, outcome, request.cas)
     return encode_mutation(exchange, request, outcome)
 
 
