@@ -63,7 +63,7 @@ def general(service: Service, bucket: Bucket, argument: str) -> Iterable[tuple[b
         yield from counters.items()
         yield from (
             ("curr_items", engine.items),
-            ("bytes", engine.disk_bytes),
+            ("bytes", sum(space.bytes for space in bucket.engine.spaces.values())),
             ("limit_maxbytes", engine.map_bytes),
             ("evictions", 0),
             ("expired_unfetched", engine.expired),
