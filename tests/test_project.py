@@ -15,7 +15,16 @@ import trio_spool
 
 PACKAGE = Path(trio_spool.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-PUBLIC = ["trio_spool", "trio_spool._core", "trio_spool.mcbp", "trio_spool.engine", "trio_spool.server", "trio_spool.client", "trio_spool.auth", "trio_spool.testing"]
+PUBLIC = [
+    "trio_spool",
+    "trio_spool._core",
+    "trio_spool.mcbp",
+    "trio_spool.engine",
+    "trio_spool.server",
+    "trio_spool.client",
+    "trio_spool.auth",
+    "trio_spool.testing",
+]
 
 
 def names_in(path: Path) -> set[str]:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import struct
-import threading
-import zlib
 
 import google_crc32c
 import pytest
 
-from trio_spool.engine import lookup as engine_lookup
 from trio_spool.mcbp import Feature, FrameInfo, Opcode, PathFlag, Status, encode_frame_infos, encode_request
 from trio_spool.server.binary import _subdocument
 
@@ -366,74 +363,3 @@ async def test_in_a_classic_session(raw) -> None:
     assert (reply.status, reply.value, reply.datatype) == (0, b"5", 0)
     reply = await call(raw, single(GET, b"none"))
     assert (reply.status, reply.value, reply.cas) == (Status.SUBDOC_PATH_NOT_FOUND, b"Subdoc path not found", 0)
-
-
-# Order, and large documents
-
-
-async def test_a_lookup_sees_what_is_before_it_in_a_pipeline(sub) -> None:
-    await sub.send(
-        single(COUNTER, b"n", b"1", opaque=1),
-        lookups((GET, b"n"), opaque=2),
-        encode_request(Opcode.SET, key=b"k", value=b'{"n":70}', extras=EXTRAS, opaque=3),
-        single(GET, b"n", opaque=4),
-        single(COUNTER, b"n", b"1", opaque=5),
-        encode_request(Opcode.GET, key=b"k", opaque=6),
-        encode_request(Opcode.DELETE, key=b"k", opaque=7),
-        lookups((GET, b"n"), opaque=8),
-    )
-    replies = [await sub.receive() for _ in range(8)]
-    assert [reply.opaque for reply in replies] == list(range(1, 9))
-    assert [replies[0].value, found(replies[1]), replies[3].value, replies[4].value, replies[5].value] == [
-        b"6", [(0, b"6")], b"70", b"71", b'{"n":71}',
-    ]  # fmt: skip
-    assert replies[7].status == Status.NOT_FOUND
-
-
-async def test_a_large_document_is_looked_into_by_a_worker(service, sub, monkeypatch) -> None:
-    threads = []
-
-    def recorded(*args):
-        threads.append(threading.current_thread() is threading.main_thread())
-        return engine_lookup(*args)
-
-    monkeypatch.setattr(_subdocument, "lookup", recorded)
-    for size, in_loop in ((60 * 1024, True), (70 * 1024, False)):
-        value = b'{"pad":"%s","n":1}' % (b"x" * size)
-        await put(sub, value)
-        threads.clear()
-        before = service.inside.counters.get_hits
-        assert (await call(sub, single(GET, b"n"))).value == b"1"
-        reply = await call(sub, lookups((GET, b"$document.value_bytes", XATTR), (GET, b"n")))
-        assert found(reply) == [(0, b"%d" % len(value)), (0, b"1")]
-        assert threads == [in_loop] * 2
-        assert service.inside.counters.get_hits == before + 2
-
-
-@pytest.mark.parametrize("unordered", [False, True])
-async def test_a_lookup_in_a_large_document_sees_what_is_before_it(raw, unordered: bool) -> None:
-    await raw.hello(Feature.XATTR, *([Feature.UNORDERED_EXECUTION] if unordered else []))
-    await put(raw, b'{"pad":"%s","n":1}' % (b"x" * 70 * 1024))
-    frames = []
-    for number in range(10):
-        frames += [single(COUNTER, b"n", b"1", opaque=2 * number), single(GET, b"n", opaque=2 * number + 1)]
-    await raw.send(*frames, encode_request(Opcode.NOOP))
-    replies = [await raw.receive() for _ in range(21)]
-    assert replies[20].opcode == Opcode.NOOP
-    by_opaque = {reply.opaque: reply for reply in replies[:20]}
-    for number in range(10):
-        assert by_opaque[2 * number].value == b"%d" % (2 + number)
-        # Where commands may overtake one another, a later counter may have run; an earlier one has.
-        seen = int(by_opaque[2 * number + 1].value)
-        assert seen >= 2 + number if unordered else seen == 2 + number
-
-
-async def test_a_large_document_that_is_deleted_meanwhile(sub, monkeypatch) -> None:
-    await put(sub, b'{"pad":"%s","n":1}' % (b"x" * 70 * 1024))
-    await sub.send(encode_request(Opcode.DELETE, key=b"k"), single(GET, b"n"), single(UPSERT, b"a", b"1"))
-    assert [(await sub.receive()).status for _ in range(3)] == [0, Status.NOT_FOUND, Status.NOT_FOUND]
-
-
-async def test_attributes_do_not_make_a_checksum_wrong(sub) -> None:
-    assert (await call(sub, single(UPSERT, b"x", b"1", XATTR))).status == 0
-    assert zlib.crc32(await document(sub)) == zlib.crc32(DOCUMENT)
