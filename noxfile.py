@@ -65,7 +65,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Check the types: mypy, strict, of everything; pyright of what users import."""
-    session.install(".[typing]")
+    session.install(".[typing,testing]")
     session.run("mypy")
     session.run("pyright")
 

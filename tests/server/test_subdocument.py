@@ -9,7 +9,6 @@ import google_crc32c
 import pytest
 
 from trio_spool.mcbp import Feature, FrameInfo, Opcode, PathFlag, Status, encode_frame_infos, encode_request
-from trio_spool.server.binary import _subdocument
 
 EXTRAS = bytes(8)
 CREATE, XATTR, MACROS = PathFlag.CREATE, PathFlag.XATTR, PathFlag.EXPAND_MACROS
