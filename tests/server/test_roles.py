@@ -224,3 +224,18 @@ async def test_a_value_that_is_too_big_from_one_who_may_not_write(service) -> No
         await raw.send(header + EXTRAS + b"k" + bytes(size))
         assert (await raw.receive()).status == Status.TOO_BIG
         assert (await raw.call(Opcode.GET, key=b"k")).value == b"v"
+
+
+@pytest.mark.parametrize("group", ["buckets", "connections", "range-scans", "snapshots", "tasks"])
+async def test_what_goes_on_in_all_buckets_is_not_for_those_of_one(service, group: str) -> None:
+    for name, status in (("watcher", 0), ("local watcher", Status.NO_ACCESS), ("local boss", Status.NO_ACCESS)):
+        async with service.connect() as raw:
+            assert await raw.login(name, name) == 0
+            assert (await raw.call(Opcode.STAT, key=group.encode())).status == status
+
+
+async def test_listing_keys_takes_the_role_read(service) -> None:
+    for name, status in (("watcher", Status.NO_ACCESS), ("boss", 0)):
+        async with service.connect() as raw:
+            assert await raw.login(name, name) == 0
+            assert (await raw.call(Opcode.STAT, key=b"keys")).status == status

@@ -11,6 +11,8 @@ from .._groups import GROUPS, Statistic
 
 # Groups that show what is stored.
 SHOW_KEYS = frozenset({"keys"})
+# Groups that show what others do, in whatever bucket.
+SHOW_OTHERS = frozenset({"buckets", "connections", "range-scans", "snapshots", "tasks"})
 
 
 def stat(exchange: Exchange, request: Request) -> None:
@@ -18,8 +20,14 @@ def stat(exchange: Exchange, request: Request) -> None:
     name, _, argument = request.key.decode("utf-8", "replace").partition(" ")
     group = GROUPS.get(name)
     user = exchange.session.user
-    if name in SHOW_KEYS and (user is None or not user.may(Role.READ, exchange.bucket.name)):
+    assert user is not None  # or there would have been no access
+    if name in SHOW_KEYS and not user.may(Role.READ, exchange.bucket.name):
         exchange.error(request, Status.NO_ACCESS, f"the group {name} shows keys, which takes the role read")
+        return
+    if name in SHOW_OTHERS and not user.may(Role.STATS, None):
+        exchange.error(
+            request, Status.NO_ACCESS, f"the group {name} shows all buckets, which takes the role stats for every bucket"
+        )
         return
     statistics = group(exchange.service, exchange.bucket, argument) if group is not None else None
     if statistics is None:

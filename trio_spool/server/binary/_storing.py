@@ -52,9 +52,9 @@ def _encode(exchange: Exchange, request: Request, outcome: Outcome) -> bytes:
 
 
 def refuse_too_big(exchange: Exchange, rejected: Rejected) -> None:
-    """Reply TOO_BIG, after deleting what a SET was to replace: nobody should read the old value for the new one."""
+    """Reply TOO_BIG. In a classic session what a SET was to replace is deleted, so that nobody reads the old value for the new one."""
     request = Request(rejected.opcode, 0, 0, rejected.opaque, 0, b"", rejected.key, b"", 0)
-    if LOUD.get(rejected.opcode, rejected.opcode) == Opcode.SET:
+    if exchange.session.classic and LOUD.get(rejected.opcode, rejected.opcode) == Opcode.SET:
         exchange.operate(request, Delete(rejected.key), _encode_too_big)
     else:
         exchange.reply(_encode_too_big(exchange, request, Outcome()))
