@@ -52,7 +52,7 @@ def _encode(exchange: Exchange, request: Request, outcome: Outcome) -> bytes:
 
 
 def refuse_too_big(exchange: Exchange, rejected: Rejected) -> None:
-    """Reply TOO_BIG. In a classic session what a SET was to replace is deleted, so that nobody reads the old value for the new one."""
+    """Reply TOO_BIG. In a classic session, what a SET was to replace is deleted: nobody should read it for the new value."""
     request = Request(rejected.opcode, 0, 0, rejected.opaque, 0, b"", rejected.key, b"", 0)
     if exchange.session.classic and LOUD.get(rejected.opcode, rejected.opcode) == Opcode.SET:
         exchange.operate(request, Delete(rejected.key), _encode_too_big)
