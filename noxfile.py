@@ -35,11 +35,13 @@ PYTHONS = _pythons()
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the test suite, and record which branches it takes."""
+    """Run the test suite. On the newest Python, record which branches it takes: that makes it twice as slow."""
     session.install(".[test]")
-    session.run(
-        "coverage", "run", "-m", "pytest", *session.posargs, env={"COVERAGE_FILE": str(HERE / ".coverage"), "PYTHONWARNINGS": ""}
-    )  # fmt: skip
+    if session.python == PYTHONS[-1]:
+        environment = {"COVERAGE_FILE": str(HERE / ".coverage"), "PYTHONWARNINGS": ""}
+        session.run("coverage", "run", "-m", "pytest", *session.posargs, env=environment)
+    else:
+        session.run("pytest", *session.posargs, env={"PYTHONWARNINGS": ""})
 
 
 @nox.session
@@ -56,7 +58,7 @@ def clients(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Add up what the tests have recorded on all Pythons, and require 95 % of the branches."""
+    """Add up what the tests have recorded, and require 95 % of the branches."""
     session.install("coverage[toml]>=7.10")
     session.run("coverage", "combine")
     session.run("coverage", "report", "--fail-under=95")
