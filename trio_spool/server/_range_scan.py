@@ -33,8 +33,8 @@ from ._buckets import Bucket, prefix_of, vbucket_of
 FRAME_RECORDS = 1024
 FRAME_BYTES = 256 * 1024
 # What is read and packed at once: little enough not to keep the interpreter from the event loop for long.
-PIECE_RECORDS = 128
-PIECE_BYTES = 32 * 1024
+PIECE_RECORDS = 256
+PIECE_BYTES = 64 * 1024
 # A sample reads more than it returns: this many records at a time.
 SAMPLE_RECORDS = 512
 SAMPLE_BYTES = 256 * 1024
