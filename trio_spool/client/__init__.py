@@ -7,8 +7,10 @@
         print((await client.get(b"key")).value)
 """
 
+from ..mcbp import Collection as Collection
 from ..mcbp import Document as Document
 from ..mcbp import FragmentRequest as FragmentRequest
+from ..mcbp import Scope as Scope
 from ..mcbp import SnapshotRequirements as SnapshotRequirements
 from ._backup import BackupError as BackupError
 from ._backup import BackupResult as BackupResult
@@ -17,9 +19,7 @@ from ._backup import read_manifest as read_manifest
 from ._calls import Statistics as Statistics
 from ._client import Client as Client
 from ._client import StoredValue as StoredValue
-from ._collections import Collection as Collection
 from ._collections import Collections as Collections
-from ._collections import Scope as Scope
 from ._errors import AccessError as AccessError
 from ._errors import AuthenticationError as AuthenticationError
 from ._errors import BusyError as BusyError

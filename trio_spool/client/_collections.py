@@ -8,35 +8,11 @@ from typing import Any
 
 import attrs
 
-from ..mcbp import Status
+from ..mcbp import Collection, Scope, Status, encode_manifest
 from ._errors import ConnectionLostError, ExistsError, UnknownCollectionError
 
 # The lowest id of what is not there from the beginning; those below are reserved.
 FIRST_ID = 8
-
-
-@attrs.frozen
-class Collection:
-    """A collection.
-
-    Attributes:
-        id: What stands for it on the wire.
-        name: Its name.
-        max_ttl: Seconds after which what is stored there expires at the latest; 0 for never.
-    """
-
-    id: int
-    name: str
-    max_ttl: int = 0
-
-
-@attrs.frozen
-class Scope:
-    """A scope, and its collections."""
-
-    id: int
-    name: str
-    collections: tuple[Collection, ...] = ()
 
 
 @attrs.frozen
@@ -125,14 +101,7 @@ class Collections:
 
     def to_json(self) -> bytes:
         """Return what `parse_collections` parses."""
-        scopes = []
-        for scope in self.scopes:
-            collections = [
-                {"name": one.name, "uid": f"{one.id:x}"} | ({"maxTTL": one.max_ttl} if one.max_ttl else {})
-                for one in scope.collections
-            ]
-            scopes.append({"name": scope.name, "uid": f"{scope.id:x}", "collections": collections})
-        return json.dumps({"uid": f"{self.uid:x}", "scopes": scopes}).encode()
+        return encode_manifest(self.uid, self.scopes)
 
 
 def parse_collections(text: bytes) -> Collections:

@@ -42,6 +42,9 @@ from ._framing import parse_frame_infos as parse_frame_infos
 from ._leb128 import decode_leb128 as decode_leb128
 from ._leb128 import encode_leb128 as encode_leb128
 from ._leb128 import split_collection as split_collection
+from ._manifest import Collection as Collection
+from ._manifest import Scope as Scope
+from ._manifest import encode_manifest as encode_manifest
 from ._opcodes import LOUD as LOUD
 from ._opcodes import Magic as Magic
 from ._opcodes import Opcode as Opcode

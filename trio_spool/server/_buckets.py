@@ -12,9 +12,9 @@ from uuid import UUID, uuid4, uuid5
 
 import trio
 
-from ..engine import Engine, EngineError, Operation, Outcome, Problem, Remember, Remove, open_engine
-from ..mcbp import RemoteProtocolError, decode_leb128, encode_leb128
-from ._collections import Collection, Manifest, StillRemovingError, check_change, parse_manifest
+from ..engine import Engine, EngineError, Operation, Outcome, Problem, Remember, Remove, Space, open_engine
+from ..mcbp import Collection, RemoteProtocolError, decode_leb128, encode_leb128
+from ._collections import Manifest, StillRemovingError, check_change, parse_manifest
 from ._settings import Settings
 
 DEFAULT_BUCKET: Final = "default"
@@ -93,6 +93,10 @@ class Bucket:
     def collection(self, number: int) -> Collection | None:
         """Return a collection by its id."""
         return self._collections.get(number)
+
+    def held(self, collection: int) -> Space:
+        """Return what a collection holds, by its id."""
+        return self.engine.spaces.get(prefix_of(collection), Space())
 
     def collection_of(self, key: bytes) -> Collection | None:
         """Return the collection that a stored key belongs to; None if that is not there any more, or never was."""

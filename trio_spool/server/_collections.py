@@ -1,11 +1,7 @@
 """The manifest of a bucket: its scopes, and their collections.
 
-As JSON, which is how it is stored, and how clients get it and set it::
-
-    {"uid": hexadecimal, "scopes": [{"name": text, "uid": hexadecimal, "collections": [
-        {"name": text, "uid": hexadecimal, "maxTTL": seconds}]}]}
-
-The uid of the manifest grows with each change. The ids of scopes and collections are not used again.
+It is stored as JSON, as clients get it and set it. Its uid grows with each change. The ids of scopes and collections are not used
+again.
 """
 
 from __future__ import annotations
@@ -17,9 +13,9 @@ from typing import Any, Final
 
 import attrs
 
+from ..mcbp import Collection, Scope, encode_manifest
+
 DEFAULT: Final = "_default"
-# The lowest id of what is not there from the beginning; those below are reserved.
-FIRST_ID: Final = 8
 _MOST_COLLECTIONS: Final = 1000
 _NAME: Final = re.compile(r"[A-Za-z0-9-][A-Za-z0-9_%-]{0,250}")
 
@@ -30,30 +26,6 @@ class ManifestError(ValueError):
 
 class StillRemovingError(ManifestError):
     """A manifest can't be used yet: it has the id of a collection that was dropped, and of which there is something left."""
-
-
-@attrs.frozen
-class Collection:
-    """A collection.
-
-    Attributes:
-        id: What its keys begin with.
-        name: Its name.
-        max_ttl: Seconds after which what is stored there expires at the latest; 0 for never.
-    """
-
-    id: int
-    name: str
-    max_ttl: int = 0
-
-
-@attrs.frozen
-class Scope:
-    """A scope, and its collections."""
-
-    id: int
-    name: str
-    collections: tuple[Collection, ...]
 
 
 @attrs.frozen
@@ -85,17 +57,7 @@ class Manifest:
 
     def to_json(self) -> bytes:
         """Return it as JSON."""
-        scopes = [
-            {
-                "name": scope.name,
-                "uid": f"{scope.id:x}",
-                "collections": [
-                    {"name": c.name, "uid": f"{c.id:x}"} | ({"maxTTL": c.max_ttl} if c.max_ttl else {}) for c in scope.collections
-                ],
-            }
-            for scope in self.scopes
-        ]
-        return json.dumps({"uid": f"{self.uid:x}", "scopes": scopes}).encode()
+        return encode_manifest(self.uid, self.scopes)
 
 
 def parse_manifest(text: bytes) -> Manifest:

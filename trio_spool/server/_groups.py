@@ -16,13 +16,12 @@ from uuid import UUID
 import attrs
 import trio
 
-from ..mcbp import encode_leb128
 from ._buckets import prefix_of
 
 if TYPE_CHECKING:
     from ..engine import Engine
+    from ..mcbp import Collection, Scope
     from ._buckets import Bucket
-    from ._collections import Collection, Scope
     from ._service import Service
 
 Statistic = tuple[bytes, bytes]
@@ -198,13 +197,13 @@ def collections(service: Service, bucket: Bucket, argument: str) -> Iterable[tup
 
 
 def _collection_rows(bucket: Bucket, scope: Scope, collection: Collection) -> list[tuple[str, object]]:
-    held = bucket.engine.spaces.get(encode_leb128(collection.id))
+    held = bucket.held(collection.id)
     place = f"0x{scope.id:x}:0x{collection.id:x}:"
     rows: list[tuple[str, object]] = [
         (place + "name", collection.name),
         (place + "scope_name", scope.name),
-        (place + "items", held.items if held is not None else 0),
-        (place + "data_size", held.bytes if held is not None else 0),
+        (place + "items", held.items),
+        (place + "data_size", held.bytes),
     ]
     if collection.max_ttl:
         rows.append((place + "maxTTL", collection.max_ttl))
@@ -218,13 +217,13 @@ def scopes(service: Service, bucket: Bucket, argument: str) -> Iterable[tuple[by
         return None
     rows: list[tuple[str, object]] = [("manifest_uid", f"0x{bucket.manifest.uid:x}")] if not argument else []
     for scope in chosen:
-        held = [bucket.engine.spaces.get(encode_leb128(collection.id)) for collection in scope.collections]
+        held = [bucket.held(collection.id) for collection in scope.collections]
         place = f"0x{scope.id:x}:"
         rows += [
             (place + "name", scope.name),
             (place + "collections", len(scope.collections)),
-            (place + "items", sum(space.items for space in held if space is not None)),
-            (place + "data_size", sum(space.bytes for space in held if space is not None)),
+            (place + "items", sum(space.items for space in held)),
+            (place + "data_size", sum(space.bytes for space in held)),
         ]
     return _encoded(rows)
 

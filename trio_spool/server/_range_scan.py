@@ -114,8 +114,7 @@ class RangeScan:
         self._pack = pack_keys if request.keys_only else pack_documents
         self._random: random.Random | None = None
         self._probability = 1.0
-        held = engine.spaces.get(prefix)
-        count = (held.items if held is not None else 0) / bucket.vbuckets
+        count = bucket.held(request.collection).items / bucket.vbuckets
         if request.samples is not None and request.samples < count:
             self._random = random.Random(request.seed)
             self._probability = request.samples / count

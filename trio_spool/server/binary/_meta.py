@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 
 from ...engine import Item
-from ...mcbp import Request, Status, encode_leb128, encode_response
+from ...mcbp import Request, Status, encode_response
+from .._buckets import prefix_of
 from .._exchange import Exchange
 from .._jobs import Answer
 from ..commands import items
@@ -62,7 +63,7 @@ def get_random_key(exchange: Exchange, request: Request) -> None:
     if exchange.bucket.collection(number) is None:
         unknown_collection(exchange, request, number)
         return
-    exchange.later(lambda answer: _random_key(answer, encode_leb128(number)))
+    exchange.later(lambda answer: _random_key(answer, prefix_of(number)))
 
 
 async def _random_key(answer: Answer, prefix: bytes) -> None:
