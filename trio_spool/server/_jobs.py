@@ -81,6 +81,10 @@ class Answer:
         assert self._bucket is not None
         return self._bucket
 
+    def encode(self, *, status: int = 0, value: bytes = b"", datatype: int = 0) -> bytes:
+        """Encode a reply: see `Exchange.encode`."""
+        return self.exchange.encode(self.request, status=status, value=value, datatype=datatype)
+
     async def reply(self, frame: bytes) -> None:
         """Reply with one frame."""
         await self._sender.send(self.session.timed(frame, self.seconds()))

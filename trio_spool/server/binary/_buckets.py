@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...engine import EngineError
-from ...mcbp import DataType, Request, Status, encode_response, error_map
+from ...mcbp import DataType, Request, Status, error_map
 from .._buckets import BucketError, BucketExistsError, NoBucketError
 from .._exchange import Exchange
 from .._jobs import Answer
@@ -41,7 +41,7 @@ async def _create(answer: Answer) -> None:
     except EngineError as exc:
         await answer.error(Status.TEMPORARY_FAILURE, str(exc))
     else:
-        await answer.reply(encode_response(answer.request.opcode, 0, answer.request.opaque))
+        await answer.reply(answer.encode())
 
 
 def delete_bucket(exchange: Exchange, request: Request) -> None:
@@ -58,7 +58,7 @@ async def _delete(answer: Answer) -> None:
     except BucketError as exc:
         await answer.error(Status.NOT_FOUND if isinstance(exc, NoBucketError) else Status.INVALID, str(exc))
     else:
-        await answer.reply(encode_response(answer.request.opcode, 0, answer.request.opaque))
+        await answer.reply(answer.encode())
 
 
 def get_cluster_config(exchange: Exchange, request: Request) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from ...engine import Problem
-from ...mcbp import DataType, Request, Status, encode_response
+from ...mcbp import DataType, Request, Status
 from .._collections import Manifest, ManifestError, StillRemovingError, parse_manifest
 from .._exchange import Exchange
 from .._jobs import Answer
@@ -40,7 +40,7 @@ async def _set(answer: Answer, manifest: Manifest) -> None:
     if problem is not None:
         await answer.error(STATUS_OF[problem])
     else:
-        await answer.reply(encode_response(answer.request.opcode, 0, answer.request.opaque))
+        await answer.reply(answer.encode())
 
 
 def _asked(request: Request) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from ...auth import ScramError, ScramExchange, User
-from ...mcbp import Request, Status, encode_response
+from ...mcbp import Request, Status
 from .._exchange import Exchange
 from .._jobs import Answer
 from .._logins import PLAIN
@@ -63,7 +63,7 @@ async def _scram_first(answer: Answer, mechanism: str) -> None:
         await _fail(answer, "", str(exc))
         return
     answer.session.scram = scram
-    await answer.reply(encode_response(answer.request.opcode, Status.AUTH_CONTINUE, answer.request.opaque, value=challenge))
+    await answer.reply(answer.encode(status=Status.AUTH_CONTINUE, value=challenge))
 
 
 def step(exchange: Exchange, request: Request) -> None:
@@ -99,7 +99,7 @@ async def _succeed(answer: Answer, user: User, value: bytes) -> None:
     session.log_in(user)
     session.failures = 0
     answer.service.counters.auth_cmds += 1
-    await answer.reply(encode_response(answer.request.opcode, 0, answer.request.opaque, value=value))
+    await answer.reply(answer.encode(value=value))
 
 
 async def _fail(answer: Answer, name: str, reason: str) -> None:

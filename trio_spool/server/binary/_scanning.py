@@ -11,13 +11,11 @@ import trio
 from ...engine import Engine, EngineError
 from ...mcbp import (
     CONTINUE,
-    Opcode,
     RemoteProtocolError,
     Request,
     ScanRequest,
     SnapshotRequirements,
     Status,
-    encode_response,
     parse_scan_request,
 )
 from .._exchange import Exchange
@@ -55,7 +53,7 @@ def create_scan(exchange: Exchange, request: Request) -> None:
 
 
 async def _create(answer: Answer, wanted: ScanRequest) -> None:
-    service, request = answer.service, answer.request
+    service = answer.service
     answer.key = wanted.name
     try:
         service.scans.reserve(answer.connection)
@@ -76,7 +74,7 @@ async def _create(answer: Answer, wanted: ScanRequest) -> None:
     if scan is None:
         await answer.error(status, reason)
     else:
-        await answer.reply(encode_response(Opcode.RANGE_SCAN_CREATE, 0, request.opaque, value=scan.id))
+        await answer.reply(answer.encode(value=scan.id))
 
 
 async def _wait_seqno(answer: Answer, requirements: SnapshotRequirements) -> bool:
@@ -147,7 +145,7 @@ def cancel_scan(exchange: Exchange, request: Request) -> None:
         exchange.error(request, Status.NOT_FOUND, f"there is no scan {uuid.UUID(bytes=request.extras)}: it ended, or it never was")
         return
     exchange.service.scans.end(scan)
-    exchange.reply(encode_response(Opcode.RANGE_SCAN_CANCEL, 0, request.opaque))
+    exchange.answer(request)
 
 
 def get_keys(exchange: Exchange, request: Request) -> None:
@@ -164,7 +162,7 @@ async def _get_keys(answer: Answer, count: int) -> None:
     most = answer.service.settings.max_item_size
     skip = 0 if answer.session.collections else 1
     value = await answer.in_worker(lambda: _pack_keys_in_thread(bucket.engine, request.key, count, most, skip))
-    await answer.reply(encode_response(Opcode.GET_KEYS, 0, request.opaque, value=value))
+    await answer.reply(answer.encode(value=value))
 
 
 def _pack_keys_in_thread(engine: Engine, start: bytes, count: int, most_bytes: int, skip: int) -> bytes:

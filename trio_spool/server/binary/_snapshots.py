@@ -15,7 +15,6 @@ from ...mcbp import (
     RemoteProtocolError,
     Request,
     Status,
-    encode_response,
     parse_fragment_request,
 )
 from .._exchange import Exchange
@@ -39,7 +38,7 @@ def prepare_snapshot(exchange: Exchange, request: Request) -> None:
 
 
 async def _prepare(answer: Answer) -> None:
-    service, request = answer.service, answer.request
+    service = answer.service
     files, engine = service.files, answer.bucket.engine
     try:
         snapshot = files.begin(answer.bucket.uuid, engine.seqno)
@@ -69,8 +68,7 @@ async def _prepare(answer: Answer) -> None:
         return
     files.prepared += 1
     manifest = json.dumps(snapshot.manifest()).encode()
-    datatype = answer.session.datatypes & DataType.JSON
-    await answer.reply(encode_response(request.opcode, 0, request.opaque, value=manifest, datatype=datatype))
+    await answer.reply(answer.encode(value=manifest, datatype=DataType.JSON))
 
 
 def get_file_fragment(exchange: Exchange, request: Request) -> None:
@@ -108,11 +106,11 @@ def release_snapshot(exchange: Exchange, request: Request) -> None:
 
 
 async def _release(answer: Answer) -> None:
-    service, request = answer.service, answer.request
+    service = answer.service
     snapshot = service.files.find(answer.key, answer.bucket.uuid)
     if snapshot is None:
         await answer.error(Status.NOT_FOUND, f"there is no snapshot {answer.key!r}")
         return
     service.files.forget(snapshot)
     await service.remove([snapshot])
-    await answer.reply(encode_response(request.opcode, 0, request.opaque))
+    await answer.reply(answer.encode())
