@@ -3,24 +3,29 @@
 Two threads meet here. Everything that is shared says who writes it. The worker's side is the methods whose
 names end in ``_in_thread``; the rest belongs to the event loop's thread.
 
-The hot path is one fragment appended to a list and one comparison, without a lock::
+The hot path is one fragment written into a buffer and one comparison, without a lock::
 
     worker                                    event loop
     ------                                    ----------
-    open.append(fragment)                     take: the oldest sealed batch, or else the fragments in `open`, joined
-    emitted >= stop ?  --no--> next           nothing there: waiting = True, stop = 0, and look again
+    open.write(fragment)                      take: the oldest sealed batch, or else what is new in `open`
+    is something due ?  --no--> next          nothing there: waiting = True, stop = 0, revoke, and look again
          |yes
     checkpoint: wake a waiting receiver,
     seal a full batch, pause, or yield
 
-``stop`` is what makes one comparison enough. The worker sets it to the next point at which something is due;
-the receiver sets it to 0 when it starts to wait, so that the very next fragment comes to the checkpoint. Both
-write before they look (the receiver looks at ``open``, the worker at ``waiting``), so one of the two always
-sees the other, and no wake-up is lost.
+An iterable's fragments are written in runs (`Runs`), as many as may be emitted before something is due; a run is over sooner when
+it is revoked. A function's are written one by one, and compared with ``stop``, the total at which something is due. The receiver
+revokes and sets ``stop`` to 0 when it starts to wait, so that the very next fragment comes to the checkpoint. Both sides write
+before they look (the receiver looks at ``open``, the worker at ``waiting`` or ``stop``), so one of the two always sees the other,
+and no wake-up is lost.
+
+The buffer is the worker's: the loop reads it, and remembers how far, but never changes it. The worker copies it into a batch when
+that is full, or when the loop has taken a part of it, and begins at its front again.
 """
 
 from __future__ import annotations
 
+import io
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -31,25 +36,12 @@ import trio
 from ._errors import SpoolBrokenError
 from ._limits import SpoolLimits
 from ._manners import manners
+from ._runs import Runs
 from ._statistics import SpoolStatistics
 
 # A generator whose window is full keeps its thread for this long, in seconds, before it gives it back: a receiver that is
 # merely busy makes room sooner than another thread could be started.
 PATIENCE = 0.002
-# What a bytes object costs beside its bytes, while it waits in `open`: its header, a null, and the list's pointer.
-OVERHEAD = 41
-
-
-def as_bytes(fragment: object) -> bytes:
-    """Copy what a producer emitted, which it may go on to change.
-
-    Raises:
-        TypeError: It is not bytes-like.
-    """
-    try:
-        return bytes(memoryview(fragment))  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"a fragment must be bytes-like, not {type(fragment).__name__}: {fragment!r:.80}") from None
 
 
 class Handoff:
@@ -63,7 +55,6 @@ class Handoff:
         "_emitted",
         "_failure",
         "_finished",
-        "_fragments",
         "_held_since",
         "_high_water",
         "_limits",
@@ -72,11 +63,14 @@ class Handoff:
         "_looked_at",
         "_manners",
         "_open",
+        "_open_taken",
         "_parked",
         "_receiver",
         "_resume",
+        "_runs",
         "_sealed",
         "_sealed_at",
+        "_small",
         "_stop",
         "_taken",
         "_token",
@@ -91,14 +85,17 @@ class Handoff:
 
     def __init__(self, limits: SpoolLimits) -> None:
         self._limits = limits
+        self._small = max(1, limits.batch // 2)  # a fragment of so many bytes is a batch of its own, if it can't change
         self._manners = manners()
         self._token = trio.lowlevel.current_trio_token()
         self._lock = threading.Lock()  # held to seal a batch and to take one, never for a fragment
-        self._open: list[bytes] = []  # the worker appends; both delete a prefix, under the lock
+        self._open = io.BytesIO()  # the worker's: it appends without the lock, and does anything else with it
+        self._open_taken = 0  # bytes of `_open` that were taken: both write it, under the lock
         self._sealed: deque[bytes] = deque()  # the worker appends, the loop pops, both under the lock
-        # Bytes emitted and taken so far. A fragment in `_open` is charged with its overhead too, until it is joined.
+        self._runs = Runs()  # the worker's, but for `revoke`
+        # Bytes emitted and taken so far.
         self._emitted = 0  # the worker's, published at checkpoints and after a turn
-        self._sealed_at = 0  # the worker's: `_emitted` when it last sealed
+        self._sealed_at = 0  # the worker's: what was emitted before `_open` was begun
         self._taken = 0  # the loop's
         self._stop = 0  # both: see above
         self._waiting = False  # the loop sets it; the worker clears it and wakes the loop
@@ -116,7 +113,6 @@ class Handoff:
         self._held_since = 0.0  # the worker's: its processor time when it last let go of the interpreter
         self._looked_at = 0.0  # the worker's: its processor time at its last look
         self._look_bytes = 4096  # the worker's: how much is emitted between two looks at the clock
-        self._fragments = 0  # both, under the lock: those joined so far
         self._wakeups = 0  # the worker's, like the next two
         self._turns = 0
         self._blocked_seconds = 0.0
@@ -134,45 +130,80 @@ class Handoff:
             more fragments.
         """
         self._begin_turn_in_thread()
-        append = self._open.append
-        emitted = self._emitted
-        overhead = OVERHEAD
-        exact = bytes
         try:
-            for fragment in fragments:
-                if type(fragment) is not exact:
-                    fragment = as_bytes(fragment)
-                append(fragment)
-                emitted += len(fragment) + overhead
-                if emitted >= self._stop:
-                    paused = self._checkpoint_in_thread(emitted)
-                    emitted = self._emitted
-                    if paused:
-                        return True
+            while self._emit_some_in_thread(fragments):
+                self._publish_in_thread()
+                if self._checkpoint_in_thread():
+                    self._put_away_in_thread()
+                    return True
         finally:
-            self._emitted = emitted
+            self._publish_in_thread()
         return False
 
-    def emit_in_thread(self, fragment: bytes) -> None:
+    def _publish_in_thread(self) -> None:
+        self._emitted = self._sealed_at + self._open.tell()
+        self._high_water = max(self._high_water, self._emitted - self._taken)
+
+    def _emit_some_in_thread(self, fragments: Iterator[object]) -> bool:
+        """Emit as many fragments as may be before something is due, or one; return False if there are no more."""
+        if self._runs.prepare(self._stop - self._emitted):
+            if not self._stop:
+                self._runs.revoke()  # the receiver has begun to wait, perhaps before the run was there to be revoked
+            return self._runs.write(fragments, self._open)
+        for fragment in fragments:
+            self._put_in_thread(fragment)
+            return True
+        return False
+
+    def _put_in_thread(self, fragment: object) -> int:
+        """Emit one fragment, and return its size; a large one is not copied if it can't change."""
+        if type(fragment) is bytes and len(fragment) >= self._small:
+            size = len(fragment)
+            self._seal_in_thread()
+            self._sealed.append(fragment)
+            self._sealed_at += size
+        else:
+            try:
+                size = self._open.write(fragment)  # type: ignore[arg-type]
+            except (TypeError, BufferError) as exc:
+                raise TypeError(f"fragment {self._runs.fragments + 1} of a producer: {exc}: {fragment!r:.80}") from None
+        self._runs.one(size)
+        return size
+
+    def emit_in_thread(self, fragment: object) -> int:
         """Emit one fragment of a producer that can't be suspended, and block while the window is full.
+
+        Returns:
+            Its size in bytes.
 
         Raises:
             SpoolBrokenError: The receiver is gone.
+            TypeError: The fragment is not bytes-like.
         """
-        self._open.append(fragment)
-        self._emitted += len(fragment) + OVERHEAD
-        if self._emitted >= self._stop:
-            while self._checkpoint_in_thread(self._emitted):
+        if type(fragment) is bytes and len(fragment) < self._small:
+            size = self._open.write(fragment)
+            self._runs.fragments += 1
+        else:
+            size = self._put_in_thread(fragment)
+        emitted = self._emitted + size
+        self._emitted = emitted
+        if emitted >= self._stop:
+            self._publish_in_thread()
+            while self._checkpoint_in_thread():
                 if self.stopped:
                     raise SpoolBrokenError("nobody reads this spool any more")
                 started = perf_counter()
                 self._park_in_thread(yielding=False)
                 self._blocked_seconds += perf_counter() - started
+        return size
 
     def run_in_thread(self, function: Callable[[], object]) -> None:
         """Run a producer that can't be suspended: it emits by `emit_in_thread`, and has one turn."""
         self._begin_turn_in_thread()
-        function()
+        try:
+            function()
+        finally:
+            self._publish_in_thread()
 
     def _begin_turn_in_thread(self) -> None:
         self._turns += 1
@@ -180,20 +211,19 @@ class Handoff:
         self._held_since = self._looked_at = thread_time()
         self._stop = 0
 
-    def _checkpoint_in_thread(self, emitted: int) -> bool:
-        """Do what is due now that so many charged bytes have been emitted.
+    def _checkpoint_in_thread(self) -> bool:
+        """Do what is due now that `_emitted` is what it is.
 
         Returns:
             Whether the worker should stop: the window is full, or the receiver is gone (`stopped` is set).
         """
         limits = self._limits
-        self._emitted = emitted
-        if emitted - self._sealed_at >= limits.batch:
-            emitted = self._seal_in_thread()
-        if self._waiting:
+        emitted = self._emitted
+        if emitted - self._sealed_at >= limits.batch or self._open_taken:
+            self._seal_in_thread()
+        if self._waiting and (self._sealed or self._open.tell()):
             self._wake_in_thread()
-        while not self._closing and (held := emitted - self._taken) >= limits.window:
-            self._high_water = max(self._high_water, held - OVERHEAD * len(self._open))
+        while not self._closing and emitted - self._taken >= limits.window:
             if not self._park_in_thread(yielding=False, patience=PATIENCE):
                 return True
         if self._closing:
@@ -218,17 +248,26 @@ class Handoff:
             self._park_in_thread(yielding=True)
             self._held_since = self._looked_at = thread_time()
 
-    def _seal_in_thread(self) -> int:
-        """Join the open fragments into a batch, and return `_emitted`, less by their overhead."""
+    def _seal_in_thread(self) -> None:
+        """Make a batch of what is open, and use the buffer again: memory that is new costs more than the copy does."""
         with self._lock:
-            count = len(self._open)
-            if count:
-                self._sealed.append(self._open[0] if count == 1 else b"".join(self._open))
-                self._open.clear()
-                self._fragments += count
-                self._emitted -= count * OVERHEAD
-            self._sealed_at = self._emitted
-        return self._emitted
+            buffer = self._open
+            size = buffer.tell()
+            if size > self._open_taken:
+                buffer.seek(self._open_taken)
+                self._sealed.append(buffer.read(size - self._open_taken))
+            if size <= 2 * self._limits.batch:
+                buffer.seek(0)
+            else:
+                self._open = io.BytesIO()  # one fragment was larger than all that is to come
+            self._open_taken = 0
+            self._sealed_at += size
+
+    def _put_away_in_thread(self) -> None:
+        """Seal what is open, and let go of the buffer, as long as the producer is paused."""
+        self._seal_in_thread()
+        with self._lock:
+            self._open = io.BytesIO()
 
     def _wake_in_thread(self) -> None:
         self._waiting = False
@@ -285,20 +324,17 @@ class Handoff:
         return self._emitted - self._taken <= self._limits.low_water
 
     def take_nowait(self) -> bytes:
-        """Take the next batch; empty if nothing is there, or empty fragments alone. `settle` it once it is out of our hands."""
+        """Take the next batch; empty if nothing is there. `settle` it once it is out of our hands."""
         with self._lock:
             if self._sealed:
                 batch = self._sealed.popleft()
             else:
-                count = len(self._open)
-                if count == 0:
+                size = self._open.tell()
+                batch = self._open.getvalue()[self._open_taken : size]
+                self._open_taken = size
+                if not batch:
                     return b""
-                batch = self._open[0] if count == 1 else b"".join(self._open[:count])
-                del self._open[:count]
-                self._fragments += count
-                self._taken += count * OVERHEAD
-        if batch:
-            self._batches += 1
+        self._batches += 1
         return batch
 
     def settle(self, batch: bytes) -> None:
@@ -306,8 +342,6 @@ class Handoff:
         size = len(batch)
         self._taken += size
         self._total += size
-        if size > self._high_water:
-            self._high_water = size
         if self._parked and self._has_room_for_parked():
             self._release_parked()
         if self._resume is not None and self._has_room():
@@ -318,20 +352,18 @@ class Handoff:
 
         Not a checkpoint when a batch is there: what the caller does with it is.
         """
-        while True:
-            while self._sealed or self._open:
-                batch = self.take_nowait()
-                if batch:
-                    return batch
+        while not (batch := self.take_nowait()):
             if self._finished:
                 return None
             self._waiting = True
             self._stop = 0
-            if self._open or self._sealed:
+            self._runs.revoke()
+            if batch := self.take_nowait():
                 self._waiting = False
-                continue
+                return batch
             self._receiver = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._abort_take)
+        return batch
 
     def _abort_take(self, _: object) -> trio.lowlevel.Abort:
         self._receiver = None
@@ -370,13 +402,14 @@ class Handoff:
         """Say that the receiver is gone: the producer stops at its next fragment, or at once if it is paused."""
         self._closing = True
         self._stop = 0
+        self._runs.revoke()
         self._release_parked()
         self.driving.cancel()
 
     def statistics(self) -> SpoolStatistics:
         """Return the counters as they are now."""
         return SpoolStatistics(
-            fragments=self._fragments,
+            fragments=self._runs.fragments,
             bytes=self._total,
             batches=self._batches,
             wakeups=self._wakeups,

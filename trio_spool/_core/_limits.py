@@ -31,9 +31,8 @@ class SpoolLimits:
 
     Args:
         window: A producer pauses once it has emitted this much that the receiver has not taken. What is held
-            never exceeds the window plus the one fragment that crossed it. While a fragment waits to be
-            joined with others it is counted with 41 bytes more than its length, which is what the object
-            costs, so that a window of tiny fragments is bounded in memory too.
+            never exceeds the window plus the one fragment that crossed it. While its producer runs, a spool has
+            beside that the buffer in which small fragments are collected, of up to one batch.
         batch: What the receiver gets at once is at most this much, plus the one fragment that crossed it. A
             larger batch is cheaper for each byte; a smaller one keeps the event loop's other tasks waiting
             for less long.
@@ -46,6 +45,6 @@ class SpoolLimits:
             ``window``.
     """
 
-    window: int = attrs.field(default=2048 * KIB, validator=_positive)
-    batch: int = attrs.field(default=512 * KIB, validator=_positive)
+    window: int = attrs.field(default=4096 * KIB, validator=_positive)
+    batch: int = attrs.field(default=1024 * KIB, validator=_positive)
     low_water: int = attrs.field(default=attrs.Factory(_half_the_window, takes_self=True), validator=_below_the_window)

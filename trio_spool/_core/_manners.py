@@ -14,7 +14,7 @@ from time import perf_counter
 import trio
 
 # A worker lets the event loop have the interpreter when it has used it for this long, in seconds of its processor time.
-SHORT = 0.00005
+SHORT = 0.00002
 LONG = 0.005
 # Other tasks have run lately if it is not longer ago than this, in seconds.
 LATELY = 0.02
@@ -28,8 +28,8 @@ class Manners(trio.abc.Instrument):
         self._messenger: trio.lowlevel.Task | None = None
         self._last = 0.0  # the loop writes it; workers read it
 
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        """Note the time, unless this task streams. Called by Trio."""
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Note the time, unless this task streams, as it may have said only in this step. Called by Trio."""
         if task not in self._streaming and task is not self._messenger:
             self._last = perf_counter()
 

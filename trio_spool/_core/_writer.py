@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from ._handoff import Handoff, as_bytes
+from ._handoff import Handoff
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -21,7 +21,12 @@ class SpoolWriter(io.RawIOBase):
     """
 
     def __init__(self, handoff: Handoff) -> None:
-        self._handoff = handoff
+        self._emit = handoff.emit_in_thread
+
+    def close(self) -> None:
+        """Close the file; what was written is received all the same."""
+        super().close()
+        self._emit = _refuse_in_thread
 
     def writable(self) -> bool:
         """Return True."""
@@ -41,10 +46,8 @@ class SpoolWriter(io.RawIOBase):
             ValueError: The producer function has returned, or closed the file.
             TypeError: `data` is not bytes-like.
         """
-        if self.closed:
-            raise ValueError("write to a SpoolWriter that is closed: its producer function has ended")
-        if type(data) is not bytes:
-            data = as_bytes(data)
-        if data:
-            self._handoff.emit_in_thread(data)
-        return len(data)
+        return self._emit(data)
+
+
+def _refuse_in_thread(fragment: object) -> int:
+    raise ValueError("write to a SpoolWriter that is closed: its producer function has ended")
