@@ -119,7 +119,7 @@ def test_get_many_stops_when_the_values_are_large(make, clock) -> None:
     engine.execute([Store(b"%d" % n, b"x" * 100) for n in range(10)] + [Store(b"gone", b"x", expiry=1000)])
     reader = engine.open_reader()
     keys = [b"none", b"gone", *(b"%d" % n for n in range(10))]
-    assert [item and len(item.value) for item in reader.get_many(keys, 10_000)] == [None, None] + [100] * 10
+    assert [item and len(item[0]) for item in reader.get_many(keys, 10_000)] == [None, None] + [100] * 10
     assert len(reader.get_many(keys, 250)) == 5
     assert len(reader.get_many(keys[2:], 0)) == 1
     reader.release()

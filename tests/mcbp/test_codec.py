@@ -302,6 +302,24 @@ def test_bad_responses(data: bytes) -> None:
         decoder.next_event()
 
 
+def many_gets(count: int, size: int) -> bytes:
+    return b"".join(encode_request(Opcode.GET, key=b"%04d" % number * size, opaque=number << 20) for number in range(count))
+
+
+@pytest.mark.parametrize("between", [b"", encode_request(Opcode.GET, key=b"kkkk", cas=1), encode_request(Opcode.NOOP)])
+def test_a_long_run_of_gets_of_one_size(between: bytes) -> None:
+    decoder = RequestDecoder()
+    decoder.receive_data(many_gets(50, 1) + between + many_gets(20, 1))
+    gets = decoder.next_gets()
+    assert gets[:50] == [(number << 20, b"\0%04d" % number) for number in range(50)]
+    if between[1:2] == bytes((Opcode.NOOP,)):
+        assert len(gets) == 50
+        assert decoder.next_event().opcode == Opcode.NOOP
+        gets += decoder.next_gets()
+    assert gets[-20:] == [(number << 20, b"\0%04d" % number) for number in range(20)]
+    assert decoder.next_event() is NEED_DATA
+
+
 @given(
     st.lists(
         st.one_of(
@@ -315,12 +333,18 @@ def test_bad_responses(data: bytes) -> None:
                     encode_request(Opcode.GET, key=b"k" * 251),
                     encode_request(Opcode.GET),
                     encode_request(Opcode.GET, key=b"k", framing=b"\0"),
+                    encode_request(Opcode.GET, key=b"kk", vbucket=1),
+                    encode_request(Opcode.GET, key=b"kk", vbucket=256),
+                    encode_request(Opcode.GET, key=b"kk", cas=1),
+                    encode_request(Opcode.GET, key=b"kk", cas=1 << 56),
+                    encode_request(Opcode.SET, key=b"kk", extras=bytes(8)),
                 ]
             ),
+            st.builds(many_gets, st.integers(1, 30), st.integers(1, 4)),
         ),
         max_size=8,
     ),
-    st.integers(0, 100),
+    st.integers(0, 1000),
 )
 def test_any_run_of_gets_is_what_the_events_are(frames: list[bytes], cut: int) -> None:
     stream = b"".join(frames)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import lmdb
 
 from ._errors import EngineClosedError, SnapshotEndedError
-from ._operations import Chunk, Item, Record
+from ._operations import Chunk, Item, PlainItem, Record
 from ._reading import CHUNK_RECORDS, EXTENDED, Reader, Snapshot, pack_extended, split_extended
 from ._transaction import State
 
@@ -102,16 +102,15 @@ class LmdbReader(Reader):
             self._now = self._engine.now()
         return transaction
 
-    def get_many(self, keys: Sequence[bytes], most: int) -> list[Item | None]:
+    def get_many(self, keys: Sequence[bytes], most: int) -> list[PlainItem | None]:
         reading = self._reading
-        items: list[Item | None] = []
+        items: list[PlainItem | None] = []
         append = items.append
-        size = 0
+        left = most
         with reading.lock:
-            get = self._transaction().get
+            transaction = self._transaction()
             now = self._now
-            for key in keys:
-                record = get(key)
+            for record in map(transaction.get, keys):
                 if record is None:
                     append(None)
                     continue
@@ -120,11 +119,11 @@ class LmdbReader(Reader):
                     append(None)
                     continue
                 if datatype < EXTENDED:
-                    append(Item(record[RECORD_SIZE:], flags, expiry, datatype, cas, seqno))
+                    append((record[RECORD_SIZE:], flags, expiry, datatype, cas, seqno, b""))
                 else:
                     append(item_of(record))
-                size += len(record) - RECORD_SIZE
-                if size > most:
+                left -= len(record) - RECORD_SIZE
+                if left < 0:
                     break
         return items if not self._engine.flushed(now) else [None] * len(items)
 

@@ -11,7 +11,7 @@ from itertools import islice
 
 from ._engine import Engine, EngineStatistics, Wake
 from ._errors import EngineClosedError, SnapshotEndedError
-from ._operations import RECORD_OVERHEAD, Chunk, Entry, Item, Record, Space
+from ._operations import RECORD_OVERHEAD, Chunk, Entry, Item, PlainItem, Record, Space
 from ._reading import CHUNK_RECORDS, EXTENDED, Reader, Snapshot, pack_extended
 from ._snapshots import SnapshotRegistry
 from ._transaction import SpaceOf, State, Transaction
@@ -113,8 +113,8 @@ class _MemoryReader(Reader):
     def get(self, key: bytes) -> Item | None:
         raise AssertionError("replaced in __init__, to save a call")
 
-    def get_many(self, keys: Sequence[bytes], most: int) -> list[Item | None]:
-        items: list[Item | None] = []
+    def get_many(self, keys: Sequence[bytes], most: int) -> list[PlainItem | None]:
+        items: list[PlainItem | None] = []
         size = 0
         for key in keys:
             item = self.get(key)

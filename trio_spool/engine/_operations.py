@@ -33,6 +33,10 @@ class Item(NamedTuple):
     xattrs: bytes = b""
 
 
+# An item as a plain tuple, equal to it: where thousands are read at once, making the named ones would take longer than reading.
+PlainItem = tuple[bytes, int, int, int, int, int, bytes]
+
+
 class Entry(NamedTuple):
     """An item without its value, but with that value's size in bytes."""
 

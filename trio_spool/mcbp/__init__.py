@@ -22,7 +22,9 @@ from ._files import FragmentRequest as FragmentRequest
 from ._files import encode_fragment_header as encode_fragment_header
 from ._files import encode_fragment_request as encode_fragment_request
 from ._files import parse_fragment_request as parse_fragment_request
+from ._frames import DATATYPE_SHIFT as DATATYPE_SHIFT
 from ._frames import GET_HIT as GET_HIT
+from ._frames import GET_HIT_START as GET_HIT_START
 from ._frames import HEADER as HEADER
 from ._frames import MAX_FRAME as MAX_FRAME
 from ._frames import MAX_KEY as MAX_KEY

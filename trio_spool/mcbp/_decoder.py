@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from enum import Enum
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple, Union
 
 from ._errors import RemoteProtocolError
@@ -34,6 +35,19 @@ _RESPONSE = int(Magic.RESPONSE)
 _unpack_get = struct.Struct(">HLHLL8x").unpack_from
 _PLAIN_GET = Magic.REQUEST << 8 | Opcode.GET
 _FLEXIBLE_RESPONSE = int(Magic.FLEXIBLE_RESPONSE)
+# So many GETs are decoded together; the way there costs as much as a few of them.
+_MANY_GETS = 8
+
+
+@lru_cache(MAX_KEY)
+def _get_of_size(key_length: int) -> struct.Struct:
+    """Return the layout of a plain GET: the opaque, and the key with the byte before it."""
+    return struct.Struct(f">12xL7x{1 + key_length}s")
+
+
+def _columns(start: bytes) -> list[tuple[int, bytes]]:
+    """Return the columns that plain GETs of one size have in common, and what is in each."""
+    return [*((position, bytes((byte,))) for position, byte in enumerate(start)), (_HEADER_SIZE - 1, DEFAULT_COLLECTION)]
 
 
 class Rejected(NamedTuple):
@@ -203,14 +217,15 @@ class RequestDecoder(_Buffer):
     def next_gets(self) -> list[tuple[int, bytes]]:
         """Return the run of plain GETs that comes next, as opaques and keys: empty if something else comes next.
 
-        The same as `next_event` for each of them, in a third of the time: long pipelines of GETs are what this is for.
+        The same as `next_event` for each of them, in a fraction of the time: long pipelines of GETs are what this is for.
         """
-        data, offset = self._data, self._offset
-        last = len(data) - _HEADER_SIZE
-        gets: list[tuple[int, bytes]] = []
         if self.collections:
-            return gets
+            return []
+        data = self._data
+        last = len(data) - _HEADER_SIZE
+        gets = self._gets_of_one_size()
         append = gets.append
+        offset = self._offset
         longest = MAX_KEY + _HEADER_SIZE
         while offset <= last:
             start, length, vbucket, body, opaque = _unpack_get(data, offset)
@@ -230,6 +245,34 @@ class RequestDecoder(_Buffer):
             offset = end
         self._offset = offset
         return gets
+
+    def _gets_of_one_size(self) -> list[tuple[int, bytes]]:
+        """Return the plain GETs that come next and have keys of one length, if they are many: without a look at each.
+
+        One after the other, their headers form columns; all but those of the opaque and the CAS must be the same byte throughout.
+        The last byte of the CAS, which must be 0, comes right before the key, and so is the default collection's id.
+        """
+        data, offset = self._data, self._offset
+        room = len(data) - offset
+        if room < _HEADER_SIZE:
+            return []
+        key_length = data[offset + 3]
+        size = _HEADER_SIZE + key_length
+        count = room // size
+        if count < _MANY_GETS or not 0 < key_length <= MAX_KEY:
+            return []
+        expected = bytes((_REQUEST, 0, 0, key_length, 0, 0, 0, 0, 0, 0, 0, key_length))
+        if data[offset : offset + len(expected)] != expected:
+            return []
+        end = offset + count * size
+        for column, byte in _columns(expected):
+            bytes_ = data[offset + column : end : size]
+            same = len(bytes_) - len(bytes_.lstrip(byte))
+            if same < count:
+                count = same
+                end = offset + count * size
+        self._offset = end
+        return list(_get_of_size(key_length).iter_unpack(data[offset:end]))
 
     def _longest_key(self, shape: Shape) -> int:
         if shape.key is KeyRule.NONE:

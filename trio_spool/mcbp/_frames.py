@@ -23,8 +23,12 @@ from ._framing import FrameInfo
 from ._opcodes import Magic
 
 HEADER = struct.Struct(">BBHBBHLLQ")
-GET_HIT = struct.Struct(">BBHBBHLLQL")
 _RESPONSE = int(Magic.RESPONSE)
+# The response to a get that found something, but for the key and the value: what comes before the body length, which is that of a
+# successful GET with 4 bytes of extras and takes the datatype at `DATATYPE_SHIFT`; body length, opaque, CAS; flags.
+GET_HIT = struct.Struct(">QLLQL")
+GET_HIT_START = int(Magic.RESPONSE) << 56 | 4 << 24
+DATATYPE_SHIFT = 16
 
 MAX_KEY = 250
 MAX_VALUE = 20 * 1024 * 1024
@@ -139,5 +143,5 @@ def with_framing(frame: bytes, framing: bytes) -> bytes:
 
 def encode_get_hit(opcode: int, opaque: int, cas: int, flags: int, value: bytes, key: bytes = b"", datatype: int = 0) -> bytes:
     """Encode the response to a get that found something: `encode_response` with one pack, for the hot path."""
-    body = 4 + len(key) + len(value)
-    return GET_HIT.pack(_RESPONSE, opcode, len(key), 4, datatype, 0, body, opaque, cas, flags) + key + value
+    start = GET_HIT_START | opcode << 48 | len(key) << 32 | datatype << DATATYPE_SHIFT
+    return GET_HIT.pack(start, 4 + len(key) + len(value), opaque, cas, flags) + key + value

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from ...engine import Get, Item, Outcome
-from ...mcbp import GET_HIT, Magic, Opcode, Request, Status, encode_get_hit, encode_response, status_text
+from ...mcbp import DATATYPE_SHIFT, GET_HIT, GET_HIT_START, Opcode, Request, Status, encode_get_hit, encode_response, status_text
 from .._exchange import EXCHANGE_SIZE, Exchange
 from ..commands import items
 
 _QUIET = frozenset({Opcode.GETQ, Opcode.GETKQ})
 _WITH_KEY = frozenset({Opcode.GETK, Opcode.GETKQ})
-_RESPONSE = int(Magic.RESPONSE)
 
 
 def get(exchange: Exchange, request: Request) -> None:
@@ -35,7 +34,7 @@ def get_run(exchange: Exchange, gets: list[tuple[int, bytes]]) -> None:
     size = hits = 0
     if exchange.bucket.engine.locks:
         found = [
-            item if item is None else item._replace(cas=items.shown_cas(exchange.bucket, key, item))
+            item if item is None else Item._make(item)._replace(cas=items.shown_cas(exchange.bucket, key, Item._make(item)))
             for (_, key), item in zip(gets, found, strict=False)
         ]
     for (opaque, _), item in zip(gets, found, strict=False):
@@ -43,7 +42,8 @@ def get_run(exchange: Exchange, gets: list[tuple[int, bytes]]) -> None:
             frame = session.error(Opcode.GET, opaque, Status.NOT_FOUND)
         else:
             value, flags, _, datatype, cas, _, _ = item
-            frame = pack(_RESPONSE, 0, 0, 4, datatype & datatypes, 0, 4 + len(value), opaque, cas, flags) + value
+            start = GET_HIT_START | (datatype & datatypes) << DATATYPE_SHIFT
+            frame = pack(start, 4 + len(value), opaque, cas, flags) + value
             hits += 1
         append(frame)
         size += len(frame)
