@@ -425,7 +425,7 @@ class EngineMachine(RuleBasedStateMachine):
         keys = [*ALL_KEYS, b"never"]
         for key in keys:
             assert self.reader.get(key) == expected.get(key)
-        assert self.reader.get_many(keys, 1 << 20) == [expected.get(key) for key in keys]
+        assert self.reader.get_many(keys, 1 << 20) == [expected[key].shown() if key in expected else None for key in keys]
         entries = [(key, entry.size, entry.datatype, entry.cas) for key, entry in self.engine.entries()]
         assert entries == [(key, len(item.value), item.datatype, item.cas) for key, item in expected.items()]
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import lmdb
 
 from ._errors import EngineClosedError, SnapshotEndedError
-from ._operations import Chunk, Item, PlainItem, Record
+from ._operations import Chunk, Item, Record, Shown
 from ._reading import CHUNK_RECORDS, EXTENDED, Reader, Snapshot, pack_extended, split_extended
 from ._transaction import State
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 RECORD = struct.Struct(">BLQQQ")
 RECORD_SIZE = RECORD.size
 unpack_record = RECORD.unpack_from
+_unpack_shown = struct.Struct(">BLQQ").unpack_from  # without the sequence number
 STATE = struct.Struct(">QQd")
 STATE_KEY = b"state"
 
@@ -102,9 +103,9 @@ class LmdbReader(Reader):
             self._now = self._engine.now()
         return transaction
 
-    def get_many(self, keys: Sequence[bytes], most: int) -> list[PlainItem | None]:
+    def get_many(self, keys: Sequence[bytes], most: int) -> list[Shown | None]:
         reading = self._reading
-        items: list[PlainItem | None] = []
+        items: list[Shown | None] = []
         append = items.append
         left = most
         with reading.lock:
@@ -114,14 +115,14 @@ class LmdbReader(Reader):
                 if record is None:
                     append(None)
                     continue
-                datatype, flags, expiry, cas, seqno = unpack_record(record)
+                datatype, flags, expiry, cas = _unpack_shown(record)
                 if 0 < expiry <= now:
                     append(None)
                     continue
                 if datatype < EXTENDED:
-                    append((record[RECORD_SIZE:], flags, expiry, datatype, cas, seqno, b""))
+                    append((record[RECORD_SIZE:], flags, datatype, cas))
                 else:
-                    append(item_of(record))
+                    append((split_extended(record, RECORD_SIZE)[1], flags, datatype & ~EXTENDED, cas))
                 left -= len(record) - RECORD_SIZE
                 if left < 0:
                     break

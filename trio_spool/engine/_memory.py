@@ -11,7 +11,7 @@ from itertools import islice
 
 from ._engine import Engine, EngineStatistics, Wake
 from ._errors import EngineClosedError, SnapshotEndedError
-from ._operations import RECORD_OVERHEAD, Chunk, Entry, Item, PlainItem, Record, Space
+from ._operations import RECORD_OVERHEAD, Chunk, Entry, Item, Record, Shown, Space
 from ._reading import CHUNK_RECORDS, EXTENDED, Reader, Snapshot, pack_extended
 from ._snapshots import SnapshotRegistry
 from ._transaction import SpaceOf, State, Transaction
@@ -113,12 +113,12 @@ class _MemoryReader(Reader):
     def get(self, key: bytes) -> Item | None:
         raise AssertionError("replaced in __init__, to save a call")
 
-    def get_many(self, keys: Sequence[bytes], most: int) -> list[PlainItem | None]:
-        items: list[PlainItem | None] = []
+    def get_many(self, keys: Sequence[bytes], most: int) -> list[Shown | None]:
+        items: list[Shown | None] = []
         size = 0
         for key in keys:
             item = self.get(key)
-            items.append(item)
+            items.append(item and item.shown())
             size += len(item.value) if item is not None else 0
             if size > most:
                 break

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from ._steps import Step, StepResult
 
 
+# What is sent of an item: value, flags, datatype, CAS. Where many are read at once, making the whole items would take longer than
+# reading does.
+Shown = tuple[bytes, int, int, int]
+
+
 class Item(NamedTuple):
     """A stored value.
 
@@ -32,9 +37,9 @@ class Item(NamedTuple):
     seqno: int = 0
     xattrs: bytes = b""
 
-
-# An item as a plain tuple, equal to it: where thousands are read at once, making the named ones would take longer than reading.
-PlainItem = tuple[bytes, int, int, int, int, int, bytes]
+    def shown(self) -> Shown:
+        """Return what is sent of it."""
+        return self.value, self.flags, self.datatype, self.cas
 
 
 class Entry(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 
-from ._operations import Chunk, Item, PlainItem, Record
+from ._operations import Chunk, Item, Record, Shown
 
 # How much is read at once of a snapshot, or by a walk.
 CHUNK_RECORDS = 512
@@ -38,8 +38,11 @@ class Reader(ABC):
         """Return the live item under a key, as of the first `get` since the last `release`."""
 
     @abstractmethod
-    def get_many(self, keys: Sequence[bytes], most: int) -> list[PlainItem | None]:
-        """Do `get` for several keys: for the first, and for as many more as it takes for the values to exceed `most` bytes."""
+    def get_many(self, keys: Sequence[bytes], most: int) -> list[Shown | None]:
+        """Do `get` for several keys: for the first, and for as many more as it takes for the values to exceed `most` bytes.
+
+        Returns only what is sent of each item.
+        """
 
     @abstractmethod
     def release(self) -> None:

@@ -120,7 +120,6 @@ class Connection:
             await self._jobs.wait(0, trio.sleep_forever)
             return b""
         self._idle = not self._decoder.buffered
-        await sender.offered()
         data = await receive_some(self._stream, READ_SIZE)
         self._idle = False
         self._count_read(data)
@@ -194,6 +193,7 @@ class Connection:
                 self._follow_session()
         await self._finish(sender)
         seconds = perf_counter() - started
+        await sender.offered()  # before anything that the client need not wait for
         for opcode, count in counts.items():
             self._commands += count
             self._service.timings.record(opcode, seconds, count)

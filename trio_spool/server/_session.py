@@ -50,6 +50,11 @@ class Session:
 
     Attributes:
         door: How the client came in.
+        features: What HELLO has granted.
+        classic: Whether it is a classic session.
+        datatypes: The datatype bits that may be used.
+        collections: Whether keys come with the id of their collection.
+        tracing: Whether replies tell how long they took.
         agent: What the client calls itself, or empty.
         bucket: What its commands work on.
         selected: Whether the client has asked for that bucket; else it is the default one.
@@ -64,6 +69,8 @@ class Session:
         self.door = door
         self.features: frozenset[Feature] = frozenset()
         self.agent = ""
+        self.classic = True
+        self.datatypes = 0
         self.collections = False
         self.tracing = False
         self.bucket: Bucket | None = None
@@ -78,18 +85,6 @@ class Session:
         self.log_in(None if door.login else EVERYTHING)
 
     @property
-    def classic(self) -> bool:
-        """Whether it is a classic session."""
-        return not self.features
-
-    @property
-    def datatypes(self) -> int:
-        """The datatype bits that may be used."""
-        json_ = DataType.JSON if Feature.JSON in self.features else 0
-        snappy = DataType.SNAPPY if Feature.SNAPPY in self.features else 0
-        return int(json_ | snappy)
-
-    @property
     def unordered(self) -> bool:
         """Whether long commands may overlap."""
         return Feature.UNORDERED_EXECUTION in self.features
@@ -98,6 +93,10 @@ class Session:
         """Start again from nothing, and grant what is known of `wanted`."""
         self.features = frozenset(feature for feature in GRANTED if feature in wanted)
         self.changed = True
+        self.classic = not self.features
+        json_ = DataType.JSON if Feature.JSON in self.features else 0
+        snappy = DataType.SNAPPY if Feature.SNAPPY in self.features else 0
+        self.datatypes = int(json_ | snappy)
         self.collections = Feature.COLLECTIONS in self.features
         self.tracing = Feature.TRACING in self.features
         return [feature for feature in dict.fromkeys(wanted) if feature in self.features]

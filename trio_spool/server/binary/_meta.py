@@ -31,7 +31,7 @@ def _encode_meta(exchange: Exchange, request: Request, item: Item | None) -> byt
     extras = _META.pack(0, item.flags, min(item.expiry, 0xFFFFFFFF), item.seqno, item.datatype)
     with_datatype = request.extras == b"\2"
     return exchange.encode(
-        request, extras=extras if with_datatype else extras[:-1], cas=items.shown_cas(exchange.bucket, request.key, item)
+        request, extras=extras if with_datatype else extras[:-1], cas=items.shown_cas(exchange.bucket, request.key, item.cas)
     )
 
 
@@ -77,6 +77,6 @@ async def _random_key(answer: Answer, prefix: bytes) -> None:
     await answer.reply(
         encode_response(
             request.opcode, 0, request.opaque, key=shown, extras=_FLAGS.pack(item.flags),
-            value=item.value, cas=items.shown_cas(answer.bucket, key, item), datatype=item.datatype & answer.session.datatypes,
+            value=item.value, cas=items.shown_cas(answer.bucket, key, item.cas), datatype=item.datatype & answer.session.datatypes,
         )
     )  # fmt: skip

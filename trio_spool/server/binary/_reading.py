@@ -28,27 +28,27 @@ def get_run(exchange: Exchange, gets: list[tuple[int, bytes]]) -> None:
     session = exchange.session
     room = EXCHANGE_SIZE - exchange.size
     found = exchange.reader.get_many([key for _, key in gets], max(room, 0))
-    append = exchange.replies.append
-    pack = GET_HIT.pack
-    datatypes = session.datatypes
-    size = hits = 0
     if exchange.bucket.engine.locks:
         found = [
-            item if item is None else Item._make(item)._replace(cas=items.shown_cas(exchange.bucket, key, Item._make(item)))
+            item and (*item[:3], items.shown_cas(exchange.bucket, key, item[3]))
             for (_, key), item in zip(gets, found, strict=False)
         ]
+    replies = exchange.replies
+    append = replies.append
+    pack = GET_HIT.pack
+    datatypes = session.datatypes
+    before = len(replies)
+    misses = 0
     for (opaque, _), item in zip(gets, found, strict=False):
         if item is None:
-            frame = session.error(Opcode.GET, opaque, Status.NOT_FOUND)
+            append(session.error(Opcode.GET, opaque, Status.NOT_FOUND))
+            misses += 1
         else:
-            value, flags, _, datatype, cas, _, _ = item
-            start = GET_HIT_START | (datatype & datatypes) << DATATYPE_SHIFT
-            frame = pack(start, 4 + len(value), opaque, cas, flags) + value
-            hits += 1
-        append(frame)
-        size += len(frame)
-    exchange.size += size
-    items.count_gets(exchange.service.counters, hits, len(found) - hits)
+            value, flags, datatype, cas = item
+            start = GET_HIT_START | (datatype & datatypes) << DATATYPE_SHIFT if datatype else GET_HIT_START
+            append(pack(start, 4 + len(value), opaque, cas, flags) + value)
+    exchange.size += sum(map(len, replies[before:]))
+    items.count_gets(exchange.service.counters, len(found) - misses, misses)
     del gets[: len(found)]
 
 
@@ -62,7 +62,7 @@ def _encode(exchange: Exchange, request: Request, item: Item | None) -> bytes:
     if item is None:
         return b"" if opcode in _QUIET else encode_miss(exchange, request)
     key = exchange.session.shown_key(request.key) if opcode in _WITH_KEY else b""
-    cas = items.shown_cas(exchange.bucket, request.key, item)
+    cas = items.shown_cas(exchange.bucket, request.key, item.cas)
     return encode_get_hit(opcode, request.opaque, cas, item.flags, item.value, key, datatype_of(exchange, item))
 
 

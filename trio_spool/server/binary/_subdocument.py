@@ -138,7 +138,7 @@ def _encode_found(exchange: Exchange, request: Request, item: Item | None, asked
         return session.error(request.opcode, request.opaque, Status.NOT_FOUND)
     uuid = exchange.bucket.vbucket_uuid(request.vbucket)
     results = lookup(item, _steps(asked), virtual_attributes(item, uuid))
-    cas = items.shown_cas(exchange.bucket, request.key, item)
+    cas = items.shown_cas(exchange.bucket, request.key, item.cas)
     if asked.multi:
         value = encode_lookup_results((_status(result), result.value) for result in results)
         failed = any(result.problem is not None for result in results)

@@ -9,7 +9,6 @@ from ...engine import (
     Concat,
     Edit,
     Flush,
-    Item,
     Lock,
     Outcome,
     Problem,
@@ -103,10 +102,10 @@ def edit(
     return Edit(key, steps, expiry=absolute, new_expiry=new, datatype=JSON, create=create, add=add, cas=cas, max_size=max_size)
 
 
-def shown_cas(bucket: Bucket, key: bytes, item: Item) -> int:
-    """Return the CAS to show of an item: it can't be used while that is locked."""
+def shown_cas(bucket: Bucket, key: bytes, cas: int) -> int:
+    """Return the CAS to show of an item that has this one: it can't be used while that is locked."""
     engine = bucket.engine
-    return LOCKED_CAS if engine.locks and engine.is_locked(key) else item.cas
+    return LOCKED_CAS if engine.locks and engine.is_locked(key) else cas
 
 
 # What is counted
