@@ -233,6 +233,12 @@ def test_serve_refusals(tmp_path, server) -> None:
     assert "sets engin; the options are" in run("serve", "--config", str(bad), status=2)
 
 
+def test_one_server_a_data_directory(start, tmp_path) -> None:
+    with start(str(tmp_path), "--listen", "tcp://127.0.0.1:0"):
+        message = one_line("serve", str(tmp_path), "--listen", "tcp://127.0.0.1:0")
+    assert f"{tmp_path} is in use by process" in message
+
+
 def test_help_and_version() -> None:
     assert "TRIO_SPOOL_LISTEN" in run("serve", "--help")
     assert "1." in run("--version")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -515,6 +517,53 @@ def test_not_a_directory(tmp_path) -> None:
     for path in (file, file / "below"):
         with pytest.raises(DataDirectoryError, match="is not a directory"):
             open_engine("lmdb", path)
+
+
+def test_a_directory_has_one_engine_at_a_time(tmp_path) -> None:
+    """Two would give the same CAS twice, and each would count what only it had stored."""
+    engine = open_engine("lmdb", tmp_path)
+    with pytest.raises(DataDirectoryError, match=f"{tmp_path} is in use by process {os.getpid()}; stop that one"):
+        open_engine("lmdb", tmp_path)
+    engine.close()
+    engine.close()
+    open_engine("lmdb", tmp_path).close()
+
+
+def test_a_directory_is_free_after_its_process_was_killed(tmp_path) -> None:
+    script = f"""
+from pathlib import Path
+from trio_spool.engine import open_engine
+engine = open_engine("lmdb", Path({str(tmp_path)!r}))
+print("open", flush=True)
+input()
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"open\n"
+        with pytest.raises(DataDirectoryError, match=f"in use by process {process.pid}"):
+            open_engine("lmdb", tmp_path)
+        process.kill()
+    open_engine("lmdb", tmp_path).close()
+
+
+def test_a_directory_that_can_not_be_locked(tmp_path, monkeypatch) -> None:
+    from trio_spool.engine import _directory
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(_directory, "_lock", refuse)
+    with pytest.raises(DataDirectoryError, match=f"can't lock the data directory .*: {os.strerror(errno.ENOLCK)}"):
+        open_engine("lmdb", tmp_path)
+
+
+def test_a_directory_is_free_after_it_could_not_be_opened(tmp_path) -> None:
+    open_engine("lmdb", tmp_path).close()
+    data = (tmp_path / "data.mdb").read_bytes()
+    (tmp_path / "data.mdb").write_bytes(b"garbage" * 10_000)
+    with pytest.raises(DataDirectoryError, match="can't open the database"):
+        open_engine("lmdb", tmp_path)
+    (tmp_path / "data.mdb").write_bytes(data)
+    open_engine("lmdb", tmp_path).close()
 
 
 def test_corrupt_database(tmp_path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import uuid
 from pathlib import Path
 
 from ._errors import DataDirectoryError
 
 MARKER = "trio-spool.json"
+LOCK = "trio-spool.lock"
 FORMAT = 2
 
 
@@ -40,6 +42,64 @@ def claim_directory(path: Path, engine: str) -> str:
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         raise DataDirectoryError(f"the data directory {path} can't be written to; change its permissions, or name another")
     return identity
+
+
+class DirectoryLock:
+    """A data directory that is in use, by one engine of one process, until `release` or the end of the process.
+
+    What an engine knows beside what it stores, as the last CAS, is right only if nobody else writes.
+
+    Raises:
+        DataDirectoryError: It is in use already, or can't be locked.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file = (path / LOCK).open("a+")
+        except OSError as exc:
+            raise DataDirectoryError(f"can't write to the data directory {path}: {exc.strerror}; check who owns it") from exc
+        try:
+            self._take(path)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _take(self, path: Path) -> None:
+        file = self._file
+        try:
+            _lock(file.fileno())
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read(20).strip()
+            process = f"process {holder}" if holder.isdecimal() else "another process"
+            raise DataDirectoryError(f"{path} is in use by {process}; stop that one, or name another data directory") from None
+        except OSError as exc:
+            raise DataDirectoryError(f"can't lock the data directory {path}: {exc.strerror}; use a local file system") from exc
+        file.seek(0)
+        file.truncate()
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+
+    def release(self) -> None:
+        """Let others use it."""
+        self._file.close()
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        os.lseek(descriptor, 1 << 20, os.SEEK_SET)  # behind what is written, which others read
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError as exc:
+            raise BlockingIOError(*exc.args) from exc
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _write_marker(path: Path, engine: str) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 import lmdb
 
 from ._copying import copy_environment
-from ._directory import claim_directory
+from ._directory import DirectoryLock, claim_directory
 from ._engine import Engine, EngineStatistics, Wake
 from ._errors import DataDirectoryError, EngineClosedError
 from ._lmdb_reading import (
@@ -78,7 +78,17 @@ class LmdbEngine(Engine):
         if fsync not in ("always", "everysec", "no"):
             raise ValueError(f"fsync is 'always', 'everysec' or 'no'; got {fsync!r}")
         super().__init__(wake=wake, clock=clock, expiry_interval=expiry_interval, space_of=space_of)
-        self.uuid = claim_directory(path, self.kind)
+        claim_directory(path, self.kind)
+        self._directory = DirectoryLock(path)
+        try:
+            self.uuid = claim_directory(path, self.kind)  # another process may have made it at the same time
+            self._open(path, map_size, fsync, max_snapshots, max_snapshot_life)
+        except BaseException:
+            self._directory.release()
+            raise
+        self._thread.start()
+
+    def _open(self, path: Path, map_size: int, fsync: str, max_snapshots: int, max_snapshot_life: float) -> None:
         self.fsync = fsync
         self.registry = SnapshotRegistry(max_snapshots, max_snapshot_life)
         self._map_growths = 0
@@ -96,7 +106,6 @@ class LmdbEngine(Engine):
             self._load(transaction)
         if stored is not None:
             self._state = State(*STATE.unpack(stored))
-        self._thread.start()
 
     def _load(self, transaction: lmdb.Transaction[bytes]) -> None:
         """Read what is known beside the items."""
@@ -269,6 +278,7 @@ class LmdbEngine(Engine):
                 if self.fsync == "everysec":
                     self.env.sync(True)
                 self.env.close()
+                self._directory.release()
 
 
 class _LmdbTransaction(Transaction):
