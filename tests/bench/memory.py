@@ -6,6 +6,7 @@ import os
 import resource
 import socket
 import subprocess
+import sys
 import time
 
 import trio
@@ -87,7 +88,7 @@ def _temporary() -> str:
 
 
 def _spool_statistics(port: int) -> dict[str, str]:
-    command = ["trio-spool", "stat", f"127.0.0.1:{port}", "spool", "--json"]
+    command = [sys.executable, "-m", "trio_spool", "stat", f"127.0.0.1:{port}", "spool", "--json"]
     import json
 
     output = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout

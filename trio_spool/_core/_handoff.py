@@ -159,7 +159,8 @@ class Handoff:
         """Emit one fragment, and return its size; a large one is not copied if it can't change."""
         if type(fragment) is bytes and len(fragment) >= self._small:
             size = len(fragment)
-            self._seal_in_thread()
+            if self._open.tell():
+                self._seal_in_thread()
             self._sealed.append(fragment)
             self._sealed_at += size
         else:

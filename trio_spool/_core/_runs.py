@@ -89,10 +89,11 @@ class Runs:
         finally:
             written = len(credit) - length_hint(entries)
             self.fragments += written
+        size = buffer.tell() - begin
         if not ended and credit[written - 1] != _LAST:
-            self._entry *= 2
+            self._entry = max(self._entry * 2, size // written)
         else:
-            self._learn(written, buffer.tell() - begin)
+            self._learn(written, size)
         return not ended
 
     def one(self, size: int) -> None:

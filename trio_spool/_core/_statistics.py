@@ -10,7 +10,7 @@ class SpoolStatistics:
     """What one spool, or all spools of one sender together, did so far.
 
     Attributes:
-        fragments: Fragments taken from the producer and handed to the receiver.
+        fragments: Fragments that the producer emitted; those of the run that is going on are counted at its end.
         bytes: Bytes handed to the receiver.
         batches: Batches they were handed over in.
         wakeups: Times that a worker thread had to wake the event loop's thread.
@@ -50,7 +50,7 @@ class SenderStatistics:
     """What one sender did so far.
 
     Attributes:
-        fragments: What was queued with `send`, and fragments of spools, that were sent.
+        fragments: What was queued with `send`, and fragments that spools emitted.
         bytes: Bytes that the stream accepted.
         batches: Writes they were sent in.
         wakeups: Times that the sender's task was woken by `send` or had to be woken by a producer's thread.
