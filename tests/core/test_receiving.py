@@ -1,4 +1,4 @@
-"""A task that reads requests beside the one that sends the replies: `Sender.offered` and `receive_some`."""
+"""A task that reads requests beside the one that sends the replies: `Sender.offered` and `Receiver`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import struct
 
 import pytest
 import trio
-from trio.testing import memory_stream_pair, wait_all_tasks_blocked
+from trio.testing import assert_checkpoints, memory_stream_pair, wait_all_tasks_blocked
 
 from trio_spool import SpoolLimits, open_sender
-from trio_spool._core import receive_some
+from trio_spool._core import Receiver, _receiving
 
 
 async def socket_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
@@ -50,32 +50,72 @@ async def test_offered_does_not_wait_for_a_spool() -> None:
             await wait_all_tasks_blocked()
             sender.send_nowait(b"!")
             await sender.offered()
-        assert await receive_some(right, 100) == b"something!"
+        assert await Receiver(right).receive_some(100) == b"something!"
+
+
+@pytest.fixture(params=[0, float("inf")], ids=["slow peers", "prompt peers"])
+def soon(request, monkeypatch) -> None:
+    """Let no peer, or every peer, be one that sends its next request soon."""
+    monkeypatch.setattr(_receiving, "_SOON", request.param)
 
 
 @pytest.mark.parametrize("kind", ["socket", "memory"])
-async def test_receive_some(kind: str, nursery: trio.Nursery) -> None:
+async def test_receive_some(kind: str, nursery: trio.Nursery, soon) -> None:
     left, right = await socket_pair() if kind == "socket" else memory_stream_pair()
+    receiver = Receiver(right)
     async with left:
         async with right:
             nursery.start_soon(left.send_all, b"abc")
-            assert await receive_some(right, 2) == b"ab"
-            assert await receive_some(right, 2) == b"c"
+            assert await receiver.receive_some(2) == b"ab"
+            with assert_checkpoints():
+                assert await receiver.receive_some(2) == b"c"
             await left.send_eof()
-            assert await receive_some(right, 2) == b""
+            assert await receiver.receive_some(2) == b""
         with pytest.raises(trio.ClosedResourceError):
-            await receive_some(right, 2)
+            await receiver.receive_some(2)
 
 
-async def test_receive_some_cancelled_takes_nothing() -> None:
+async def test_receive_some_waits_for_a_peer_that_was_prompt_once(nursery: trio.Nursery, soon) -> None:
     left, right = await socket_pair()
+    receiver = Receiver(right)
     async with left, right:
+        for data in (b"a", b"b", b"c"):
+            received = []
+
+            async def receive(received: list[bytes] = received) -> None:
+                received.append(await receiver.receive_some(10))
+
+            nursery.start_soon(receive)
+            await wait_all_tasks_blocked()
+            assert received == []
+            await left.send_all(data)
+            while not received:
+                await trio.lowlevel.checkpoint()
+            assert received == [data]
+
+
+async def test_receive_some_cancelled_takes_nothing(soon) -> None:
+    left, right = await socket_pair()
+    receiver = Receiver(right)
+    async with left, right:
+        await left.send_all(b"abc")
+        assert await receiver.receive_some(1) == b"a"
         with trio.CancelScope() as scope:
             scope.cancel()
-            await receive_some(right, 2)
+            await receiver.receive_some(2)
         assert scope.cancelled_caught
-        await left.send_all(b"abc")
-        assert await receive_some(right, 3) == b"abc"
+        assert await receiver.receive_some(3) == b"bc"
+
+
+async def test_receive_some_when_it_is_closed_meanwhile(nursery: trio.Nursery, soon) -> None:
+    left, right = await socket_pair()
+    receiver = Receiver(right)
+    async with left:
+        await left.send_all(b"a")
+        assert await receiver.receive_some(1) == b"a"
+        await right.aclose()
+        with pytest.raises(trio.ClosedResourceError):
+            await receiver.receive_some(1)
 
 
 async def test_receive_some_on_a_broken_connection() -> None:
@@ -85,6 +125,6 @@ async def test_receive_some_on_a_broken_connection() -> None:
     left.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     left.socket.close()
     with pytest.raises(trio.BrokenResourceError):
-        await receive_some(right, 2)
+        await Receiver(right).receive_some(2)
     for stream in (*listener, right):
         await stream.aclose()

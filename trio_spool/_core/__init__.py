@@ -3,7 +3,7 @@
 from ._errors import SpoolBrokenError as SpoolBrokenError
 from ._limits import SpoolLimits as SpoolLimits
 from ._producer import Producer as Producer
-from ._receiving import receive_some as receive_some
+from ._receiving import Receiver as Receiver
 from ._sender import Sender as Sender
 from ._sender import open_sender as open_sender
 from ._spool import Spool as Spool

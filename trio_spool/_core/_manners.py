@@ -14,7 +14,7 @@ from time import perf_counter
 import trio
 
 # A worker lets the event loop have the interpreter when it has used it for this long, in seconds of its processor time.
-SHORT = 0.00002
+SHORT = 0.000015
 LONG = 0.005
 # Other tasks have run lately if it is not longer ago than this, in seconds.
 LATELY = 0.02

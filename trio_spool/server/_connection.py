@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .._core import Sender, SpoolStatistics, open_sender, receive_some
+from .._core import Receiver, Sender, SpoolStatistics, open_sender
 from ..auth import User
 from ..mcbp import MAX_FRAME, NEED_DATA, Opcode, Rejected, RemoteProtocolError, Request, RequestDecoder
 from ._exchange import EXCHANGE_SIZE, Exchange
@@ -44,7 +44,7 @@ class Connection:
         self._decoder = RequestDecoder(max_value=service.settings.max_item_size)
         self._follow_session()
         self._sender: Sender | None = None
-        self._stream: trio.abc.ReceiveStream
+        self._receiver: Receiver
         self._jobs: Jobs
         self._reading = trio.CancelScope()
         self._ahead = bytearray()  # read while jobs were running
@@ -61,7 +61,7 @@ class Connection:
         answered before any of these but the last is still sent, as far as the peer takes it.
         """
         settings = self._service.settings
-        self._stream = stream
+        self._receiver = Receiver(stream)
         async with open_sender(stream, limits=settings.limits, send_timeout=settings.send_timeout) as sender:
             with self._reading:
                 async with trio.open_nursery() as nursery:
@@ -120,7 +120,7 @@ class Connection:
             await self._jobs.wait(0, trio.sleep_forever)
             return b""
         self._idle = not self._decoder.buffered
-        data = await receive_some(self._stream, READ_SIZE)
+        data = await self._receiver.receive_some(READ_SIZE)
         self._idle = False
         self._count_read(data)
         return data
@@ -130,7 +130,7 @@ class Connection:
         look_ahead = self._service.settings.look_ahead
         try:
             while len(self._ahead) < look_ahead:
-                data = await receive_some(self._stream, look_ahead - len(self._ahead))
+                data = await self._receiver.receive_some(look_ahead - len(self._ahead))
                 if not data:
                     return
                 self._ahead += data
