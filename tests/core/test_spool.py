@@ -179,6 +179,36 @@ async def test_first_fragment_is_not_held_back() -> None:
             await batches.receive()
 
 
+@pytest.mark.parametrize("writer", [False, True])
+async def test_what_was_emitted_is_there_while_its_producer_sleeps(writer: bool) -> None:
+    """Also what was written in a run that is still going on, and was never waited for."""
+    emitted, release = threading.Event(), threading.Event()
+
+    def bursts():
+        for _ in range(5):
+            for _ in range(100):
+                yield b"x"
+            emitted.set()
+            release.wait()
+            release.clear()
+
+    def write(out: SpoolWriter) -> None:
+        for fragment in bursts():
+            out.write(fragment)
+
+    async with open_spool(write if writer else bursts()) as batches:
+        for _ in range(5):
+            await trio.to_thread.run_sync(emitted.wait)
+            emitted.clear()
+            received = 0
+            while received < 100:
+                received += len(await batches.receive())
+            assert received == 100
+            release.set()
+        with pytest.raises(trio.EndOfChannel):
+            await batches.receive()
+
+
 async def test_every_fragment_of_a_slow_producer_arrives_alone() -> None:
     turn = threading.Semaphore(0)
 
