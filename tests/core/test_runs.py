@@ -108,12 +108,11 @@ async def test_says_which_fragment_is_not_bytes(bad: object) -> None:
     """Among those that are written without a run, and among those in one."""
     for before in (0, 3, 3000):
         received = []
-        with pytest.raises(TypeError, match=rf"^fragment {before + 1} of a producer: .*") as info:
+        with pytest.raises(TypeError, match=rf"^fragment {before + 1} of a producer: "):
             async with open_spool([b"ok"] * before + [bad]) as batches:
                 async for batch in batches:
                     received.append(batch)
         assert b"".join(received) == b"ok" * before
-        assert info.value.__cause__ is None
 
 
 async def test_a_buffer_that_one_fragment_filled_is_not_kept() -> None:

@@ -556,6 +556,35 @@ def test_a_directory_that_can_not_be_locked(tmp_path, monkeypatch) -> None:
         open_engine("lmdb", tmp_path)
 
 
+def test_a_directory_is_free_after_the_last_sync_failed(monkeypatch, tmp_path) -> None:
+    engine = open_engine("lmdb", tmp_path / "other", fsync="everysec")
+    environment = engine.env
+
+    class Failing:
+        def sync(self, force: bool) -> None:
+            raise lmdb.DiskError("no space")
+
+        def close(self) -> None:
+            environment.close()
+
+    monkeypatch.setattr(engine, "env", Failing())
+    with pytest.raises(lmdb.DiskError):
+        engine.close()
+    open_engine("lmdb", tmp_path / "other").close()
+
+
+def test_a_process_id_that_can_not_be_written_matters_to_nobody(tmp_path, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "ftruncate", full)
+        engine = open_engine("lmdb", tmp_path)
+    with pytest.raises(DataDirectoryError, match="in use by another process"):
+        open_engine("lmdb", tmp_path)
+    engine.close()
+
+
 def test_a_directory_is_free_after_it_could_not_be_opened(tmp_path) -> None:
     open_engine("lmdb", tmp_path).close()
     data = (tmp_path / "data.mdb").read_bytes()

@@ -167,7 +167,7 @@ class Handoff:
             try:
                 size = self._open.write(fragment)  # type: ignore[arg-type]
             except (TypeError, BufferError) as exc:
-                raise TypeError(f"fragment {self._runs.fragments + 1} of a producer: {exc}: {fragment!r:.80}") from None
+                raise TypeError(f"fragment {self._runs.fragments + 1} of a producer: {exc}: {fragment!r:.80}") from exc
         self._runs.one(size)
         return size
 

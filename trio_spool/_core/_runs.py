@@ -85,7 +85,7 @@ class Runs:
             if exc.__traceback__ is None or exc.__traceback__.tb_next is not None:
                 raise  # by the producer's code, not by `write`
             number = self.fragments + len(credit) - length_hint(entries) + 1
-            raise TypeError(f"fragment {number} of a producer: {exc}") from None
+            raise TypeError(f"fragment {number} of a producer: {exc}") from exc
         finally:
             written = len(credit) - length_hint(entries)
             self.fragments += written

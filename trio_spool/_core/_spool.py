@@ -99,10 +99,10 @@ def open_spool(producer: Producer, *, limits: SpoolLimits | None = None, limiter
     grow only while the receiver is busy, and a receiver that waits gets the first fragment at once.
 
     Args:
-        producer: An iterable of bytes-like fragments, usually a generator: it runs in a worker thread, in turns. When
-            the window is full it gives its thread back, and is resumed, perhaps on another thread, once the
-            receiver has caught up. Its iterator is closed at the end, if it can be. Or a function, which is
-            given a `SpoolWriter`: it can't be suspended, so it keeps its thread, and `write` blocks.
+        producer: An iterable of bytes-like fragments, contiguous in memory; usually a generator. It runs in a worker
+            thread, in turns. When the window is full it gives its thread back, and is resumed, perhaps on another
+            thread, once the receiver has caught up. Its iterator is closed at the end, if it can be. Or a function,
+            which is given a `SpoolWriter`: it can't be suspended, so it keeps its thread, and `write` blocks.
         limits: How many bytes may be held: see `SpoolLimits`.
         limiter: How many producers may have a turn at the same time. By default one limiter, for all spools of
             this Trio run, of its own, which is never that of `trio.to_thread`.

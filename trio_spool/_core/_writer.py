@@ -36,7 +36,7 @@ class SpoolWriter(io.RawIOBase):
         """Emit the bytes of `data`, all of them, as one fragment; block while the window is full.
 
         Args:
-            data: A bytes-like object; it is copied unless it is `bytes`, and may be changed afterwards.
+            data: A bytes-like object, contiguous in memory; it is copied unless it is `bytes`, and may be changed afterwards.
 
         Returns:
             The number of bytes, always all.

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from ._errors import DataDirectoryError
@@ -15,11 +16,11 @@ LOCK = "trio-spool.lock"
 FORMAT = 2
 
 
-def claim_directory(path: Path, engine: str) -> str:
-    """Make sure that a directory is there and belongs to an engine; mark one that is new or empty.
+def check_directory(path: Path) -> bool:
+    """Make sure that a directory is there, and is either a data directory or empty.
 
     Returns:
-        The UUID that the directory was given when it was made.
+        Whether it is a data directory already.
 
     Raises:
         DataDirectoryError: It can't be used.
@@ -31,17 +32,25 @@ def claim_directory(path: Path, engine: str) -> str:
         raise DataDirectoryError(f"{path} is not a directory; name one, or a path where one can be made") from None
     except OSError as exc:
         raise DataDirectoryError(f"can't use the data directory {path}: {exc.strerror}; check who owns it") from exc
-    if MARKER in names:
-        identity = _read_marker(path, engine)
-    elif names - {MARKER + ".new"}:
+    if MARKER not in names and names - {MARKER + ".new", LOCK}:
         raise DataDirectoryError(
             f"{path} is not empty and has no {MARKER}: it is not a data directory of trio-spool; name another, or an empty one"
         )
-    else:
-        identity = _write_marker(path, engine)
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         raise DataDirectoryError(f"the data directory {path} can't be written to; change its permissions, or name another")
-    return identity
+    return MARKER in names
+
+
+def claim_directory(path: Path, engine: str) -> str:
+    """Make sure that a directory is there and belongs to an engine; mark one that is new or empty.
+
+    Returns:
+        The UUID that the directory was given when it was made.
+
+    Raises:
+        DataDirectoryError: It can't be used.
+    """
+    return _read_marker(path, engine) if check_directory(path) else _write_marker(path, engine)
 
 
 class DirectoryLock:
@@ -75,14 +84,15 @@ class DirectoryLock:
             raise DataDirectoryError(f"{path} is in use by {process}; stop that one, or name another data directory") from None
         except OSError as exc:
             raise DataDirectoryError(f"can't lock the data directory {path}: {exc.strerror}; use a local file system") from exc
-        file.seek(0)
-        file.truncate()
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        with suppress(OSError):  # it only helps whoever is refused; the disk may be full
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), b"%d\n" % os.getpid())
 
     def release(self) -> None:
         """Let others use it."""
-        self._file.close()
+        if not self._file.closed:
+            _unlock(self._file.fileno())  # processes that were forked have the file, and so the lock, as well
+            self._file.close()
 
 
 if sys.platform == "win32":
@@ -95,11 +105,18 @@ if sys.platform == "win32":
         except OSError as exc:
             raise BlockingIOError(*exc.args) from exc
 
+    def _unlock(descriptor: int) -> None:
+        os.lseek(descriptor, 1 << 20, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
 else:
     import fcntl
 
     def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _unlock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def _write_marker(path: Path, engine: str) -> str:

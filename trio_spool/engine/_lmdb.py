@@ -22,7 +22,7 @@ from pathlib import Path
 import lmdb
 
 from ._copying import copy_environment
-from ._directory import DirectoryLock, claim_directory
+from ._directory import DirectoryLock, check_directory, claim_directory
 from ._engine import Engine, EngineStatistics, Wake
 from ._errors import DataDirectoryError, EngineClosedError
 from ._lmdb_reading import (
@@ -78,15 +78,15 @@ class LmdbEngine(Engine):
         if fsync not in ("always", "everysec", "no"):
             raise ValueError(f"fsync is 'always', 'everysec' or 'no'; got {fsync!r}")
         super().__init__(wake=wake, clock=clock, expiry_interval=expiry_interval, space_of=space_of)
-        claim_directory(path, self.kind)
+        check_directory(path)  # a lock in it is the first thing that is written there
         self._directory = DirectoryLock(path)
         try:
-            self.uuid = claim_directory(path, self.kind)  # another process may have made it at the same time
+            self.uuid = claim_directory(path, self.kind)
             self._open(path, map_size, fsync, max_snapshots, max_snapshot_life)
+            self._thread.start()
         except BaseException:
-            self._directory.release()
+            self._close_files()
             raise
-        self._thread.start()
 
     def _open(self, path: Path, map_size: int, fsync: str, max_snapshots: int, max_snapshot_life: float) -> None:
         self.fsync = fsync
@@ -275,10 +275,19 @@ class LmdbEngine(Engine):
                     reading.end()
             if not self._closed:
                 self._closed = True
-                if self.fsync == "everysec":
-                    self.env.sync(True)
-                self.env.close()
-                self._directory.release()
+                try:
+                    if self.fsync == "everysec":
+                        self.env.sync(True)
+                finally:
+                    self._close_files()
+
+    def _close_files(self) -> None:
+        env = getattr(self, "env", None)  # there is none if it could not be opened
+        try:
+            if env is not None:
+                env.close()
+        finally:
+            self._directory.release()
 
 
 class _LmdbTransaction(Transaction):

@@ -193,10 +193,12 @@ class Connection:
                 self._follow_session()
         await self._finish(sender)
         seconds = perf_counter() - started
-        await sender.offered()  # before anything that the client need not wait for
-        for opcode, count in counts.items():
-            self._commands += count
-            self._service.timings.record(opcode, seconds, count)
+        try:
+            await sender.offered()  # before anything that the client need not wait for
+        finally:
+            for opcode, count in counts.items():
+                self._commands += count
+                self._service.timings.record(opcode, seconds, count)
 
     async def _start_job(self, sender: Sender, request: Request) -> None:
         """Start a long command once everything before it is done that it might depend on; wait for it if what follows might."""
