@@ -120,5 +120,5 @@ async def test_a_buffer_that_one_fragment_filled_is_not_kept() -> None:
     spool = open_spool([bytearray(100_000), *[b"x" * 10] * 50], limits=limits)
     async with spool as batches:
         sizes = [len(batch) async for batch in batches]
-        assert len(spool._handoff._open.getvalue()) < 1000
+        assert len(spool._handoff._buffer.open.getvalue()) < 1000
     assert sum(sizes) == 100_500

@@ -18,25 +18,20 @@ it is revoked. A function's are written one by one, and compared with ``stop``, 
 revokes and sets ``stop`` to 0 when it starts to wait, so that the very next fragment comes to the checkpoint. Both sides write
 before they look (the receiver looks at ``open``, the worker at ``waiting`` or ``stop``), so one of the two always sees the other,
 and no wake-up is lost.
-
-The buffer is the worker's: the loop reads it, and remembers how far, but never changes it. The worker copies it into a batch when
-that is full, or when the loop has taken a part of it, and begins at its front again.
 """
 
 from __future__ import annotations
 
-import io
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from time import perf_counter, thread_time
 
 import trio
 
+from ._buffer import Buffer
 from ._errors import SpoolBrokenError
 from ._limits import SpoolLimits
 from ._manners import manners
-from ._runs import Runs
 from ._statistics import SpoolStatistics
 
 # A generator whose window is full keeps its thread for this long, in seconds, before it gives it back: a receiver that is
@@ -51,6 +46,7 @@ class Handoff:
         "_batches",
         "_baton",
         "_blocked_seconds",
+        "_buffer",
         "_closing",
         "_emitted",
         "_failure",
@@ -62,15 +58,9 @@ class Handoff:
         "_look_bytes",
         "_looked_at",
         "_manners",
-        "_open",
-        "_open_taken",
         "_parked",
         "_receiver",
         "_resume",
-        "_runs",
-        "_sealed",
-        "_sealed_at",
-        "_small",
         "_stop",
         "_taken",
         "_token",
@@ -85,17 +75,11 @@ class Handoff:
 
     def __init__(self, limits: SpoolLimits) -> None:
         self._limits = limits
-        self._small = max(1, limits.batch // 2)  # a fragment of so many bytes is a batch of its own, if it can't change
         self._manners = manners()
         self._token = trio.lowlevel.current_trio_token()
-        self._lock = threading.Lock()  # held to seal a batch and to take one, never for a fragment
-        self._open = io.BytesIO()  # the worker's: it appends without the lock, and does anything else with it
-        self._open_taken = 0  # bytes of `_open` that were taken: both write it, under the lock
-        self._sealed: deque[bytes] = deque()  # the worker appends, the loop pops, both under the lock
-        self._runs = Runs()  # the worker's, but for `revoke`
+        self._buffer = Buffer(limits.batch)
         # Bytes emitted and taken so far.
         self._emitted = 0  # the worker's, published at checkpoints and after a turn
-        self._sealed_at = 0  # the worker's: what was emitted before `_open` was begun
         self._taken = 0  # the loop's
         self._stop = 0  # both: see above
         self._waiting = False  # the loop sets it; the worker clears it and wakes the loop
@@ -106,6 +90,7 @@ class Handoff:
         self._resume: trio.Event | None = None  # the loop's: the driver waits for room
         self._baton = threading.Lock()  # a parked worker waits for it; the loop releases it
         self._baton.acquire()
+        self._lock = threading.Lock()  # held to park a worker and to release it
         self._parked = False  # the worker sets it before it waits; the loop clears it
         self.stopped = False  # the worker's: it was stopped before it had ended by itself
         self.working = False  # a thread is at work for it: the worker sets it, the driver clears it
@@ -134,42 +119,27 @@ class Handoff:
             while self._emit_some_in_thread(fragments):
                 self._publish_in_thread()
                 if self._checkpoint_in_thread():
-                    self._put_away_in_thread()
+                    self._buffer.put_away_in_thread()
                     return True
         finally:
             self._publish_in_thread()
         return False
 
     def _publish_in_thread(self) -> None:
-        self._emitted = self._sealed_at + self._open.tell()
+        self._emitted = self._buffer.emitted_in_thread()
         self._high_water = max(self._high_water, self._emitted - self._taken)
 
     def _emit_some_in_thread(self, fragments: Iterator[object]) -> bool:
         """Emit as many fragments as may be before something is due, or one; return False if there are no more."""
-        if self._runs.prepare(self._stop - self._emitted):
+        buffer = self._buffer
+        if buffer.runs.prepare(self._stop - self._emitted):
             if not self._stop:
-                self._runs.revoke()  # the receiver has begun to wait, perhaps before the run was there to be revoked
-            return self._runs.write(fragments, self._open)
+                buffer.runs.revoke()  # the receiver has begun to wait, perhaps before the run was there to be revoked
+            return buffer.runs.write(fragments, buffer.open)
         for fragment in fragments:
-            self._put_in_thread(fragment)
+            buffer.put_in_thread(fragment)
             return True
         return False
-
-    def _put_in_thread(self, fragment: object) -> int:
-        """Emit one fragment, and return its size; a large one is not copied if it can't change."""
-        if type(fragment) is bytes and len(fragment) >= self._small:
-            size = len(fragment)
-            if self._open.tell():
-                self._seal_in_thread()
-            self._sealed.append(fragment)
-            self._sealed_at += size
-        else:
-            try:
-                size = self._open.write(fragment)  # type: ignore[arg-type]
-            except (TypeError, BufferError) as exc:
-                raise TypeError(f"fragment {self._runs.fragments + 1} of a producer: {exc}: {fragment!r:.80}") from exc
-        self._runs.one(size)
-        return size
 
     def emit_in_thread(self, fragment: object) -> int:
         """Emit one fragment of a producer that can't be suspended, and block while the window is full.
@@ -181,11 +151,12 @@ class Handoff:
             SpoolBrokenError: The receiver is gone.
             TypeError: The fragment is not bytes-like.
         """
-        if type(fragment) is bytes and len(fragment) < self._small:
-            size = self._open.write(fragment)
-            self._runs.fragments += 1
+        buffer = self._buffer
+        if type(fragment) is bytes and len(fragment) < buffer.small:  # as `put_in_thread` does, without the call
+            size = buffer.open.write(fragment)
+            buffer.runs.fragments += 1
         else:
-            size = self._put_in_thread(fragment)
+            size = buffer.put_in_thread(fragment)
         emitted = self._emitted + size
         self._emitted = emitted
         if emitted >= self._stop:
@@ -220,9 +191,8 @@ class Handoff:
         """
         limits = self._limits
         emitted = self._emitted
-        if emitted - self._sealed_at >= limits.batch or self._open_taken:
-            self._seal_in_thread()
-        if self._waiting and (self._sealed or self._open.tell()):
+        self._buffer.tidy_in_thread()
+        if self._waiting and self._buffer.holds_some():
             self._wake_in_thread()
         while not self._closing and emitted - self._taken >= limits.window:
             if not self._park_in_thread(yielding=False, patience=PATIENCE):
@@ -231,7 +201,7 @@ class Handoff:
             self.stopped = True
             return True
         self._yield_in_thread(thread_time())
-        self._stop = min(self._taken + limits.window, self._sealed_at + limits.batch, emitted + self._look_bytes)
+        self._stop = min(self._taken + limits.window, self._buffer.sealed_at + limits.batch, emitted + self._look_bytes)
         if self._waiting or self._closing:
             self._stop = 0
         return False
@@ -248,27 +218,6 @@ class Handoff:
         if now - self._held_since > time_slice:
             self._park_in_thread(yielding=True)
             self._held_since = self._looked_at = thread_time()
-
-    def _seal_in_thread(self) -> None:
-        """Make a batch of what is open, and use the buffer again: memory that is new costs more than the copy does."""
-        with self._lock:
-            buffer = self._open
-            size = buffer.tell()
-            if size > self._open_taken:
-                buffer.seek(self._open_taken)
-                self._sealed.append(buffer.read(size - self._open_taken))
-            if size <= 2 * self._limits.batch:
-                buffer.seek(0)
-            else:
-                self._open = io.BytesIO()  # one fragment was larger than all that is to come
-            self._open_taken = 0
-            self._sealed_at += size
-
-    def _put_away_in_thread(self) -> None:
-        """Seal what is open, and let go of the buffer, as long as the producer is paused."""
-        self._seal_in_thread()
-        with self._lock:
-            self._open = io.BytesIO()
 
     def _wake_in_thread(self) -> None:
         self._waiting = False
@@ -326,16 +275,9 @@ class Handoff:
 
     def take_nowait(self) -> bytes:
         """Take the next batch; empty if nothing is there. `settle` it once it is out of our hands."""
-        with self._lock:
-            if self._sealed:
-                batch = self._sealed.popleft()
-            else:
-                size = self._open.tell()
-                batch = self._open.getvalue()[self._open_taken : size]
-                self._open_taken = size
-                if not batch:
-                    return b""
-        self._batches += 1
+        batch = self._buffer.take_nowait()
+        if batch:
+            self._batches += 1
         return batch
 
     def settle(self, batch: bytes) -> None:
@@ -358,7 +300,7 @@ class Handoff:
                 return None
             self._waiting = True
             self._stop = 0
-            self._runs.revoke()
+            self._buffer.runs.revoke()
             if batch := self.take_nowait():
                 self._waiting = False
                 return batch
@@ -403,14 +345,14 @@ class Handoff:
         """Say that the receiver is gone: the producer stops at its next fragment, or at once if it is paused."""
         self._closing = True
         self._stop = 0
-        self._runs.revoke()
+        self._buffer.runs.revoke()
         self._release_parked()
         self.driving.cancel()
 
     def statistics(self) -> SpoolStatistics:
         """Return the counters as they are now."""
         return SpoolStatistics(
-            fragments=self._runs.fragments,
+            fragments=self._buffer.runs.fragments,
             bytes=self._total,
             batches=self._batches,
             wakeups=self._wakeups,

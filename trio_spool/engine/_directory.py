@@ -64,7 +64,7 @@ class DirectoryLock:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._file = (path / LOCK).open("a+")
+            self._file = (path / LOCK).open("a+b", buffering=0)
         except OSError as exc:
             raise DataDirectoryError(f"can't write to the data directory {path}: {exc.strerror}; check who owns it") from exc
         try:
@@ -79,14 +79,14 @@ class DirectoryLock:
             _lock(file.fileno())
         except BlockingIOError:
             file.seek(0)
-            holder = file.read(20).strip()
+            holder = file.read(20).strip().decode("ascii", "replace")
             process = f"process {holder}" if holder.isdecimal() else "another process"
             raise DataDirectoryError(f"{path} is in use by {process}; stop that one, or name another data directory") from None
         except OSError as exc:
             raise DataDirectoryError(f"can't lock the data directory {path}: {exc.strerror}; use a local file system") from exc
         with suppress(OSError):  # it only helps whoever is refused; the disk may be full
             os.ftruncate(file.fileno(), 0)
-            os.write(file.fileno(), b"%d\n" % os.getpid())
+            file.write(b"%d\n" % os.getpid())
 
     def release(self) -> None:
         """Let others use it."""
