@@ -207,7 +207,7 @@ def kill_half_way(served, backup: Path, number: int) -> tuple[int, str]:
             while not (backup / "data.mdb.partial").exists() or (backup / "data.mdb.partial").stat().st_size < 4_000_000:
                 assert process.poll() is None
             process.send_signal(number)
-            _, errors = process.communicate(timeout=30)
+            _, errors = process.communicate(timeout=100)  # it first waits for what it has told the disk to keep
             return process.returncode, errors
 
 
