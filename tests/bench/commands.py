@@ -31,18 +31,11 @@ def _client(pipe: Connection, port: int, opcode: int, depth: int, connections: i
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         opened.append(connection)
     for connection in opened:  # to accept them is not measured
-        connection.sendall(request)
-        missing = reply
-        while missing:
-            missing -= len(connection.recv(1 << 20))
+        _exchange(connection, request, reply)
     started = perf_counter()
     if connections == 1:
-        connection = opened[0]
         for _ in range(rounds):
-            connection.sendall(request)
-            missing = reply
-            while missing:
-                missing -= len(connection.recv(1 << 20))
+            _exchange(opened[0], request, reply)
     else:
         state = {}
         for connection in opened:
@@ -66,6 +59,14 @@ def _client(pipe: Connection, port: int, opcode: int, depth: int, connections: i
     for connection in opened:
         connection.close()
     pipe.send((rounds // connections) * connections * depth / seconds)
+
+
+def _exchange(connection: socket.socket, request: bytes, reply: int) -> None:
+    """Send a request, and wait for so many bytes of reply."""
+    connection.sendall(request)
+    missing = reply
+    while missing:
+        missing -= len(connection.recv(1 << 20))
 
 
 def _prepared(opcode: int, depth: int) -> tuple[bytes, int]:

@@ -117,7 +117,6 @@ class Handoff:
         self._begin_turn_in_thread()
         try:
             while self._emit_some_in_thread(fragments):
-                self._publish_in_thread()
                 if self._checkpoint_in_thread():
                     self._buffer.put_away_in_thread()
                     return True
@@ -160,7 +159,6 @@ class Handoff:
         emitted = self._emitted + size
         self._emitted = emitted
         if emitted >= self._stop:
-            self._publish_in_thread()
             while self._checkpoint_in_thread():
                 if self.stopped:
                     raise SpoolBrokenError("nobody reads this spool any more")
@@ -184,12 +182,13 @@ class Handoff:
         self._stop = 0
 
     def _checkpoint_in_thread(self) -> bool:
-        """Do what is due now that `_emitted` is what it is.
+        """Do what is due now.
 
         Returns:
             Whether the worker should stop: the window is full, or the receiver is gone (`stopped` is set).
         """
         limits = self._limits
+        self._publish_in_thread()
         emitted = self._emitted
         self._buffer.tidy_in_thread()
         if self._waiting and self._buffer.holds_some():

@@ -45,25 +45,26 @@ class Receiver:
         if self._prompt:
             for _ in range(_LOOKS):
                 await trio.lowlevel.checkpoint()
-                if (data := self._read_nowait(size)) is not None:
+                if (data := self._read_nowait(socket, size)) is not None:
                     return data
         while True:
             started = perf_counter()
-            if socket.fileno() < 0:
-                raise trio.ClosedResourceError("the stream was closed")
-            await trio.lowlevel.wait_readable(socket)
+            await trio.lowlevel.wait_readable(self._descriptor(socket))
             self._prompt = perf_counter() - started < _SOON
-            if (data := self._read_nowait(size)) is not None:
+            if (data := self._read_nowait(socket, size)) is not None:
                 return data
 
-    def _read_nowait(self, size: int) -> bytes | None:
-        """Return what has arrived, if something has."""
-        assert self._socket is not None
-        descriptor = self._socket.fileno()
+    @staticmethod
+    def _descriptor(socket: trio.socket.SocketType) -> int:
+        descriptor = socket.fileno()
         if descriptor < 0:
             raise trio.ClosedResourceError("the stream was closed")
+        return descriptor
+
+    def _read_nowait(self, socket: trio.socket.SocketType, size: int) -> bytes | None:
+        """Return what has arrived, if something has."""
         try:
-            return os.read(descriptor, size)
+            return os.read(self._descriptor(socket), size)
         except BlockingIOError:
             return None
         except OSError as exc:

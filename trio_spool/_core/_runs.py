@@ -77,8 +77,6 @@ class Runs:
         credit = self._credit
         entries = iter(credit)
         begin = buffer.tell()
-        ended = True
-        written = 0
         try:
             ended = all(map(le, map(buffer.write, fragments), entries))
         except (TypeError, BufferError) as exc:

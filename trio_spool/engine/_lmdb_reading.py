@@ -122,7 +122,7 @@ class LmdbReader(Reader):
                 if datatype < EXTENDED:
                     append((record[RECORD_SIZE:], flags, datatype, cas))
                 else:
-                    append((split_extended(record, RECORD_SIZE)[1], flags, datatype & ~EXTENDED, cas))
+                    append(item_of(record).shown())
                 left -= len(record) - RECORD_SIZE
                 if left < 0:
                     break

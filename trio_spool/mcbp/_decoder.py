@@ -39,15 +39,26 @@ _FLEXIBLE_RESPONSE = int(Magic.FLEXIBLE_RESPONSE)
 _MANY_GETS = 8
 
 
+class _PlainGet(NamedTuple):
+    """What plain GETs with keys of one length look like.
+
+    Attributes:
+        start: The bytes before the opaque.
+        columns: Where in the header they are the same, and which byte is there: at the start, and right before the key.
+        layout: The opaque, and the key with the byte before it.
+    """
+
+    start: bytes
+    columns: tuple[tuple[int, bytes], ...]
+    layout: struct.Struct
+
+
 @lru_cache(MAX_KEY)
-def _get_of_size(key_length: int) -> struct.Struct:
-    """Return the layout of a plain GET: the opaque, and the key with the byte before it."""
-    return struct.Struct(f">12xL7x{1 + key_length}s")
-
-
-def _columns(start: bytes) -> list[tuple[int, bytes]]:
-    """Return the columns that plain GETs of one size have in common, and what is in each."""
-    return [*((position, bytes((byte,))) for position, byte in enumerate(start)), (_HEADER_SIZE - 1, DEFAULT_COLLECTION)]
+def _plain_get(key_length: int) -> _PlainGet:
+    start = bytes((_REQUEST, 0, 0, key_length, 0, 0, 0, 0, 0, 0, 0, key_length))
+    columns = tuple((position, bytes((byte,))) for position, byte in enumerate(start))
+    layout = struct.Struct(f">12xL7x{1 + key_length}s")
+    return _PlainGet(start, (*columns, (_HEADER_SIZE - 1, DEFAULT_COLLECTION)), layout)
 
 
 class Rejected(NamedTuple):
@@ -261,18 +272,18 @@ class RequestDecoder(_Buffer):
         count = room // size
         if count < _MANY_GETS or not 0 < key_length <= MAX_KEY:
             return []
-        expected = bytes((_REQUEST, 0, 0, key_length, 0, 0, 0, 0, 0, 0, 0, key_length))
-        if data[offset : offset + len(expected)] != expected:
+        start, columns, layout = _plain_get(key_length)
+        if not data.startswith(start, offset):
             return []
         end = offset + count * size
-        for column, byte in _columns(expected):
+        for column, byte in columns:
             bytes_ = data[offset + column : end : size]
             same = len(bytes_) - len(bytes_.lstrip(byte))
             if same < count:
                 count = same
                 end = offset + count * size
         self._offset = end
-        return list(_get_of_size(key_length).iter_unpack(data[offset:end]))
+        return list(layout.iter_unpack(data[offset:end]))
 
     def _longest_key(self, shape: Shape) -> int:
         if shape.key is KeyRule.NONE:
