@@ -52,7 +52,7 @@ class Process:
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """Send a signal, and return the exit status and what was logged."""
         self.popen.send_signal(number)
-        _, errors = self.popen.communicate(timeout=30)
+        _, errors = self.popen.communicate(timeout=100)
         return self.popen.returncode, errors
 
 

@@ -1,4 +1,6 @@
-"""What else a service does while scans stream: NOOP round trips beside two scans, and SETs beside one."""
+"""What else a service does while scans stream: NOOP round trips beside two scans, SETs beside one, and the names of all keys beside
+connections that ask for one item after the other.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,12 @@ import socket
 import statistics
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter
 
+from commands import client, measure
 from first_fragment import percentile
 from peer import spool_server
 from report import Row, interleaved, median_ratio
@@ -82,10 +85,38 @@ def _sets(pipe: Connection, port: int, rounds: int) -> None:
         pipe.send(rounds * PIPELINE / (perf_counter() - started))
 
 
+def _keys(pipe: Connection, port: int, count: int) -> None:
+    """Ask for the names of all keys."""
+    end = encode_request(Opcode.NOOP, opaque=0x454E4421)
+    tail = b""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        started = perf_counter()
+        connection.sendall(encode_request(Opcode.STAT, key=b"keys") + end)
+        while tail[1:16] != end[1:16]:
+            tail = (tail + connection.recv(1 << 20))[-HEADER.size :]
+        pipe.send(count / (perf_counter() - started))
+
+
+@contextmanager
+def asking(port: int, depth: int) -> Iterator[None]:
+    """GET on 50 connections, again and again, from one process."""
+    ours, theirs = multiprocessing.Pipe()
+    arguments = (theirs, port, Opcode.GET, depth, 50, 10**9)
+    process = multiprocessing.get_context("spawn").Process(target=client, args=arguments, daemon=True)
+    process.start()
+    ours.recv()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
 def run(quick: bool) -> list[Row]:
-    """Measure both."""
+    """Measure all of it."""
     path = Path(tempfile.mkdtemp()) / "data"
-    fill(path, 200_000)
+    count = 200_000
+    fill(path, count)
     noops, rounds = (2000, 100) if quick else (10_000, 400)
     rows = []
     with spool_server("--fsync", "no", "--max-scan-life", "100000", str(path)) as (port, _):
@@ -108,9 +139,27 @@ def run(quick: bool) -> list[Row]:
                 "beside a stalled scan": lambda: sets(1, _stalled),
             },
         )
+
+        def keys(depth: int) -> float:
+            with asking(port, depth) if depth else nullcontext():
+                return float(in_process(_keys, port, count))  # type: ignore[arg-type]
+
+        measure(port, Opcode.SET, PIPELINE, 1, 1)
+        streams = interleaved(
+            3,
+            {
+                "nothing else": lambda: keys(0),
+                "beside 50 connections, one GET at a time": lambda: keys(1),
+                f"beside 50 connections, GETs pipelined by {PIPELINE}": lambda: keys(PIPELINE),
+            },
+        )
     reference = measured["nothing else"]
     for variant, values in measured.items():
         ratio = None if values is reference else median_ratio(values, reference)
         target = "" if ratio is None else "≥ 0.7"
         rows.append(Row("SET", f"pipelined by {PIPELINE}", variant, statistics.median(values), "ops/s", ratio, target))
+    reference = streams["nothing else"]
+    for variant, values in streams.items():
+        ratio = None if values is reference else median_ratio(values, reference)
+        rows.append(Row("stat keys", f"{count:,} keys", variant, statistics.median(values), "keys/s", ratio))
     return rows

@@ -21,8 +21,11 @@ GET_REPLY = 24 + 4 + len(VALUE)
 SET_REPLY = 24
 
 
-def _client(pipe: Connection, port: int, opcode: int, depth: int, connections: int, rounds: int) -> None:
-    """Send a prepared request on each connection, again and again as the whole reply has come, and time all of it."""
+def client(pipe: Connection, port: int, opcode: int, depth: int, connections: int, rounds: int) -> None:
+    """Send a prepared request on each connection, again and again as the whole reply has come, and time all of it.
+
+    It reports when it begins, and at the end the operations per second.
+    """
     request, reply = _prepared(opcode, depth)
     opened = []
     selector = selectors.DefaultSelector()
@@ -32,6 +35,7 @@ def _client(pipe: Connection, port: int, opcode: int, depth: int, connections: i
         opened.append(connection)
     for connection in opened:  # to accept them is not measured
         _exchange(connection, request, reply)
+    pipe.send(None)
     started = perf_counter()
     if connections == 1:
         for _ in range(rounds):
@@ -81,9 +85,10 @@ def measure(port: int, opcode: int, depth: int, connections: int, rounds: int) -
     """Return the operations per second."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(
-        target=_client, args=(theirs, port, opcode, depth, connections, rounds), daemon=True
+        target=client, args=(theirs, port, opcode, depth, connections, rounds), daemon=True
     )
     process.start()
+    ours.recv()
     rate = float(ours.recv())
     process.join()
     return rate

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from time import perf_counter, sleep, thread_time
+
+import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_spool import open_sender, open_spool
-from trio_spool._core._manners import LONG, SHORT, manners
+from trio_spool import SpoolLimits, open_sender, open_spool
+from trio_spool._core._manners import LONG, SHARE, SHORT, SWITCH, Manners, manners
 
 
 def slices_of(seen: list[float], count: int):
@@ -15,7 +18,7 @@ def slices_of(seen: list[float], count: int):
 
     def generate():
         for _ in range(count):
-            seen.append(ours.time_slice())
+            seen.append(ours.time_slice(0))
             yield b"x" * 100
 
     return generate()
@@ -75,3 +78,90 @@ def test_a_sender_alone_is_not_hurried() -> None:
 
     trio.run(main)
     assert set(seen) == {LONG}
+
+
+@pytest.mark.parametrize(
+    ("yielded", "workers", "expected"),
+    [
+        (0, 1, SHORT),
+        (SWITCH, 1, SHORT),
+        (0.01, 0, SHARE * (0.01 - SWITCH)),
+        (0.01, 1, SHARE * (0.01 - SWITCH)),
+        (0.01, 2, SHARE * (0.005 - SWITCH)),
+        (0.01, 1000, SHORT),
+        (10, 1, LONG),
+    ],
+)
+async def test_a_worker_has_a_share_of_what_it_yields(yielded: float, workers: int, expected: float) -> None:
+    ours = Manners()
+    ours.busy.update(range(workers))
+    assert ours.time_slice(yielded) == LONG
+    ours.after_task_step(object())  # type: ignore[arg-type]
+    assert ours.time_slice(yielded) == pytest.approx(expected)
+
+
+async def test_a_stream_goes_on_beside_a_busy_loop() -> None:
+    """It takes a share of each pass: 50 ms of work are done in some 80 passes of 2 ms. With the least slice in each, they took more than 600."""
+    work = 0.05
+    passes = 0
+
+    def generate():
+        ended = thread_time() + work
+        while thread_time() < ended:
+            yield b"x"
+
+    async with trio.open_nursery() as nursery:
+
+        async def busy() -> None:
+            nonlocal passes
+            while True:
+                passes += 1
+                ended = perf_counter() + 0.002
+                while perf_counter() < ended:
+                    pass
+                sleep(0.0001)  # a system call: the interpreter is free meanwhile
+                await trio.lowlevel.checkpoint()
+
+        async with open_spool(generate()) as batches:
+            nursery.start_soon(busy)
+            async for _ in batches:
+                pass
+        nursery.cancel_scope.cancel()
+    assert passes < 300
+
+
+async def test_only_workers_at_work_are_counted() -> None:
+    ours = manners()
+    seen = []
+
+    def generate():
+        seen.append(len(ours.busy))
+        yield b"x"
+        seen.append(len(ours.busy))
+
+    def fail():
+        yield b"x"
+        raise ValueError
+
+    def write(out) -> None:
+        seen.append(len(ours.busy))
+        out.write(b"x" * 10)
+        seen.append(len(ours.busy))
+        out.write(b"x" * 10)
+        seen.append(len(ours.busy))
+
+    async with open_spool(generate()) as batches:
+        async for _ in batches:
+            pass
+    with pytest.raises(ValueError):
+        async with open_spool(fail()) as batches:
+            async for _ in batches:
+                pass
+    assert (seen, ours.busy) == ([1, 1], set())
+    async with open_spool(write, limits=SpoolLimits(window=5)) as batches:
+        while not seen[2:]:
+            await trio.sleep(0)
+        while ours.busy:  # until it waits for room
+            await trio.sleep(0)
+        assert [batch async for batch in batches]
+    assert (seen[2:], ours.busy) == ([1, 1, 1], set())

@@ -191,7 +191,7 @@ async def test_a_peer_that_accepts_nothing_is_given_up(kind: str) -> None:
     await right.aclose()
 
 
-async def test_a_slow_reader_that_reads_is_left_alone() -> None:
+async def test_a_slow_reader_that_reads_is_left_alone(mock_clock) -> None:
     left, right = await socket_pair(4096)
     received = 0
 
@@ -203,7 +203,8 @@ async def test_a_slow_reader_that_reads_is_left_alone() -> None:
         nursery.start_soon(send)
         while data := await right.receive_some(3000):
             received += len(data)
-            await trio.sleep(0.03)
+            await wait_all_tasks_blocked()
+            mock_clock.jump(0.03)
     assert received == 60_000
 
 

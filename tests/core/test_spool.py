@@ -267,7 +267,7 @@ async def test_a_full_window_gives_the_thread_back() -> None:
     spool = open_spool(endless(), limits=SMALL, limiter=limiter)
     async with spool as batches:
         await batches.receive()
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while limiter.borrowed_tokens:
                 await trio.sleep(0.001)
         turns = spool.statistics().turns
@@ -310,7 +310,7 @@ async def test_paused_generator_is_closed_though_the_limiter_is_exhausted() -> N
 
     async with open_spool(generate(), limits=SMALL, limiter=limiter) as batches:
         await batches.receive()
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             await limiter.acquire()
     assert closed == [True]
     limiter.release()
@@ -528,7 +528,7 @@ async def test_receiver_closed_early_stops_the_producer() -> None:
     async with open_spool(generate(), limits=SMALL) as batches:
         await batches.receive()
         batches.close()
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             await trio.to_thread.run_sync(closed.wait)
 
 

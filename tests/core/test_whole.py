@@ -29,7 +29,7 @@ async def pair():
 
 async def read_all(stream: trio.abc.ReceiveStream) -> bytes:
     received = b""
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         async for data in stream:
             received += bytes(data)
     return received

@@ -94,7 +94,7 @@ async def _run(**values: Any) -> AsyncIterator[Served]:
     stop = trio.Event()
     inside: list[_service.Service] = []
     original = _service.Service
-    with trio.fail_after(60):
+    with trio.fail_after(120):
         async with trio.open_nursery() as nursery:
 
             async def run(task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED) -> None:
@@ -129,7 +129,7 @@ async def raw(service: Served) -> AsyncIterator[Raw]:
 
 async def wait_until(condition: Callable[[], bool]) -> None:
     """Wait for what other tasks and threads bring about."""
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         while not condition():
             await trio.sleep(0.001)
 

@@ -312,7 +312,7 @@ async def test_the_group_snapshots(service, raw) -> None:
 
 async def test_cancelling_the_service_leaves_nothing(tmp_path) -> None:
     options = Settings(listen=("tcp://127.0.0.1:0",), data_dir=tmp_path / "data")
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
 
             async def run(task_status=trio.TASK_STATUS_IGNORED) -> None:

@@ -194,8 +194,8 @@ async def test_leaving_stops_all_of_them(service, held, until) -> None:
     assert service.inside.limiter.borrowed_tokens == 0
 
 
-async def test_draining_lets_them_finish(service, held) -> None:
-    async with service.connect() as raw:
+async def test_draining_lets_them_finish(run_service, held) -> None:
+    async with run_service(drain_timeout=60) as service, service.connect() as raw:
         await raw.hello(UNORDERED)
         await raw.send(held.add("a"), get(b"none", 1))
         assert await opaques(raw, 1) == [1]

@@ -118,7 +118,7 @@ async def test_frames_before_the_login_are_small(service) -> None:
 
 
 async def test_a_client_that_does_not_log_in_is_closed(run_service, users_file) -> None:
-    async with run_service(users=users_file, login_timeout=0.5) as service, service.connect() as known:
+    async with run_service(users=users_file, login_timeout=2) as service, service.connect() as known:
         assert await known.login("ann", PASSWORD) == 0
         async with service.connect() as stranger:
             await stranger.call(Opcode.VERSION)

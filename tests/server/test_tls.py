@@ -306,7 +306,7 @@ async def test_a_slow_reader_gets_everything(run_service, authority) -> None:
 
 
 async def test_drain(run_service, authority) -> None:
-    async with run_service(listen=LISTEN, window=20_000, **authority.files) as service:
+    async with run_service(listen=LISTEN, window=20_000, drain_timeout=60, **authority.files) as service:
         async with service.connect(authority.client()) as raw, service.connect(authority.client()) as idle:
             await fill(raw, 20_000)
             await idle.call(Opcode.NOOP)

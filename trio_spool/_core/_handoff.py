@@ -68,6 +68,7 @@ class Handoff:
         "_turns",
         "_waiting",
         "_wakeups",
+        "_yielded",
         "driving",
         "stopped",
         "working",
@@ -96,6 +97,7 @@ class Handoff:
         self.working = False  # a thread is at work for it: the worker sets it, the driver clears it
         self.driving = trio.CancelScope(shield=True)  # the driver's: closing cancels its waits
         self._held_since = 0.0  # the worker's: its processor time when it last let go of the interpreter
+        self._yielded = 0.0  # the worker's: how long it let the event loop run at last, in seconds
         self._looked_at = 0.0  # the worker's: its processor time at its last look
         self._look_bytes = 4096  # the worker's: how much is emitted between two looks at the clock
         self._wakeups = 0  # the worker's, like the next two
@@ -121,7 +123,7 @@ class Handoff:
                     self._buffer.put_away_in_thread()
                     return True
         finally:
-            self._publish_in_thread()
+            self._end_turn_in_thread()
         return False
 
     def _publish_in_thread(self) -> None:
@@ -163,7 +165,9 @@ class Handoff:
                 if self.stopped:
                     raise SpoolBrokenError("nobody reads this spool any more")
                 started = perf_counter()
+                self._manners.busy.discard(self)
                 self._park_in_thread(yielding=False)
+                self._manners.busy.add(self)
                 self._blocked_seconds += perf_counter() - started
         return size
 
@@ -173,13 +177,18 @@ class Handoff:
         try:
             function()
         finally:
-            self._publish_in_thread()
+            self._end_turn_in_thread()
 
     def _begin_turn_in_thread(self) -> None:
         self._turns += 1
         self.working = True
+        self._manners.busy.add(self)
         self._held_since = self._looked_at = thread_time()
         self._stop = 0
+
+    def _end_turn_in_thread(self) -> None:
+        self._publish_in_thread()
+        self._manners.busy.discard(self)
 
     def _checkpoint_in_thread(self) -> bool:
         """Do what is due now.
@@ -207,7 +216,7 @@ class Handoff:
 
     def _yield_in_thread(self, now: float) -> None:
         """Let the event loop run if it is time to, and settle when to look at the clock again: the look is a system call."""
-        time_slice = self._manners.time_slice()
+        time_slice = self._manners.time_slice(self._yielded)
         elapsed = now - self._looked_at
         self._looked_at = now
         if elapsed > time_slice / 2:
@@ -215,7 +224,9 @@ class Handoff:
         elif elapsed < time_slice / 8:
             self._look_bytes = min(self._limits.batch, self._look_bytes * 2)
         if now - self._held_since > time_slice:
+            started = perf_counter()
             self._park_in_thread(yielding=True)
+            self._yielded = perf_counter() - started
             self._held_since = self._looked_at = thread_time()
 
     def _wake_in_thread(self) -> None:
