@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 
-import attrs
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -40,7 +39,7 @@ ODD = [
 @pytest.fixture
 def served(start, tmp_path):
     with open_engine("lmdb", tmp_path / "data", fsync="no", space_of=lambda key: key[:1]) as engine:
-        engine.execute([attrs.evolve(store, key=b"\0" + store.key) for store in ODD])
+        engine.execute([store._replace(key=b"\0" + store.key) for store in ODD])
         engine.execute([Store(b"\0user:%05d" % n, b"value %d" % n) for n in range(5000)])
     with start(str(tmp_path / "data"), "--listen", "tcp://127.0.0.1:0") as process:
         yield process

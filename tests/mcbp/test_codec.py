@@ -26,6 +26,7 @@ from trio_spool.mcbp import (
     Status,
     decode_leb128,
     decode_server_duration,
+    encode_done,
     encode_frame_infos,
     encode_get_hit,
     encode_leb128,
@@ -366,6 +367,11 @@ def test_get_hit_is_a_response() -> None:
     assert encode_get_hit(Opcode.GETK, 5, 6, 7, b"value", b"key", 1) == encode_response(
         Opcode.GETK, 0, 5, cas=6, extras=struct.pack(">L", 7), value=b"value", key=b"key", datatype=1
     )
+
+
+def test_done_is_a_response() -> None:
+    assert encode_done(Opcode.SET, 5, 6) == encode_response(Opcode.SET, 0, 5, cas=6)
+    assert encode_done(Opcode.SET, 5, 6, b"extras") == encode_response(Opcode.SET, 0, 5, cas=6, extras=b"extras")
 
 
 def test_what_does_not_fit_a_frame() -> None:

@@ -25,6 +25,7 @@ from ._subdocument import Removed, Version, edit
 _TWO_64: Final = 1 << 64
 _MOST_DIGITS: Final = 20
 
+DONE: Final = Outcome()
 NOT_FOUND: Final = Outcome(Problem.NOT_FOUND)
 EXISTS: Final = Outcome(Problem.EXISTS)
 NOT_STORED: Final = Outcome(Problem.NOT_STORED)
@@ -56,12 +57,14 @@ def apply(
         The outcome, and the change. With a change, the writer fills in the outcome's CAS and sequence number, and the item that
         it stored if the outcome has an item.
     """
-    if isinstance(operation, Get):
-        return (NOT_FOUND if current is None else Outcome(cas=current.cas, item=current)), None
-    if locked and current is not None:
+    if locked and current is not None and not isinstance(operation, Get):
         problem = _refused(operation, current)
         if problem is not None:
             return problem, None
+    if isinstance(operation, Store):  # first, as most are
+        return _store(operation, current)
+    if isinstance(operation, Get):
+        return (NOT_FOUND if current is None else Outcome(cas=current.cas, item=current)), None
     if isinstance(operation, (Touch, Lock)):
         if current is None:
             return NOT_FOUND, None
@@ -72,13 +75,8 @@ def apply(
         if current is None:
             return NOT_FOUND, None
         return (Outcome(cas=current.cas) if locked else NOT_LOCKED), None
-    if operation_cas := _condition(operation):
-        if current is None:
-            return NOT_FOUND, None
-        if current.cas != operation_cas:
-            return EXISTS, None
-    if isinstance(operation, Store):
-        return _store(operation, current)
+    if (cas := _condition(operation)) and (problem := _unmet(cas, current)):
+        return problem, None
     if isinstance(operation, Delete):
         return (NOT_FOUND, None) if current is None else (Outcome(), DELETED)
     if isinstance(operation, Concat):
@@ -104,16 +102,23 @@ def _condition(operation: Operation) -> int:
     return getattr(operation, "cas", 0)
 
 
-def _store(operation: Store, current: Item | None) -> tuple[Outcome, Item | None]:
-    if not operation.cas:
-        if operation.mode is StoreMode.ADD and current is not None:
-            return EXISTS, None
-        if operation.mode is StoreMode.REPLACE and current is None:
-            return NOT_FOUND, None
+def _unmet(cas: int, current: Item | None) -> Outcome | None:
+    """Return why an item does not meet the condition to have a CAS; None if it does."""
     if current is None:
-        return Outcome(), Item(operation.value, operation.flags, operation.expiry, operation.datatype)
+        return NOT_FOUND
+    return EXISTS if current.cas != cas else None
+
+
+def _store(operation: Store, current: Item | None) -> tuple[Outcome, Item | None]:
+    if operation.cas:
+        if problem := _unmet(operation.cas, current):
+            return problem, None
+    elif operation.mode is not StoreMode.SET and (current is None) is (operation.mode is StoreMode.REPLACE):
+        return (NOT_FOUND if current is None else EXISTS), None
+    if current is None:
+        return DONE, Item(operation.value, operation.flags, operation.expiry, operation.datatype)
     expiry = current.expiry if operation.keep_expiry else operation.expiry
-    return Outcome(), Item(operation.value, operation.flags, expiry, operation.datatype, xattrs=current.xattrs)
+    return DONE, Item(operation.value, operation.flags, expiry, operation.datatype, 0, 0, current.xattrs)
 
 
 def _concat(operation: Concat, current: Item | None) -> tuple[Outcome, Item | None]:

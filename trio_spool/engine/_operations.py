@@ -133,8 +133,7 @@ class StoreMode(Enum):
 # Expiries are absolute Unix times in seconds, 0 for never.
 
 
-@attrs.frozen
-class Store:
+class Store(NamedTuple):  # made by the hundred thousand, faster than the others
     """Store a value: always, only where there is none (ADD, else EXISTS), only where there is one (REPLACE, else NOT_FOUND)."""
 
     key: bytes

@@ -161,13 +161,16 @@ class Batch:
             self._transaction.delete(key, stored)
             self._count(key, -1, -_size(key, stored))
             return outcome._replace(cas=self._cas, seqno=self._seqno)
-        item = change._replace(cas=self._cas, seqno=self._seqno)
+        # Written out, as `_replace` would take longer than everything else here but the database.
+        value, flags, expiry, datatype, _, _, xattrs = change
+        item = Item(value, flags, expiry, datatype, self._cas, self._seqno, xattrs)
         self._transaction.put(key, item, stored)
         if stored is None:
             self._count(key, 1, _size(key, item))
         else:
-            self._count(key, 0, len(item.value) + len(item.xattrs) - len(stored.value) - len(stored.xattrs))
-        return outcome._replace(cas=self._cas, seqno=self._seqno, item=item if outcome.item is not None else None)
+            self._count(key, 0, len(value) + len(xattrs) - len(stored.value) - len(stored.xattrs))
+        shown = item if outcome.item is not None else None
+        return Outcome(None, self._cas, self._seqno, shown, outcome.number, outcome.results)
 
     def _run_on_all(self, operation: Flush | Remove | Remember) -> Outcome:
         if isinstance(operation, Remove):

@@ -31,6 +31,7 @@ from ._frames import MAX_KEY as MAX_KEY
 from ._frames import MAX_VALUE as MAX_VALUE
 from ._frames import Request as Request
 from ._frames import Response as Response
+from ._frames import encode_done as encode_done
 from ._frames import encode_get_hit as encode_get_hit
 from ._frames import encode_request as encode_request
 from ._frames import encode_response as encode_response

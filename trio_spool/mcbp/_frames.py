@@ -141,6 +141,12 @@ def with_framing(frame: bytes, framing: bytes) -> bytes:
     )
 
 
+def encode_done(opcode: int, opaque: int, cas: int, extras: bytes = b"") -> bytes:
+    """Encode the response to a change that was made: `encode_response` with one pack, for the hot path."""
+    size = len(extras)
+    return HEADER.pack(Magic.RESPONSE, opcode, 0, size, 0, 0, size, opaque, cas) + extras
+
+
 def encode_get_hit(opcode: int, opaque: int, cas: int, flags: int, value: bytes, key: bytes = b"", datatype: int = 0) -> bytes:
     """Encode the response to a get that found something: `encode_response` with one pack, for the hot path."""
     start = GET_HIT_START | opcode << 48 | len(key) << 32 | datatype << DATATYPE_SHIFT

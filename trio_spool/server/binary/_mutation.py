@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from ...engine import Outcome
-from ...mcbp import LOUD, Feature, Request, encode_response
+from ...mcbp import LOUD, Feature, Request, encode_done, encode_response
 from .._exchange import Exchange
 from ._problems import STATUS_OF
 
@@ -23,4 +23,8 @@ def encode_mutation(exchange: Exchange, request: Request, outcome: Outcome, valu
     extras = b""
     if Feature.MUTATION_SEQNO in session.features and outcome.seqno:
         extras = _TOKEN.pack(exchange.bucket.vbucket_uuid(request.vbucket), outcome.seqno)
-    return encode_response(request.opcode, 0, request.opaque, extras=extras, value=value, cas=outcome.cas if cas is None else cas)
+    if cas is None:
+        cas = outcome.cas
+    if not value:
+        return encode_done(request.opcode, request.opaque, cas, extras)
+    return encode_response(request.opcode, 0, request.opaque, extras=extras, value=value, cas=cas)
