@@ -7,10 +7,13 @@ import runpy
 import subprocess
 import sys
 import tarfile
+import threading
 from pathlib import Path
 
 import trio
+from trio.testing import wait_all_tasks_blocked
 
+from trio_spool import SpoolLimits, open_spool
 from trio_spool.client import open_client
 from trio_spool.server import Settings, serve
 
@@ -25,6 +28,36 @@ async def test_report(nursery) -> None:
         received = b"".join([data async for data in stream])
     assert received.startswith(b"HTTP/1.0 200 OK")
     assert received.endswith(b"\r\n100000,10000000000\r\n")
+
+
+async def test_report_to_clients_that_leave(nursery) -> None:
+    main = runpy.run_path(str(EXAMPLES / "report.py"))["main"]
+    listeners = await nursery.start(main, 0)
+    address = ("127.0.0.1", listeners[0].socket.getsockname()[1])
+    for _ in range(2):  # the second is served although the first has left
+        async with await trio.open_tcp_stream(*address) as stream:
+            await stream.send_all(b"GET / HTTP/1.0\r\n\r\n")
+            assert (await stream.receive_some(10)).startswith(b"HTTP/1.0")
+
+
+async def test_report_to_a_slow_client() -> None:
+    """Its rows come in many turns, each on whatever thread is free."""
+    rows = runpy.run_path(str(EXAMPLES / "report.py"))["rows"]
+    spool = open_spool(rows(), limits=SpoolLimits(window=200_000, batch=100_000))
+    received = 0
+    ended = threading.Event()
+    async with spool as batches, trio.open_nursery() as nursery:
+        try:
+            async for batch in batches:
+                received += len(batch)
+                while spool.statistics().workers:
+                    await trio.sleep(0.001)
+                nursery.start_soon(trio.to_thread.run_sync, ended.wait)  # keeps the thread that it had from being the next one
+                await wait_all_tasks_blocked()
+        finally:
+            ended.set()
+    assert spool.statistics().turns > 5
+    assert received == sum(len(f"{number},{number * number}\r\n") for number in range(1, 100_001))
 
 
 def test_archive(tmp_path: Path) -> None:

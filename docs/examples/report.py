@@ -10,7 +10,7 @@ import trio_spool
 
 def rows() -> Iterator[bytes]:
     """Run a query in a worker thread, and yield its rows."""
-    database = sqlite3.connect(":memory:")
+    database = sqlite3.connect(":memory:", check_same_thread=False)  # a turn may be on another thread than the one before
     try:
         query = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100000) SELECT i, i * i FROM n"
         for number, square in database.execute(query):
@@ -21,10 +21,13 @@ def rows() -> Iterator[bytes]:
 
 async def handle(stream: trio.SocketStream) -> None:
     """Answer one request; the rows are never all in memory, however slowly the client reads."""
-    async with stream, trio_spool.open_sender(stream) as sender:
-        await stream.receive_some()
-        await sender.send(b"HTTP/1.0 200 OK\r\nContent-Type: text/csv\r\n\r\n")
-        await sender.send_spool(rows())
+    try:
+        async with stream, trio_spool.open_sender(stream) as sender:
+            await stream.receive_some()
+            await sender.send(b"HTTP/1.0 200 OK\r\nContent-Type: text/csv\r\n\r\n")
+            await sender.send_spool(rows())
+    except trio.BrokenResourceError:
+        pass  # the client left; the query has been stopped
 
 
 async def main(port: int = 8000, task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED) -> None:

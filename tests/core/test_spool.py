@@ -501,20 +501,6 @@ async def test_bodys_own_error_is_not_wrapped() -> None:
             raise Boom
 
 
-async def test_both_errors_are_reported() -> None:
-    def generate():
-        try:
-            while True:
-                yield b"x" * 100
-        finally:
-            raise ValueError
-
-    with pytest.raises((Boom, ValueError)):
-        async with open_spool(generate(), limits=SMALL) as batches:
-            await batches.receive()
-            raise Boom
-
-
 async def test_receiver_closed_early_stops_the_producer() -> None:
     closed = threading.Event()
 
@@ -593,10 +579,10 @@ async def test_an_iterator_is_closed_at_its_end() -> None:
 
 
 async def test_default_limiter_is_shared_and_its_own() -> None:
-    from trio_spool._core._workers import default_limiter
+    from trio_spool._core._workers import limiters
 
-    assert default_limiter() is default_limiter()
-    assert default_limiter() is not trio.to_thread.current_default_thread_limiter()
+    assert limiters() is limiters()
+    assert limiters().iterables is not trio.to_thread.current_default_thread_limiter()
 
 
 async def test_nothing_is_left_behind() -> None:

@@ -58,8 +58,8 @@ class Buffer:
         self.runs.one(size)
         return size
 
-    def emitted_in_thread(self) -> int:
-        """Return how many bytes have been added so far."""
+    def emitted(self) -> int:
+        """Return how many bytes have been added so far. For any thread; the loop may be told too few while a batch is sealed."""
         return self.sealed_at + self.open.tell()
 
     def tidy_in_thread(self) -> None:
@@ -93,6 +93,11 @@ class Buffer:
         return bool(self._sealed or self.open.tell())
 
     # The event loop's side
+
+    def discard(self) -> None:
+        """Let go of everything. The worker must have ended."""
+        self._sealed.clear()
+        self.open = io.BytesIO()
 
     def take_nowait(self) -> bytes:
         """Take the oldest batch, or else what is new in the open buffer; empty if there is nothing."""

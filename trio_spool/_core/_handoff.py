@@ -58,6 +58,7 @@ class Handoff:
         "_look_bytes",
         "_looked_at",
         "_manners",
+        "_most_taken_of",
         "_parked",
         "_receiver",
         "_resume",
@@ -100,12 +101,13 @@ class Handoff:
         self._yielded = 0.0  # the worker's: how long it let the event loop run at last, in seconds
         self._looked_at = 0.0  # the worker's: its processor time at its last look
         self._look_bytes = 4096  # the worker's: how much is emitted between two looks at the clock
-        self._wakeups = 0  # the worker's, like the next two
+        self._wakeups = 0  # the worker's, like the next three
         self._turns = 0
         self._blocked_seconds = 0.0
+        self._high_water = 0
         self._batches = 0  # the loop's, like the next two
         self._total = 0
-        self._high_water = 0
+        self._most_taken_of = 0  # the most that was there when something was taken
 
     # The worker's side
 
@@ -127,7 +129,7 @@ class Handoff:
         return False
 
     def _publish_in_thread(self) -> None:
-        self._emitted = self._buffer.emitted_in_thread()
+        self._emitted = self._buffer.emitted()
         self._high_water = max(self._high_water, self._emitted - self._taken)
 
     def _emit_some_in_thread(self, fragments: Iterator[object]) -> bool:
@@ -152,6 +154,9 @@ class Handoff:
             SpoolBrokenError: The receiver is gone.
             TypeError: The fragment is not bytes-like.
         """
+        if self._closing:
+            self.stopped = True
+            raise SpoolBrokenError("nobody reads this spool any more")
         buffer = self._buffer
         if type(fragment) is bytes and len(fragment) < buffer.small:  # as `put_in_thread` does, without the call
             size = buffer.open.write(fragment)
@@ -285,9 +290,12 @@ class Handoff:
 
     def take_nowait(self) -> bytes:
         """Take the next batch; empty if nothing is there. `settle` it once it is out of our hands."""
+        held = self._buffer.emitted() - self._taken
         batch = self._buffer.take_nowait()
         if batch:
             self._batches += 1
+            if held > self._most_taken_of:
+                self._most_taken_of = held
         return batch
 
     def settle(self, batch: bytes) -> None:
@@ -301,12 +309,12 @@ class Handoff:
             self._resume.set()
 
     async def take(self) -> bytes | None:
-        """Take the next batch, or None when the producer has ended and all it emitted was taken.
+        """Take the next batch, or None when the producer has ended and all it emitted was taken, or after `close`.
 
         Not a checkpoint when a batch is there: what the caller does with it is.
         """
         while not (batch := self.take_nowait()):
-            if self._finished:
+            if self._finished or self._closing:
                 return None
             self._waiting = True
             self._stop = 0
@@ -330,8 +338,22 @@ class Handoff:
 
     @property
     def failure(self) -> BaseException | None:
-        """What the producer raised, known once `take` has returned None."""
+        """What the producer raised, known once it has ended."""
         return self._failure
+
+    @property
+    def closing_error(self) -> BaseException | None:
+        """What the producer raised when it was stopped, known once it has ended."""
+        return self._failure if self.stopped else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the producer has come to its own end."""
+        return self._finished and self._failure is None and not self.stopped
+
+    def discard(self) -> None:
+        """Let go of what nobody will take. The producer must have ended."""
+        self._buffer.discard()
 
     async def wait_room(self) -> None:
         """Wait until a producer that gave its thread back may have another turn."""
@@ -357,6 +379,7 @@ class Handoff:
         self._stop = 0
         self._buffer.runs.revoke()
         self._release_parked()
+        self._wake_receiver()
         self.driving.cancel()
 
     def statistics(self) -> SpoolStatistics:
@@ -368,6 +391,6 @@ class Handoff:
             wakeups=self._wakeups,
             turns=self._turns,
             blocked_seconds=self._blocked_seconds,
-            high_water=self._high_water,
+            high_water=max(self._high_water, self._most_taken_of),
             workers=int(self.working),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, Union
@@ -11,6 +12,7 @@ import trio
 from ._errors import SpoolBrokenError
 from ._handoff import Handoff
 from ._manners import streaming
+from ._workers import is_cancellation, limiters
 from ._writer import SpoolWriter
 
 Fragment = Union[bytes, bytearray, memoryview]
@@ -18,39 +20,64 @@ Producer = Union[Iterable[Fragment], Callable[[SpoolWriter], object]]
 
 
 class _Turns(Protocol):
-    """A producer in the form that its driver runs: each method in a worker thread."""
+    """A producer in the form that its driver runs: each method in a worker thread.
+
+    Attributes:
+        open: Whether it is to be closed if it gets no further turn.
+    """
+
+    open: bool
 
     def turn_in_thread(self, handoff: Handoff) -> bool:
         """Run until the producer has ended and is closed (False), or gives its thread back for now (True)."""
         ...
 
     def close_in_thread(self) -> None:
-        """Close a producer that gave its thread back: it has no further turn."""
+        """Close a producer that has not ended: it has no further turn."""
         ...
 
 
 class _IterableTurns:
-    """An iterable of fragments. It pauses by returning, so that a full window holds no thread."""
+    """An iterable of fragments. It pauses by returning, so that a full window holds no thread.
+
+    All its turns run in one context, so that what it has set, a context variable or the precision of `decimal`, is there
+    when it goes on.
+    """
 
     def __init__(self, iterable: Iterable[Fragment]) -> None:
         self._iterable = iterable
-        self._iterator: Iterator[Fragment] | None = None
+        # An iterator, a file for instance, is closed even if it never has a turn.
+        self._iterator: Iterator[Fragment] | None = iterable if isinstance(iterable, Iterator) else None
+        self._context: contextvars.Context | None = None
+        self.open = hasattr(self._iterator, "close")
 
     def turn_in_thread(self, handoff: Handoff) -> bool:
-        if self._iterator is None:
-            self._iterator = iter(self._iterable)
-        paused = False
+        if self._context is None:
+            self._context = contextvars.copy_context()
+        return self._context.run(self._turn_in_context, handoff)
+
+    def _turn_in_context(self, handoff: Handoff) -> bool:
+        self.open = False
         try:
-            paused = handoff.spool_in_thread(self._iterator)
-            if paused and handoff.closing:
+            if self._iterator is None:
+                self._iterator = iter(self._iterable)
+            self.open = handoff.spool_in_thread(self._iterator)
+            if self.open and handoff.closing:
                 handoff.stopped = True
-                paused = False
+                self.open = False
         finally:
-            if not paused:
-                self.close_in_thread()
-        return paused
+            if not self.open:
+                self._close()
+        return self.open
 
     def close_in_thread(self) -> None:
+        self.open = False
+        if self._context is None:
+            self._close()
+        else:
+            self._context.run(self._close)
+
+    def _close(self) -> None:
         close = getattr(self._iterator, "close", None)
         if close is not None:
             close()
@@ -58,6 +85,8 @@ class _IterableTurns:
 
 class _FunctionTurns:
     """A function that writes. It can't be suspended: it has one turn, and blocks in `write`."""
+
+    open = False
 
     def __init__(self, function: Callable[[SpoolWriter], object]) -> None:
         self._function = function
@@ -91,37 +120,39 @@ def check_producer(producer: object) -> None:
         raise TypeError(f"a producer is an iterable of fragments or a function that takes a SpoolWriter, not {producer!r}")
 
 
-async def drive(producer: Producer, handoff: Handoff, limiter: trio.CapacityLimiter) -> None:
+async def drive(producer: Producer, handoff: Handoff, limiter: trio.CapacityLimiter | None) -> None:
     """Give a producer its turns until it ends or the receiver leaves, and close it.
 
     Never raises what the producer raised: the receiver gets that, in its place. Cancelling does not stop it,
     since the producer runs on in its thread all the same: `Handoff.close` does.
     """
-    turns: _Turns = _IterableTurns(producer) if isinstance(producer, Iterable) else _FunctionTurns(producer)
+    turns: _Turns
+    if isinstance(producer, Iterable):
+        turns, usual = _IterableTurns(producer), limiters().iterables
+    else:
+        turns, usual = _FunctionTurns(producer), limiters().functions
     failure: BaseException | None = None
-    paused = False
     with streaming(), handoff.driving:
         try:
             while True:
                 try:
-                    paused = await trio.to_thread.run_sync(turns.turn_in_thread, handoff, limiter=limiter)
+                    paused = await trio.to_thread.run_sync(turns.turn_in_thread, handoff, limiter=limiter or usual)
                 finally:
                     handoff.working = False
                 if not paused:
                     break
                 await handoff.wait_room()
-        except trio.Cancelled:
-            # Closed while it waited for room or for a thread, or the producer itself asked whether it was.
-            handoff.stopped = True
         except BaseException as exc:
-            paused = False
-            failure = exc
-    if paused:
+            if is_cancellation(exc):
+                # Closed while it waited for room or for a thread, or the producer itself asked whether it was.
+                handoff.stopped = True
+            else:
+                failure = exc
+    if turns.open:
         handoff.stopped = True
         with trio.CancelScope(shield=True):
             try:
-                # A limiter of its own: the tokens of the others may all be held by writers that wait for their peers.
-                await trio.to_thread.run_sync(turns.close_in_thread, limiter=trio.CapacityLimiter(1))
+                await trio.to_thread.run_sync(turns.close_in_thread, limiter=limiters().closing)
             except BaseException as exc:
                 failure = exc
     handoff.finish(failure)

@@ -26,6 +26,11 @@ _LEAST = 64
 _LAST = -1
 
 
+def _is_of_write(error: Exception) -> bool:
+    """Whether an error may be that of `io.BytesIO.write`. One of a producer that is written in C has no more of a traceback."""
+    return str(error).startswith("a bytes-like object is required" if isinstance(error, TypeError) else "memoryview: underlying")
+
+
 class Runs:
     """The runs of one producer. Its thread calls everything but `revoke`.
 
@@ -80,8 +85,8 @@ class Runs:
         try:
             ended = all(map(le, map(buffer.write, fragments), entries))
         except (TypeError, BufferError) as exc:
-            if exc.__traceback__ is None or exc.__traceback__.tb_next is not None:
-                raise  # by the producer's code, not by `write`
+            if exc.__traceback__ is None or exc.__traceback__.tb_next is not None or not _is_of_write(exc):
+                raise  # by the producer, not by `write`
             number = self.fragments + len(credit) - length_hint(entries) + 1
             raise TypeError(f"fragment {number} of a producer: {exc}") from exc
         finally:

@@ -16,11 +16,12 @@ from typing import Union
 import trio
 
 from ._handoff import Handoff
+from ._job import SpoolJob
 from ._limits import SpoolLimits
 from ._manners import streaming
-from ._producer import Producer, check_producer, drive
+from ._producer import Fragment, Producer, check_producer
 from ._statistics import SenderStatistics, SpoolStatistics
-from ._workers import default_limiter, raise_the_one
+from ._workers import raise_the_one
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -30,17 +31,7 @@ if sys.version_info < (3, 11):
 SLICE = 16 * 1024
 
 
-class _Job:
-    """A spool in the queue."""
-
-    def __init__(self, handoff: Handoff, whole: bool) -> None:
-        self.handoff = handoff
-        self.whole = whole  # the peer was told how much is to come
-        self.reached = trio.Event()  # it is at the head of the queue
-        self.left = trio.Event()  # the sender has done with it
-
-
-_Entry = Union[bytes, _Job, trio.Event]
+_Entry = Union[bytes, SpoolJob, trio.Event]
 
 
 class Sender:
@@ -68,10 +59,11 @@ class Sender:
         self._blocked_seconds = 0.0
         self._high_water = 0
 
-    def send_nowait(self, data: bytes) -> None:
+    def send_nowait(self, data: Fragment) -> None:
         """Queue bytes; they are sent in the order of the calls.
 
         Raises:
+            TypeError: `data` is not bytes-like.
             trio.WouldBlock: The window's worth of bytes is queued.
             trio.BrokenResourceError: The peer is gone, or stopped reading.
             trio.ClosedResourceError: The sender's block has ended.
@@ -82,12 +74,16 @@ class Sender:
             raise trio.WouldBlock
         self._put(data)
 
-    async def send(self, data: bytes) -> None:
+    async def send(self, data: Fragment) -> None:
         """Queue bytes, and wait while the window's worth is queued.
 
         Returning does not mean that they have been sent: see `drain`. If cancelled, nothing was queued.
 
+        Args:
+            data: Bytes-like, contiguous in memory; it is copied unless it is `bytes`, and may be changed afterwards.
+
         Raises:
+            TypeError: `data` is not bytes-like.
             trio.BrokenResourceError: The peer is gone, or stopped reading.
             trio.ClosedResourceError: The sender's block has ended.
         """
@@ -116,7 +112,8 @@ class Sender:
             limits: The sender's own, if not given.
             limiter: As for `open_spool`.
             whole: What is emitted is of use only if it is complete, as behind a header with its length. If the producer fails or is
-                stopped when a part was sent, the stream is closed: the peer must not take what comes next for the rest.
+                stopped when a part was sent, the stream is closed: the peer must not take what comes next for the rest. The header
+                belongs to it: emit it as the first fragment.
 
         Raises:
             TypeError: `producer` is not one.
@@ -128,33 +125,25 @@ class Sender:
         producer has stopped; any prefix of it may have been sent.
         """
         check_producer(producer)
-        await trio.lowlevel.checkpoint_if_cancelled()
         self._raise_if_over()
         handoff = Handoff(limits if limits is not None else self._limits)
-        job = _Job(handoff, whole)
+        job = SpoolJob(handoff, whole)
         self._enqueue(job)
+        reached = False
         try:
             await job.reached.wait()
-            if self._broken is None:
-                await self._run_spool(producer, job, limiter or default_limiter())
+            reached = self._broken is None
         finally:
-            handoff.close()
-            self._spools += handoff.statistics()
-        if handoff.failure is not None and (job.whole or self._broken is None):
+            if not reached:
+                handoff.close()
+            try:
+                # Also if its turn has not come, or came when it was cancelled: it is closed, and our task is told.
+                await job.run(producer, limiter)
+            finally:
+                self._spools += handoff.statistics()
+        if handoff.failure is not None and (job.whole or handoff.stopped or self._broken is None):
             raise handoff.failure
         self._raise_if_broken()
-
-    async def _run_spool(self, producer: Producer, job: _Job, limiter: trio.CapacityLimiter) -> None:
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(drive, producer, job.handoff, limiter)
-                try:
-                    with streaming():
-                        await job.left.wait()
-                finally:
-                    job.handoff.close()
-        except BaseExceptionGroup as group:
-            raise_the_one(group)
 
     async def drain(self) -> None:
         """Wait until the stream has accepted everything that was queued before this call.
@@ -206,7 +195,9 @@ class Sender:
         if self._broken is not None:
             raise trio.BrokenResourceError(self._broken)
 
-    def _put(self, data: bytes) -> None:
+    def _put(self, data: Fragment) -> None:
+        if type(data) is not bytes:
+            data = bytes(memoryview(data))  # not bytes(data), which makes zeros of a number
         self._queued += len(data)
         if self._queued > self._high_water:
             self._high_water = self._queued
@@ -240,7 +231,7 @@ class Sender:
                 entry = self._queue.popleft()
                 if isinstance(entry, bytes):
                     await self._send_queued(entry)
-                elif isinstance(entry, _Job):
+                elif isinstance(entry, SpoolJob):
                     await self._send_job(entry)
                 else:
                     entry.set()
@@ -262,7 +253,7 @@ class Sender:
         if not (self._closing and not self._queue) and self._broken is None:
             self._broken = why
         for entry in self._queue:
-            if isinstance(entry, _Job):
+            if isinstance(entry, SpoolJob):
                 entry.reached.set()
                 entry.left.set()
             elif isinstance(entry, trio.Event):
@@ -299,7 +290,7 @@ class Sender:
         if queue:
             await trio.lowlevel.checkpoint()
 
-    async def _send_job(self, job: _Job) -> None:
+    async def _send_job(self, job: SpoolJob) -> None:
         handoff = self._current = job.handoff
         begun = complete = False
         job.reached.set()
@@ -308,7 +299,7 @@ class Sender:
             with streaming():
                 while not handoff.closing:
                     if (batch := await handoff.take()) is None:
-                        complete = handoff.failure is None and not handoff.stopped
+                        complete = handoff.complete
                         break
                     # Before it is written: a worker that waits for room fills it while the system call goes on.
                     handoff.settle(batch)
@@ -385,8 +376,8 @@ async def open_sender(
         send_timeout: Seconds after which a peer that accepts no byte is given up: the stream is closed, and whoever sends gets
             `trio.BrokenResourceError`. A peer that reads, however slowly, is left alone.
 
-    Leaving the block normally waits until everything queued has been sent. Leaving it by an exception or a cancellation does not:
-    the stream may then have been given a part of something.
+    Leaving the block normally waits until everything queued has been sent, or until the stream breaks: only `Sender.drain` tells
+    which. Leaving it by an exception or a cancellation does not wait: the stream may then have been given a part of something.
     """
     sender = Sender(stream, limits if limits is not None else SpoolLimits(), send_timeout)
     try:

@@ -14,7 +14,7 @@ from ._limits import SpoolLimits
 from ._manners import streaming
 from ._producer import Producer, check_producer, drive
 from ._statistics import SpoolStatistics
-from ._workers import default_limiter, raise_the_one
+from ._workers import raise_the_one
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -49,25 +49,34 @@ class Spool(AbstractAsyncContextManager["trio.MemoryReceiveChannel[bytes]", "boo
     @asynccontextmanager
     async def _run(self, handoff: Handoff) -> AsyncIterator[trio.MemoryReceiveChannel[bytes]]:
         send_channel, receive_channel = trio.open_memory_channel[bytes](0)
-        limiter = self._limiter or default_limiter()
+        producer, self._producer = self._producer, ()
+        # Shielded: as long as the receiver goes on, it is to get everything, or to find out that it will not.
+        pumping = trio.CancelScope(shield=True)
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(drive, self._producer, handoff, limiter)
-                nursery.start_soon(_pump, handoff, send_channel)
+                nursery.start_soon(drive, producer, handoff, self._limiter)
+                nursery.start_soon(_pump, handoff, send_channel, pumping, nursery.cancel_scope)
+                del producer
                 with receive_channel, streaming():
                     try:
                         yield receive_channel
                     finally:
                         handoff.close()
+                        pumping.cancel()
         except BaseExceptionGroup as group:
-            raise_the_one(group)
-        if handoff.stopped and handoff.failure is not None:
-            raise handoff.failure
+            raise_the_one(group, handoff.closing_error)
+        finally:
+            handoff.discard()
+        if handoff.closing_error is not None:
+            raise handoff.closing_error
 
 
-async def _pump(handoff: Handoff, send_channel: trio.MemorySendChannel[bytes]) -> None:
+async def _pump(
+    handoff: Handoff, send_channel: trio.MemorySendChannel[bytes], pumping: trio.CancelScope, block: trio.CancelScope
+) -> None:
     """Move batches into the channel, each when the receiver asks for it; then raise what the producer raised."""
-    with send_channel, streaming():
+    failed = False
+    with streaming(), pumping:
         try:
             while (batch := await handoff.take()) is not None:
                 try:
@@ -75,15 +84,18 @@ async def _pump(handoff: Handoff, send_channel: trio.MemorySendChannel[bytes]) -
                 except trio.WouldBlock:
                     await send_channel.send(batch)
                 handoff.settle(batch)
-            if handoff.failure is None:
-                return
-            # The receiver may still be at work on the last batch, and must not be cancelled in the middle of it. It
-            # is done with that batch when it asks for the next: this empty one, which stands for the failure.
-            await send_channel.send(b"")
+            if handoff.failure is not None and not handoff.closing:
+                # The receiver may still be at work on the last batch, and must not be cancelled in the middle of it. It
+                # is done with that batch when it asks for the next: this empty one, which stands for the failure.
+                await send_channel.send(b"")
+                failed = True
         except trio.BrokenResourceError:
             handoff.close()  # the receiver closed the channel
-            return
-    raise handoff.failure
+    if failed:
+        block.cancel()  # first: a receiver that waits must not take the failure for the end
+    send_channel.close()
+    if failed and handoff.failure is not None:
+        raise handoff.failure
 
 
 def open_spool(producer: Producer, *, limits: SpoolLimits | None = None, limiter: trio.CapacityLimiter | None = None) -> Spool:
@@ -101,11 +113,13 @@ def open_spool(producer: Producer, *, limits: SpoolLimits | None = None, limiter
     Args:
         producer: An iterable of bytes-like fragments, contiguous in memory; usually a generator. It runs in a worker
             thread, in turns. When the window is full it gives its thread back, and is resumed, perhaps on another
-            thread, once the receiver has caught up. Its iterator is closed at the end, if it can be. Or a function,
-            which is given a `SpoolWriter`: it can't be suspended, so it keeps its thread, and `write` blocks.
+            thread, once the receiver has caught up. Its context variables stay with it; what belongs to one thread, as
+            a connection of `sqlite3` does unless it is told otherwise, needs a function. Its iterator is closed at
+            the end, if it can be. Or a function, which is given a `SpoolWriter`: it can't be suspended, so it keeps
+            its thread, and `write` blocks.
         limits: How many bytes may be held: see `SpoolLimits`.
-        limiter: How many producers may have a turn at the same time. By default one limiter, for all spools of
-            this Trio run, of its own, which is never that of `trio.to_thread`.
+        limiter: How many producers may have a turn at the same time. By default one for all iterables of this Trio
+            run, 16, and another for all functions, 64, since those that wait for their receivers hold a thread each.
 
     Returns:
         An async context manager, to be entered once. Its `statistics` may be read at any time.
@@ -114,11 +128,11 @@ def open_spool(producer: Producer, *, limits: SpoolLimits | None = None, limiter
         TypeError: `producer` is neither kind.
         Exception: The block raises what the producer raised, unwrapped, after every byte emitted before it has
             been received: the receiver, asking for more, gets an empty batch or is cancelled. Leaving early
-            raises only what went wrong while the producer was being closed.
+            raises only what went wrong while the producer was being closed, in a group if there was something else.
 
     Leaving the block, normally, by an exception, or by cancellation, stops the producer: an iterator is closed, in a
     worker thread, at its next fragment; a `write` that waits raises `SpoolBrokenError` at once. The block ends when the
     producer has ended, so a producer that is in the middle of something blocking is waited for. What was emitted
-    and not yet received is dropped.
+    and not yet received is dropped; a clone of the channel that is still open comes to its end.
     """
     return Spool(producer, limits if limits is not None else SpoolLimits(), limiter)

@@ -56,7 +56,7 @@ class SenderStatistics:
         wakeups: Times that the sender's task was woken by `send` or had to be woken by a producer's thread.
         turns: Times that a worker thread was taken up by producers.
         blocked_seconds: Seconds that the sender waited for the peer to accept more.
-        high_water: The most bytes that were queued or spooled and not yet sent at one time.
+        high_water: The most bytes that were queued, or that one spool held, at one time, whichever was more.
         queued: Bytes that are queued now.
         spools: The counters of all its spools together.
     """
