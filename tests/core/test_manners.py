@@ -6,10 +6,11 @@ from time import perf_counter, sleep, thread_time
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from trio_spool import SpoolLimits, open_sender, open_spool
-from trio_spool._core._manners import LONG, SHARE, SHORT, SWITCH, Manners, manners
+from trio_spool._core import _manners
+from trio_spool._core._manners import LONG, QUIET, SHARE, SHORT, SWITCH, Manners, manners
 
 
 def slices_of(seen: list[float], count: int):
@@ -81,23 +82,60 @@ def test_a_sender_alone_is_not_hurried() -> None:
 
 
 @pytest.mark.parametrize(
-    ("yielded", "workers", "expected"),
+    ("quiet", "yielded", "workers", "expected"),
     [
-        (0, 1, SHORT),
-        (SWITCH, 1, SHORT),
-        (0.01, 0, SHARE * (0.01 - SWITCH)),
-        (0.01, 1, SHARE * (0.01 - SWITCH)),
-        (0.01, 2, SHARE * (0.005 - SWITCH)),
-        (0.01, 1000, SHORT),
-        (10, 1, LONG),
+        (0, 0, 1, SHORT),
+        (0, SWITCH, 1, SHORT),
+        (0, 0.01, 0, SHARE * (0.01 - SWITCH)),
+        (0, 0.01, 1, SHARE * (0.01 - SWITCH)),
+        (0, 0.01, 2, SHARE * (0.005 - SWITCH)),
+        (0, 0.01, 1000, SHORT),
+        (0, 10, 1, LONG),
+        (0.01, 0, 0, QUIET * 0.01),
+        (0.01, 0, 2, QUIET * 0.005),
+        (0.01, 0.01, 1, SHARE * (0.01 - SWITCH)),
+        (1, 0, 1, LONG),
     ],
 )
-async def test_a_worker_has_a_share_of_what_it_yields(yielded: float, workers: int, expected: float) -> None:
+async def test_a_worker_has_a_share_of_what_others_leave(
+    quiet: float, yielded: float, workers: int, expected: float, monkeypatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(_manners, "perf_counter", lambda: now)
     ours = Manners()
     ours.busy.update(range(workers))
-    assert ours.time_slice(yielded) == LONG
+    assert ours.time_slice(yielded) == LONG  # nobody else has ever run
     ours.after_task_step(object())  # type: ignore[arg-type]
+    now += quiet
     assert ours.time_slice(yielded) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("sends", [False, True])
+def test_whoever_passes_a_stream_on_is_nobody_else(sends: bool) -> None:
+    """A child task that receives, and the sender that it sends with."""
+    last_run: set[float] = set()
+
+    def generate(ours: Manners):
+        for _ in range(20_000):
+            last_run.add(ours._last)
+            yield b"x" * 100
+
+    async def main() -> None:
+        left, right = memory_stream_pair()
+        async with open_sender(left) as sender:
+            await wait_all_tasks_blocked()
+            async with open_spool(generate(manners())) as batches, trio.open_nursery() as nursery:
+
+                async def receive() -> None:
+                    async for batch in batches:
+                        if sends:
+                            await sender.send(batch)
+
+                nursery.start_soon(receive)
+        await right.aclose()
+
+    trio.run(main)
+    assert last_run == {0.0}
 
 
 async def test_a_stream_goes_on_beside_a_busy_loop() -> None:
