@@ -53,6 +53,33 @@ def test_set_get_delete(server, tmp_path) -> None:
     one_line("delete", server.server, "key")
 
 
+def test_what_is_stored_is_shown_as_it_is(server) -> None:
+    """It is neither markup, nor emoji, nor does it tell the terminal what to do."""
+    key, value = "m[/x]", "[/red] [b]bold[/b] :smile: \x1b[2J"
+    run("set", server.server, key, value)
+    for output in (run("get", server.server, key), run("stat", server.server, "keys")):
+        assert key in output
+    shown = run("get", server.server, key, env={"COLUMNS": "200"})
+    assert "\x1b" not in shown
+    assert "[/red] [b]bold[/b] :smile: \\x1b[2J" in shown
+    command = [sys.executable, "-m", "trio_spool", "stat", server.server, b"\xff"]
+    assert b"no group of statistics" in subprocess.run(command, stderr=subprocess.PIPE, check=False).stderr
+    run("set", server.server, "é", "é")
+    command = [sys.executable, "-m", "trio_spool", "get", server.server, "é"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    assert b"\\xe9" in subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=True).stdout
+
+
+def test_a_value_over_the_limit_is_explained(server, tmp_path) -> None:
+    run("set", server.server, "key", "old")
+    big = tmp_path / "big"
+    big.write_bytes(bytes(20 * 1024 * 1024 + 1))
+    assert "the limit for a value is 20971520 bytes" in one_line("set", server.server, "key", "--file", str(big))
+    assert json.loads(run("get", server.server, "key", "--json"))["value"] == "old"
+    big.write_bytes(bytes(60 * 1024 * 1024))
+    assert "limit" in one_line("set", server.server, "key", "--file", str(big))
+
+
 def test_wrong_use(server) -> None:
     assert "VALUE" in run("set", server.server, "key", status=2)
     assert "250" in run("get", server.server, "k" * 251, status=2)
@@ -65,7 +92,7 @@ def test_stat(server) -> None:
     assert "curr_items" in run("stat", server.server)
     rows = [json.loads(line) for line in run("stat", server.server, "keys", "--json").splitlines()]
     assert [row["name"] for row in rows] == ["key"]
-    one_line("stat", server.server, "nothing")
+    assert "no group of statistics 'nothing'" in one_line("stat", server.server, "nothing")
     assert run("stat", server.server, "reset") == ""
 
 
@@ -144,11 +171,13 @@ def test_wrong_protocol(greeting: bytes) -> None:
 
 
 def test_no_answer(monkeypatch) -> None:
-    from trio_spool.cli import _items
+    from trio_spool.cli import _items, _stat
 
     monkeypatch.setattr(_items, "ANSWER_TIMEOUT", 0.05)
+    monkeypatch.setattr(_stat, "ANSWER_TIMEOUT", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         assert "did not answer" in one_line("get", f"127.0.0.1:{listener.getsockname()[1]}", "key")
+        assert "did not answer" in one_line("stat", f"127.0.0.1:{listener.getsockname()[1]}")
 
 
 # serve

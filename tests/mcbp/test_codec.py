@@ -221,12 +221,22 @@ def test_a_lower_limit_before_authentication() -> None:
 
 
 @pytest.mark.parametrize("magic", [0, 0x18, 0x81, 0x82, 0xFF])
-def test_bad_magic(magic: int) -> None:
+@pytest.mark.parametrize("size", [1, 7, 24])
+def test_bad_magic(magic: int, size: int) -> None:
+    """The first byte tells."""
     decoder = RequestDecoder()
-    decoder.receive_data(header(magic=magic))
+    decoder.receive_data(header(magic=magic)[:size])
     with pytest.raises(RemoteProtocolError) as caught:
         decoder.next_event()
     assert caught.value.status_hint is None
+
+
+@pytest.mark.parametrize("data", [b"E", b"ERROR\r\n", b"SSH-2.0-OpenSSH_9.6\r\n"])
+def test_what_other_servers_say_is_no_response(data: bytes) -> None:
+    decoder = ResponseDecoder()
+    decoder.receive_data(data)
+    with pytest.raises(RemoteProtocolError, match="a response begins with"):
+        decoder.next_event()
 
 
 @given(

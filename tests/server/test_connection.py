@@ -53,6 +53,9 @@ async def test_bad_magic_is_closed_without_a_word(service, magic: int) -> None:
         await raw.send(header(magic=magic) + b"et key\r\n" * 10)
         assert await raw.closed()
     async with service.connect() as raw:
+        await raw.send(bytes((magic,)))
+        assert await raw.closed()
+    async with service.connect() as raw:
         assert (await raw.call(Opcode.NOOP)).status == 0
 
 

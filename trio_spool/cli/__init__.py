@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import click
 
 from ._backup import backup, restore, verify
@@ -19,6 +22,9 @@ from ._users import user
 @click.version_option(package_name="trio-spool")
 def main() -> None:
     """A durable key-value server that speaks the memcached binary protocol, and a client for it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # whatever the terminal's encoding is, what it lacks is no error
 
 
 for command in (serve, stat, get, set_, delete, scan, dump, load, backup, verify, restore, bucket, collection, user):

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..client import Client, StoredValue
-from ._common import ANSWER_TIMEOUT, json_option, printable, run_with_client, server_argument
+from ._common import ANSWER_TIMEOUT, json_option, run_with_client, server_argument, visible
 from ._session import Server, session_options
 
 
@@ -22,6 +22,10 @@ def _key(text: str) -> bytes:
     if not 0 < len(key) <= 250:
         raise click.BadParameter(f"a key has 1 to 250 bytes; this one has {len(key)}", param_hint="KEY")
     return key
+
+
+def _missing(key: str) -> str:
+    return f"not found: there is no key {key!r} here"
 
 
 @click.command()
@@ -37,7 +41,7 @@ def get(server: Server, key: str, as_json: bool, raw: bool) -> None:
         with trio.fail_after(ANSWER_TIMEOUT):
             return await client.get(_key(key))
 
-    stored = run_with_client(server, work)
+    stored = run_with_client(server, work, missing=_missing(key))
     if raw:
         sys.stdout.buffer.write(stored.value)
         sys.stdout.buffer.flush()
@@ -50,9 +54,8 @@ def get(server: Server, key: str, as_json: bool, raw: bool) -> None:
         click.echo(json.dumps(described))
     else:
         table = Table("key", "flags", "cas", "bytes", "value")
-        table.add_row(
-            printable(os.fsencode(key)), str(stored.flags), str(stored.cas), str(len(stored.value)), printable(stored.value)
-        )
+        numbers = map(str, (stored.flags, stored.cas, len(stored.value)))
+        table.add_row(visible(os.fsencode(key)), *numbers, visible(stored.value))
         Console().print(table)
 
 
@@ -93,7 +96,7 @@ def set_(
         with trio.fail_after(ANSWER_TIMEOUT):
             return await client.set(_key(key), data, flags=flags, expiry=expiry)
 
-    cas = run_with_client(server, work)
+    cas = run_with_client(server, work, negotiate=True)  # so that the server says why it refuses a value
     click.echo(json.dumps({"key": key, "bytes": len(data), "cas": cas}) if as_json else f"stored {len(data)} bytes, cas {cas}")
 
 
@@ -109,5 +112,5 @@ def delete(server: Server, key: str, as_json: bool) -> None:
         with trio.fail_after(ANSWER_TIMEOUT):
             await client.delete(_key(key))
 
-    run_with_client(server, work)
+    run_with_client(server, work, missing=_missing(key))
     click.echo(json.dumps({"key": key, "deleted": True}) if as_json else "deleted")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 
 import click
+import trio
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from ..client import Client
-from ._common import json_option, printable, run_with_client, server_argument
+from ..client import Client, Statistics
+from ._common import ANSWER_TIMEOUT, json_option, printable, run_with_client, server_argument, visible
 from ._session import Server, session_options
 
 # More rows than this are printed as they come, in plain columns: a table must know them all before it prints the first.
@@ -31,19 +34,19 @@ def stat(server: Server, group: str, as_json: bool) -> None:
     """
 
     async def work(client: Client) -> None:
-        waiting: list[tuple[str, str]] | None = []
-        async with client.stat(group) as statistics:
-            async for name, value in statistics:
-                row = printable(name), printable(value)
+        waiting: list[tuple[Text, Text]] | None = []
+        async with client.stat(os.fsencode(group)) as statistics:
+            while (found := await _next_of(statistics)) is not None:
+                name, value = found
                 if as_json:
-                    click.echo(json.dumps({"name": row[0], "value": row[1]}))
+                    click.echo(json.dumps({"name": printable(name), "value": printable(value)}))
                 elif waiting is None:
-                    click.echo(f"{row[0]}  {row[1]}")
+                    _echo(visible(name), visible(value))
                 else:
-                    waiting.append(row)
+                    waiting.append((visible(name), visible(value)))
                     if len(waiting) > TABLE_ROWS:
                         for earlier in waiting:
-                            click.echo("  ".join(earlier))
+                            _echo(*earlier)
                         waiting = None
         if waiting:
             table = Table("statistic", "value")
@@ -51,4 +54,20 @@ def stat(server: Server, group: str, as_json: bool) -> None:
                 table.add_row(*row)
             Console().print(table)
 
-    run_with_client(server, work)
+    missing = (
+        f"there is no group of statistics {group!r}; trio-spool stat --help names them. A group's argument is part of it, in quotes"
+    )
+    run_with_client(server, work, missing=missing)
+
+
+def _echo(name: Text, value: Text) -> None:
+    click.echo(f"{name.plain}  {value.plain}")
+
+
+async def _next_of(statistics: Statistics) -> tuple[bytes, bytes] | None:
+    """Return the next statistic; None if there are no more."""
+    with trio.fail_after(ANSWER_TIMEOUT):
+        try:
+            return await statistics.__anext__()
+        except StopAsyncIteration:
+            return None

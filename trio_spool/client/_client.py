@@ -124,7 +124,7 @@ class Client(Administration):
         return sorted(self.features)
 
     @asynccontextmanager
-    async def stat(self, group: str = "") -> AsyncIterator[Statistics]:
+    async def stat(self, group: str | bytes = "") -> AsyncIterator[Statistics]:
         """Ask for a group of statistics, and iterate over them as they arrive.
 
         ::
@@ -134,7 +134,8 @@ class Client(Administration):
 
         Leaving the block early drops those that are still to come; the server sends them all the same.
         """
-        call = await self.start(Opcode.STAT, key=group.encode(), last=lambda response: not response.key, held=True)
+        name = group.encode() if isinstance(group, str) else group
+        call = await self.start(Opcode.STAT, key=name, last=lambda response: not response.key, held=True)
         try:
             yield Statistics(self, call)
         finally:

@@ -82,6 +82,16 @@ class Rejected(NamedTuple):
     key: bytes = b""
 
 
+def _check_request(magic: int) -> None:
+    if magic not in (_REQUEST, _FLEXIBLE_REQUEST):
+        raise RemoteProtocolError(f"a request begins with 0x80 or 0x08, not with 0x{magic:02x}")
+
+
+def _check_response(magic: int) -> None:
+    if magic not in (_RESPONSE, _FLEXIBLE_RESPONSE):
+        raise RemoteProtocolError(f"a response begins with 0x81 or 0x18, not with 0x{magic:02x}")
+
+
 class _Buffer:
     """Received bytes: those being parsed, with an offset, and the beginning of a frame that is not yet complete."""
 
@@ -163,16 +173,17 @@ class RequestDecoder(_Buffer):
         """Return the next frame, as a request or as what is wrong with it.
 
         Raises:
-            RemoteProtocolError: It does not begin with the magic of a request. Close without a word.
+            RemoteProtocolError: It does not begin with the magic of a request, which its first byte tells. Close without a word.
         """
         data, start = self._data, self._offset
         if len(data) - start < _HEADER_SIZE:
+            if start < len(data):
+                _check_request(data[start])
             return self._wait_for(_HEADER_SIZE)
         magic, opcode, key_length, extras_length, datatype, vbucket, body_length, opaque, cas = _unpack_header(data, start)
         framing_length = 0
         if magic != _REQUEST:
-            if magic != _FLEXIBLE_REQUEST:
-                raise RemoteProtocolError(f"a request begins with 0x80 or 0x08, not with 0x{magic:02x}")
+            _check_request(magic)
             framing_length, key_length = key_length >> 8, key_length & 0xFF
 
         body = start + _HEADER_SIZE
@@ -355,13 +366,15 @@ class ResponseDecoder(_Buffer):
         """
         data, start = self._data, self._offset
         if len(data) - start < _HEADER_SIZE:
+            if start < len(data):
+                _check_response(data[start])
             return self._wait_for(_HEADER_SIZE)
         magic, opcode, key_length, extras_length, datatype, status, body_length, opaque, cas = _unpack_header(data, start)
         framing_length = 0
         if magic == _FLEXIBLE_RESPONSE:
             framing_length, key_length = key_length >> 8, key_length & 0xFF
         elif magic != _RESPONSE:
-            raise RemoteProtocolError(f"a response begins with 0x81 or 0x18, not with 0x{magic:02x}")
+            _check_response(magic)
         body = start + _HEADER_SIZE
         end = body + body_length
         extras_at = body + framing_length

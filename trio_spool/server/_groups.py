@@ -133,7 +133,7 @@ def spool(service: Service, bucket: Bucket, argument: str) -> Iterable[tuple[byt
     """What all spools together have done, and who is at work."""
     if argument:
         return None
-    rows = list(attrs.asdict(service.spool_statistics()).items())
+    rows = [(name, value) for name, value in attrs.asdict(service.spool_statistics()).items() if name != "workers"]
     limiter = service.limiter.statistics()
     rows += [
         ("workers", limiter.total_tokens),
