@@ -127,7 +127,8 @@ def open_spool(producer: Producer, *, limits: SpoolLimits | None = None, limiter
     Raises:
         TypeError: `producer` is neither kind.
         Exception: The block raises what the producer raised, unwrapped, after every byte emitted before it has
-            been received: the receiver, asking for more, gets an empty batch or is cancelled. Leaving early
+            been received: the receiver, asking for more, may get an empty batch first (leave it out where it would mean
+            something, as among the chunks of HTTP), and is cancelled. Leaving early
             raises only what went wrong while the producer was being closed, in a group if there was something else.
 
     Leaving the block, normally, by an exception, or by cancellation, stops the producer: an iterator is closed, in a
