@@ -114,11 +114,13 @@ def count_copy(directory: Path) -> int:
 
     Raises:
         CopyError: It does not open.
-        OSError: It can't be read.
     """
     import lmdb
 
-    shortage = find_shortage(directory / DATABASE)
+    try:
+        shortage = find_shortage(directory / DATABASE)
+    except OSError as exc:
+        raise CopyError(f"can't read {directory / DATABASE}: {os.strerror(exc.errno or 0).lower()}") from exc
     if shortage is not None:
         raise CopyError(f"the database in {directory} is damaged: it has {shortage[0]} bytes, and must have {shortage[1]}")
     try:
