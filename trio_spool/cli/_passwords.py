@@ -10,8 +10,15 @@ import click
 PASSWORD_LINE = 64 * 1024
 
 
+def check_stdin() -> None:
+    """Make sure that there is a standard input to be read."""
+    if sys.stdin is None:
+        raise click.ClickException("standard input is closed; give it something to be read, as with < FILE")
+
+
 def read_password() -> str:
     """Return the first line of standard input."""
+    check_stdin()
     line = sys.stdin.buffer.readline(PASSWORD_LINE)
     try:
         return line.decode().removesuffix("\n").removesuffix("\r")
