@@ -66,6 +66,23 @@ def test_the_password_is_asked_for_twice_and_not_shown(path: Path) -> None:
     assert load_users(path).check_password("ann", "pencil")
 
 
+@pytest.mark.parametrize("command", ["add", "passwd"])
+def test_there_is_no_terminal(filled: Path, command: str) -> None:
+    before = filled.read_bytes()
+    name = "eve" if command == "add" else "bob"
+    for closed in ("</dev/null", "<&-"):
+        done = subprocess.run(
+            ["sh", "-c", f'exec "$0" -m trio_spool "$@" {closed}', sys.executable, "user", command, name, "--users", str(filled)],
+            capture_output=True, text=True, timeout=60, start_new_session=True,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[1:] == ["Error: there is no terminal to ask for the password at; give --password-stdin"], (
+            done.stderr
+        )
+        assert "Warning" not in done.stderr
+    assert filled.read_bytes() == before
+
+
 def test_the_password_is_no_argument(path: Path) -> None:
     assert "No such option" in run("add", "ann", "--users", path, "--password", "pencil", status=2)
     run("add", "ann", "pencil", "--users", path, status=2)
