@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -96,6 +97,65 @@ def test_damage_is_found(served, tmp_path) -> None:
     path.unlink()
     assert "is missing" in run("verify", backup, status=1)
     assert list((tmp_path / "restored").iterdir()) == []
+
+
+def test_a_damaged_manifest_is_said_to_be_one(served, tmp_path) -> None:
+    backup = tmp_path / "backup"
+    run("backup", served.server, backup)
+    path = backup / "backup.json"
+    manifest = json.loads(path.read_text())
+    marker = [file for file in manifest["files"] if file["path"] == "trio-spool.json"]
+    damaged = [b"", b"{", b"\xff", b"[" * 100_000, b'{"uuid": "u", "files": [1e999]}']
+    damaged += [json.dumps({**manifest, "files": files}).encode() for files in ({}, [], {"data.mdb": 1}, ["data.mdb"], None)]
+    damaged.append(json.dumps({**manifest, "files": [{**marker[0], "size": float("inf")}]}).encode())
+    for content in damaged:
+        path.write_bytes(content)
+        for command in (["verify", backup], ["restore", backup, tmp_path / "restored"]):
+            output = run(*command, status=1)
+            assert output.startswith(f"Error: {path} is damaged"), content[:80]
+            assert "back up anew" in output
+            assert "remove" not in output  # the database is as it was
+    path.write_text(json.dumps({**manifest, "files": marker}))
+    assert f"the backup in {backup} has no data.mdb; make another backup" in run("verify", backup, status=1)
+    assert not (tmp_path / "restored").exists()
+
+
+def test_what_can_not_be_read_or_written_is_named(served, tmp_path, monkeypatch) -> None:
+    backup, restored = tmp_path / "backup", tmp_path / "restored"
+    run("backup", served.server, backup)
+    assert "can't write to /proc/x: no such file or directory" in run("restore", backup, "/proc/x", status=1)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("trio_spool.cli._backup.os.fsync", full)
+        assert f"can't write to the data directory {restored}" in run("restore", backup, restored, status=1)
+        patch.setattr("trio_spool.cli._backup.claim_directory", lambda path, engine: path.mkdir())
+        assert f"can't write to {restored}: no space left on device" in run("restore", backup, restored, status=1)
+    for name in ("data.mdb", "backup.json"):
+        (backup / name).unlink()
+        (backup / name).mkdir()
+        assert f"can't read {backup / name}: is a directory" in run("verify", backup, status=1)
+        assert f"can't read {backup / name}: is a directory" in run("restore", backup, restored, status=1)
+
+
+def test_a_backup_that_failed_early_leaves_nothing(tmp_path, served, monkeypatch) -> None:
+    nobody = "127.0.0.1:1"
+    run("backup", nobody, tmp_path / "a" / "b", status=1)
+    assert not (tmp_path / "a").exists()
+    (tmp_path / "mine").mkdir()
+    run("backup", nobody, tmp_path / "mine" / "b", status=1)
+    run("backup", nobody, tmp_path / "mine", status=1)
+    assert list((tmp_path / "mine").iterdir()) == []
+
+    def full(file) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("trio_spool.client._backup._sync", full)
+        assert "no space left" in run("backup", served.server, tmp_path / "full", status=1)
+    assert not (tmp_path / "full").exists()
 
 
 def test_an_interrupted_restore_is_done_again(served, tmp_path) -> None:

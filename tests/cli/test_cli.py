@@ -132,12 +132,6 @@ def test_load_bad_documents(server, tmp_path, content: str, message: str) -> Non
     assert message in one_line("load", server.server, str(file), "--key", "id")
 
 
-def test_load_bad_csv(server, tmp_path) -> None:
-    file = tmp_path / "bad.csv"
-    file.write_text("id\n" + "x" * 200_000 + "\n")
-    assert "not CSV" in one_line("load", server.server, str(file), "--key", "id")
-
-
 def test_load_a_refused_document(start, tmp_path) -> None:
     file = tmp_path / "big.ndjson"
     file.write_text(json.dumps({"id": "big", "value": "x" * 1000}) + "\n")

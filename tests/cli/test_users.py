@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from trio_spool.auth import Role, Users, load_users, make_user, save_users
+from trio_spool.auth import Role, Users, changing_users, load_users, make_user, save_users
 from trio_spool.cli._users import user
 
 
@@ -60,6 +64,23 @@ def test_the_password_is_asked_for_twice_and_not_shown(path: Path) -> None:
     assert "do not match" in output
     assert "pencil" not in output
     assert load_users(path).check_password("ann", "pencil")
+
+
+@pytest.mark.parametrize("command", ["add", "passwd"])
+def test_there_is_no_terminal(filled: Path, command: str) -> None:
+    before = filled.read_bytes()
+    name = "eve" if command == "add" else "bob"
+    for closed in ("</dev/null", "<&-"):
+        done = subprocess.run(
+            ["sh", "-c", f'exec "$0" -m trio_spool "$@" {closed}', sys.executable, "user", command, name, "--users", str(filled)],
+            capture_output=True, text=True, timeout=60, start_new_session=True,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[1:] == ["Error: there is no terminal to ask for the password at; give --password-stdin"], (
+            done.stderr
+        )
+        assert "Warning" not in done.stderr
+    assert filled.read_bytes() == before
 
 
 def test_the_password_is_no_argument(path: Path) -> None:
@@ -165,6 +186,73 @@ def test_list(filled: Path) -> None:
         {"name": "ann", "roles": ["admin"], "buckets": {}},
         {"name": "bob", "roles": [], "buckets": {"orders": ["read", "write"], "[red]logs": ["stats"]}},
     ]
+
+
+def test_changes_that_come_together_are_all_kept(filled: Path) -> None:
+    """Each process has its password when the others are ready, too: then all load, change and save."""
+    script = "from trio_spool.cli import main; print('ready', flush=True); main()"
+    commands = [["add", f"u{n}"] for n in range(6)] + [["passwd", "ann"], ["passwd", "bob"]]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, "user", *command, "--users", str(filled), "--password-stdin"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        for command in commands
+    ]  # fmt: skip
+    for process in processes:
+        assert process.stdout.readline() == b"ready\n"
+    for process in processes:
+        process.stdin.write(b"eraser\n")
+        process.stdin.flush()
+    for process in processes:
+        assert process.communicate(timeout=60)[1] == b""
+        assert process.returncode == 0
+    users = load_users(filled)
+    assert {found.name for found in users} == {"ann", "bob", *(f"u{n}" for n in range(6))}
+    assert all(users.check_password(found.name, "eraser") for found in users)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/locks"), reason="only Linux tells who waits for a lock")
+@pytest.mark.parametrize("command", ["add", "passwd", "remove"])
+def test_a_change_waits_for_another(filled: Path, command: str) -> None:
+    """And begins with what that one has saved."""
+    name = "eve" if command == "add" else "bob"
+    options = [] if command == "remove" else ["--password-stdin"]
+    with changing_users(filled):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trio_spool", "user", command, name, "--users", str(filled), *options],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        process.stdin.write(b"eraser\n")
+        process.stdin.close()
+        process.stdin = None
+        while not waits_for_lock(process.pid, filled):
+            assert process.poll() is None
+        users = load_users(filled)
+        save_users(filled, users.with_user(make_user("bob", "pencil", [Role.STATS], {}, 4096)).without("ann"))
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, b""), output
+    users = load_users(filled)
+    assert {found.name for found in users} == {"add": {"bob", "eve"}, "passwd": {"bob"}, "remove": set()}[command]
+    if command == "passwd":
+        assert users.check_password("bob", "eraser").roles == {Role.STATS}
+
+
+def waits_for_lock(process: int, path: Path) -> bool:
+    """Return whether a process waits for the lock beside a file, as Linux tells."""
+    number = os.stat(f"{path}.lock").st_ino
+    lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return any(line[1] == "->" and line[5] == str(process) and line[6].endswith(f":{number}") for line in lines)
+
+
+def test_a_lock_that_can_not_be_had(filled: Path, monkeypatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    before = filled.read_bytes()
+    monkeypatch.setattr("trio_spool.auth._changing._lock", refuse)
+    assert f"can't lock {filled}.lock: {os.strerror(errno.ENOLCK)}" in one_line("remove", "ann", "--users", filled)
+    assert filled.read_bytes() == before
 
 
 def test_a_damaged_file_is_left_alone(path: Path) -> None:

@@ -1,5 +1,6 @@
 """Who may log in, and what they may do: SCRAM, and the file of users. Blocking code; knows no event loop and no protocol."""
 
+from ._changing import changing_users as changing_users
 from ._saslprep import saslprep as saslprep
 from ._scram import MECHANISMS as MECHANISMS
 from ._scram import ScramError as ScramError

@@ -206,7 +206,7 @@ def save_users(path: Path, users: Users) -> None:
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=target.parent, prefix=target.name + ".", delete=False) as file:
             new = file.name
             os.fchmod(file.fileno(), 0o600)
-            _keep_owner(target, file.fileno())
+            keep_owner(target, file.fileno())
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -220,7 +220,7 @@ def save_users(path: Path, users: Users) -> None:
             Path(new).unlink(missing_ok=True)
 
 
-def _keep_owner(target: Path, descriptor: int) -> None:
+def keep_owner(target: Path, descriptor: int) -> None:
     """Give the new file to the owner of the old one: root changes it, the server reads it."""
     if target.exists() and os.geteuid() == 0:
         status = target.stat()

@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -63,49 +64,66 @@ def backup(server: Server, directory: Path, as_json: bool) -> None:
     click.echo(json.dumps(described) if as_json else f"backed up {result.manifest.size} bytes{resumed} to {directory}")
 
 
-def _read(path: Path, size: int, take: Callable[[bytes], object]) -> str:
-    """Read a file of a backup, give it to `take` by the piece, and return its SHA-512.
+def _read_backup(directory: Path) -> Manifest:
+    """Return what a backup consists of.
 
     Raises:
-        BackupError: It is missing, or has another size.
+        BackupError: There is none, or it has no database.
     """
-    digest = hashlib.sha512()
+    manifest = read_manifest(directory)
+    if missing := {DATABASE, MARKER} - {entry.path for entry in manifest.files}:
+        raise BackupError(f"the backup in {directory} has no {' and no '.join(sorted(missing))}; make another backup")
+    return manifest
+
+
+def _pieces(path: Path, size: int) -> Iterator[bytes]:
+    """Yield a file of a backup by the piece.
+
+    Raises:
+        BackupError: It is missing, has another size, or can't be read.
+    """
     try:
         with path.open("rb") as file:
             found = os.fstat(file.fileno()).st_size
             if found != size:
                 raise BackupError(f"{path} has {found} bytes, not {size}: it was changed or damaged since the backup")
             while piece := file.read(PIECE):
-                digest.update(piece)
-                take(piece)
+                yield piece
     except FileNotFoundError:
         raise BackupError(f"{path} is missing") from None
-    return digest.hexdigest()
+    except OSError as exc:
+        raise BackupError(f"can't read {path}: {_reason(exc)}") from None
+
+
+def _reason(exc: OSError) -> str:
+    return os.strerror(exc.errno or 0).lower()
 
 
 def _check(directory: Path, manifest: Manifest, quiet: bool, copy_to: Path | None = None) -> None:
-    """Compare the files with their checksums, and copy them if it is said where to."""
+    """Compare the files with their checksums, and copy them if it is said where to.
+
+    Raises:
+        BackupError: One can't be read, or differs.
+        OSError: One can't be written.
+    """
     with progress_bar(quiet) as progress:
         task = progress.add_task(directory.name, total=manifest.size)
         for entry in manifest.files:
-            if copy_to is not None and entry.path != MARKER:
-                with (copy_to / entry.path).open("wb") as out:
-
-                    def write(piece: bytes) -> None:
+            path, digest = directory / entry.path, hashlib.sha512()
+            with ExitStack() as stack:
+                out = None
+                if copy_to is not None and entry.path != MARKER:
+                    out = stack.enter_context((copy_to / entry.path).open("wb"))
+                for piece in _pieces(path, entry.size):
+                    digest.update(piece)
+                    if out is not None:
                         out.write(piece)
-                        progress.advance(task, len(piece))
-
-                    sha512 = _read(directory / entry.path, entry.size, write)
+                    progress.advance(task, len(piece))
+                if out is not None:
                     out.flush()
                     os.fsync(out.fileno())
-            else:
-                sha512 = _read(directory / entry.path, entry.size, lambda piece: progress.advance(task, len(piece)))
-            if entry.sha512 is not None and sha512 != entry.sha512:
-                raise BackupError(f"{directory / entry.path} has another SHA-512 than when it was made: it was changed or damaged")
-
-
-def _problem(exc: Exception) -> click.ClickException:
-    return click.ClickException(os.strerror(exc.errno or 0) if isinstance(exc, OSError) else str(exc))
+            if entry.sha512 is not None and digest.hexdigest() != entry.sha512:
+                raise BackupError(f"{path} has another SHA-512 than when it was made: it was changed or damaged")
 
 
 @click.command()
@@ -114,11 +132,11 @@ def _problem(exc: Exception) -> click.ClickException:
 def verify(directory: Path, as_json: bool) -> None:
     """Check that the backup in DIRECTORY is what the server had: sizes, SHA-512, and that it opens."""
     try:
-        manifest = read_manifest(directory)
+        manifest = _read_backup(directory)
         _check(directory, manifest, as_json)
         items = count_copy(directory)
-    except (BackupError, CopyError, OSError) as exc:
-        raise _problem(exc) from None
+    except (BackupError, CopyError) as exc:
+        raise click.ClickException(str(exc)) from None
     described = {"directory": str(directory), "files": len(manifest.files), "bytes": manifest.size, "items": items}
     click.echo(
         json.dumps(described)
@@ -155,7 +173,7 @@ def restore(directory: Path, data_dir: Path, as_json: bool) -> None:
     it is not what would have been written to the original.
     """
     try:
-        manifest = read_manifest(directory)
+        manifest = _read_backup(directory)
         if {entry.path for entry in manifest.files} != {DATABASE, MARKER}:
             raise BackupError(f"the backup in {directory} has files that this version does not know; upgrade trio-spool")
         _make_room(data_dir)
@@ -168,7 +186,10 @@ def restore(directory: Path, data_dir: Path, as_json: bool) -> None:
             (building / MARKER).rename(data_dir / MARKER)  # what makes it a data directory is the last
         finally:
             shutil.rmtree(building, ignore_errors=True)
-    except (BackupError, CopyError, DataDirectoryError, OSError) as exc:
-        raise _problem(exc) from None
+    except (BackupError, CopyError, DataDirectoryError) as exc:
+        raise click.ClickException(str(exc)) from None
+    except OSError as exc:
+        where = exc.filename or data_dir  # writes don't say what they wrote to
+        raise click.ClickException(f"can't write to {where}: {_reason(exc)}; make it possible, or name another directory") from None
     described = {"data_dir": str(data_dir), "bytes": manifest.size, "items": items}
     click.echo(json.dumps(described) if as_json else f"restored {items} items to {data_dir}; serve it: trio-spool serve {data_dir}")

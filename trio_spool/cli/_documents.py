@@ -25,6 +25,10 @@ class NotADocumentError(ValueError):
     """A line is not a document. The message says why."""
 
 
+class NoKeyError(NotADocumentError):
+    """A line is JSON, but has no key as `to_json` writes it."""
+
+
 @attrs.frozen
 class Item:
     """What is to be stored."""
@@ -54,18 +58,30 @@ def to_json(document: Document, keys_only: bool) -> str:
     return json.dumps(fields, ensure_ascii=False) + "\n"
 
 
+def parse_object(line: str) -> dict[str, Any]:
+    """Return the fields of a JSON object.
+
+    Raises:
+        NotADocumentError: It is none.
+    """
+    try:
+        fields = json.loads(line)
+    except ValueError as exc:
+        raise NotADocumentError(f"not JSON: {exc}") from None
+    except RecursionError:
+        raise NotADocumentError("nested too deeply to be read") from None
+    if not isinstance(fields, dict):
+        raise NotADocumentError("not a JSON object")
+    return fields
+
+
 def from_json(line: str) -> Item:
     """Return what a line of NDJSON says is to be stored: `to_json` backwards.
 
     Raises:
         NotADocumentError: It does not.
     """
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError) as exc:
-        raise NotADocumentError(f"not JSON: {exc}") from None
-    if not isinstance(fields, dict):
-        raise NotADocumentError("not a JSON object")
+    fields = parse_object(line)
     key = _bytes_field(fields, "key")
     if not 0 < len(key) <= MAX_KEY:
         raise NotADocumentError(f"a key has 1 to {MAX_KEY} bytes; this one has {len(key)}")
@@ -85,7 +101,8 @@ def _bytes_field(fields: dict[str, Any], name: str) -> bytes:
             return base64.b64decode(encoded, validate=True)
         except (binascii.Error, ValueError):
             raise NotADocumentError(f"'{name}_base64' is not base64") from None
-    raise NotADocumentError(f"a document has {name!r}, a text, or '{name}_base64'; the fields are {', '.join(map(str, fields))}")
+    error = NoKeyError if name == "key" else NotADocumentError
+    raise error(f"a document has {name!r}, a text, or '{name}_base64'; the fields are {', '.join(map(str, fields))}")
 
 
 def _number_field(fields: dict[str, Any], name: str) -> int:

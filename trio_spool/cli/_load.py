@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO
@@ -13,12 +14,14 @@ from typing import IO
 import click
 
 from ..client import Client, ServerError
-from ..mcbp import DataType, Feature
+from ..mcbp import MAX_FRAME, DataType, Feature
 from ._common import json_option, printable, run_with_client, server_argument
-from ._documents import Item, NotADocumentError, from_json
+from ._documents import MAX_KEY, Item, NoKeyError, NotADocumentError, from_json, parse_object
 from ._progress import progress_bar
 from ._session import Server, session_options
 
+# Excel begins its files with a byte order mark.
+ENCODING = "utf-8-sig"
 # Requests that are under way at once.
 PIPELINE = 512
 
@@ -51,8 +54,8 @@ class _Source:
 
     def _open(self) -> AbstractContextManager[IO[str]]:
         if str(self._path) == "-":
-            return click.open_file("-", encoding="utf-8", errors="strict")
-        return self._path.open(encoding="utf-8", newline="")  # as CSV wants it
+            return click.open_file("-", encoding=ENCODING, errors="strict")
+        return self._path.open(encoding=ENCODING, newline="")  # as CSV wants it
 
     def _count(self, lines: IO[str]) -> Iterator[str]:
         for line in lines:
@@ -65,38 +68,43 @@ class _Source:
             if not text:
                 continue
             try:
-                yield from_json(text) if self._field is None else self._whole(text, number)
+                yield from_json(text) if self._field is None else Item(self._key(parse_object(text)), text.encode())
+            except NoKeyError as exc:
+                hint = "for documents of your own, say with --key which field is the key"
+                raise click.ClickException(f"{self.name}, line {number}: {exc}; {hint}") from None
             except NotADocumentError as exc:
-                hint = ""
-                if self._field is None:
-                    hint = "; for documents of your own, say with --key which field is the key"
-                raise click.ClickException(f"{self.name}, line {number}: {exc}{hint}") from None
-
-    def _whole(self, text: str, number: int) -> Item:
-        try:
-            document = json.loads(text)
-        except ValueError as exc:
-            raise NotADocumentError(f"not JSON: {exc}") from None
-        if not isinstance(document, dict):
-            raise NotADocumentError("not a JSON object")
-        return Item(self._key(document, number), text.encode())
+                raise click.ClickException(f"{self.name}, line {number}: {exc}") from None
 
     def _csv(self, file: IO[str]) -> Iterator[Item]:
+        csv.field_size_limit(MAX_FRAME)  # no server of ours takes more
         reader = csv.DictReader(self._count(file))
         try:
             for row in reader:
-                yield Item(self._key(row, reader.line_num), json.dumps(row).encode())
+                yield Item(self._key(row), json.dumps(row).encode())
         except csv.Error as exc:
-            raise click.ClickException(f"{self.name}, line {reader.line_num}: not CSV: {exc}") from None
+            raise click.ClickException(f"{self.name}, line {reader.reader.line_num}: not CSV: {exc}") from None
+        except NotADocumentError as exc:
+            raise click.ClickException(f"{self.name}, line {reader.line_num}: {exc}") from None
 
-    def _key(self, document: dict[str, object], number: int) -> bytes:
-        where = f"{self.name}, line {number}"
-        if self._field not in document:
-            fields = ", ".join(map(str, document))
-            raise click.ClickException(f"{where}: there is no field {self._field!r}; the fields are {fields}")
-        key = str(document[self._field]).encode()
-        if not 0 < len(key) <= 250:
-            raise click.ClickException(f"{where}: a key has 1 to 250 bytes; {self._field!r} has {len(key)}")
+    def _key(self, document: Mapping[str, object]) -> bytes:
+        """Return what a field says is the key.
+
+        Raises:
+            NotADocumentError: There is no such field, or it can't be a key.
+        """
+        field = self._field or ""  # there is one whenever this is called
+        if field not in document:
+            raise NotADocumentError(f"there is no field {field!r}; the fields are {', '.join(map(str, document))}")
+        value = document[field]
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)) or value in (math.inf, -math.inf) or value != value:
+            found = "missing" if value is None else f"{json.dumps(value):.40}"
+            raise NotADocumentError(f"a key is a text or a number; {field!r} is {found}")
+        try:
+            key = str(value).encode()
+        except UnicodeEncodeError:
+            raise NotADocumentError(f"{field!r} has a surrogate, which is no character") from None
+        if not 0 < len(key) <= MAX_KEY:
+            raise NotADocumentError(f"a key has 1 to {MAX_KEY} bytes; {field!r} has {len(key)}")
         return key
 
 

@@ -15,7 +15,7 @@ import attrs
 import click
 
 from ..client import Client, open_client
-from ._passwords import ask_password, read_password
+from ._passwords import ask_password, check_stdin, read_password
 
 PASSWORD_VARIABLE = "TRIO_SPOOL_PASSWORD"
 
@@ -102,11 +102,12 @@ class Server:
         return self.username is None and self._certificate is None
 
     def keep_stdin(self) -> None:
-        """Refuse to take the password from standard input, since the command itself reads that."""
+        """Refuse to take the password from standard input, since the command itself reads that, which must be open."""
         if self._from_stdin:
             raise click.UsageError(
                 f"--password-stdin can't be used when the data come from standard input: set {PASSWORD_VARIABLE}, or read a file"
             )
+        check_stdin()
 
     def keywords(self) -> Keywords:
         """Find out what is still missing, once; it may be asked for."""
@@ -129,7 +130,7 @@ class Server:
         password = os.environ.get(PASSWORD_VARIABLE)
         if password is not None:
             return password
-        if sys.stdin.isatty():
+        if sys.stdin is not None and sys.stdin.isatty():
             return ask_password(confirm=False)
         raise click.ClickException(f"no password for {self.username!r}: give --password-stdin, or set {PASSWORD_VARIABLE}")
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+import attrs
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..auth import Role, User, Users, UsersError, load_users, make_user, save_users
+from ..auth import Role, User, Users, UsersError, changing_users, load_users, make_user, save_users
 from ._passwords import ask_password, read_password
 
 ROLES = [role.value for role in Role]
@@ -83,16 +85,15 @@ def add(name: str, path: Path, roles: tuple[str, ...], buckets: tuple[tuple[str,
 
     With the role admin, a user may do everything.
     """
-    users = _load(path) if os.path.exists(path) else Users()
-    if users.get(name) is not None:
-        _fail(f"there is a user {name!r} already; to change its password: trio-spool user passwd NAME")
+    _load_without(name, path)  # before the password is asked for
     if not roles and not buckets:
         roles = (Role.READ.value, Role.WRITE.value)
     by_bucket: dict[str, frozenset[Role]] = {}
     for bucket, held in buckets:
         by_bucket[bucket] = by_bucket.get(bucket, frozenset()) | frozenset(held)
     added = _make(name, read_password() if from_stdin else ask_password(confirm=True), frozenset(map(Role, roles)), by_bucket)
-    _save(path, users.with_user(added), f"added {added.name}")
+    with _changing(path):
+        _save(path, _load_without(name, path).with_user(added), f"added {added.name}")
 
 
 @user.command()
@@ -101,10 +102,13 @@ def add(name: str, path: Path, roles: tuple[str, ...], buckets: tuple[tuple[str,
 @stdin_option
 def passwd(name: str, path: Path, from_stdin: bool) -> None:
     """Change the password of the user NAME."""
-    users = _load(path)
-    found = _find(users, name, path)
+    found = _find(_load(path), name, path)
     changed = _make(found.name, read_password() if from_stdin else ask_password(confirm=True), found.roles, found.buckets)
-    _save(path, users.with_user(changed), f"changed the password of {found.name}")
+    with _changing(path):
+        users = _load(path)
+        found = _find(users, name, path)  # may have been changed, or removed, while the password was typed
+        changed = attrs.evolve(found, keys=changed.keys)
+        _save(path, users.with_user(changed), f"changed the password of {found.name}")
 
 
 @user.command("list")
@@ -130,9 +134,11 @@ def list_(path: Path, as_json: bool) -> None:
 @users_option
 def remove(name: str, path: Path) -> None:
     """Remove the user NAME."""
-    users = _load(path)
-    found = _find(users, name, path)
-    _save(path, users.without(found.name), f"removed {found.name}")
+    _find(_load(path), name, path)  # a lock beside a file that is not there would stay
+    with _changing(path):
+        users = _load(path)
+        found = _find(users, name, path)
+        _save(path, users.without(found.name), f"removed {found.name}")
 
 
 def _names(roles: frozenset[Role]) -> list[str]:
@@ -142,6 +148,22 @@ def _names(roles: frozenset[Role]) -> list[str]:
 def _load(path: Path) -> Users:
     try:
         return load_users(path)
+    except UsersError as exc:
+        _fail(str(exc))
+
+
+def _load_without(name: str, path: Path) -> Users:
+    users = _load(path) if os.path.exists(path) else Users()
+    if users.get(name) is not None:
+        _fail(f"there is a user {name!r} already; to change its password: trio-spool user passwd NAME")
+    return users
+
+
+@contextmanager
+def _changing(path: Path) -> Iterator[None]:
+    try:
+        with changing_users(path):
+            yield
     except UsersError as exc:
         _fail(str(exc))
 

@@ -12,6 +12,7 @@ import os
 import ssl
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -90,12 +91,22 @@ async def backup_server(
         ClientError: The server can't make a snapshot, or can't be reached any more.
     """
     transfer = _Transfer(directory, report)
-    manifest = await trio.to_thread.run_sync(transfer.begin_in_thread)
+    try:
+        await trio.to_thread.run_sync(transfer.begin_in_thread)
+        return await _transfer_until_complete(transfer, host, port, username=username, password=password, bucket=bucket, tls=tls)
+    except BaseException:
+        transfer.remove_empty()
+        raise
+
+
+async def _transfer_until_complete(transfer: _Transfer, host: str, port: int, **login: Any) -> BackupResult:
+    """Connect as often as it takes."""
+    manifest = transfer.manifest
     failures = 0
     while True:
         before = transfer.done
         try:
-            async with open_client(host, port, username=username, password=password, bucket=bucket, tls=tls) as client:
+            async with open_client(host, port, **login) as client:
                 manifest = await transfer.run(client, manifest)
             return BackupResult(manifest, transfer.resumed_at, transfer.reconnections)
         except (ConnectionLostError, trio.TooSlowError) as exc:
@@ -115,6 +126,7 @@ class _Transfer:
     def __init__(self, directory: Path, report: Report) -> None:
         self._directory = directory
         self._report = report
+        self._made: list[Path] = []  # directories, the deepest first
         self.manifest: Manifest | None = None
         self.done = 0  # bytes that are here
         self.resumed_at = 0
@@ -123,24 +135,24 @@ class _Transfer:
 
     # In worker threads
 
-    def begin_in_thread(self) -> Manifest | None:
-        """Look at the directory, and return the manifest that an interrupted backup has left."""
+    def begin_in_thread(self) -> None:
+        """Look at the directory, and take up the manifest that an interrupted backup has left."""
         directory = self._directory
         try:
+            self._made = [path for path in (directory, *directory.parents) if not path.exists()]
             directory.mkdir(parents=True, exist_ok=True)
             names = {path.name for path in directory.iterdir()}
             if MANIFEST in names:
                 raise BackupError(f"{directory} has a complete backup already; choose another directory, or remove it")
             if MANIFEST + PARTIAL in names:
-                self.manifest = _read_manifest(directory / (MANIFEST + PARTIAL))
-                return self.manifest
+                self.manifest = _read_manifest(directory / (MANIFEST + PARTIAL), "remove the directory, and begin anew")
+                return
         except (FileExistsError, NotADirectoryError):
             raise BackupError(f"{directory} is not a directory") from None
         except OSError as exc:
             raise BackupError(f"can't use {directory}: {os.strerror(exc.errno or 0).lower()}") from exc
         if names:
             raise BackupError(f"{directory} is not empty, and has no interrupted backup; choose an empty directory")
-        return None
 
     def _keep_manifest_in_thread(self, manifest: Manifest) -> None:
         if self.manifest is not None:  # of a snapshot that the server no longer has
@@ -148,9 +160,13 @@ class _Transfer:
                 (self._directory / file.path).unlink(missing_ok=True)
                 (self._directory / (file.path + PARTIAL)).unlink(missing_ok=True)
         new = self._directory / (MANIFEST + PARTIAL)
-        with new.open("w") as out:
-            out.write(manifest.to_json() + "\n")
-            _sync(out)
+        try:
+            with new.open("w") as out:
+                out.write(manifest.to_json() + "\n")
+                _sync(out)
+        except OSError:
+            new.unlink(missing_ok=True)  # half of it is of no use
+            raise
 
     def _open_in_thread(self, file: ManifestFile) -> tuple[BinaryIO, Any]:
         """Open the part of a file that is here, to be gone on with, and return its digest so far as well."""
@@ -184,6 +200,12 @@ class _Transfer:
         _sync_directory(self._directory)
 
     # In the event loop
+
+    def remove_empty(self) -> None:
+        """Remove the directories that were made, as far as there is nothing in them; it takes no time worth a thread."""
+        with suppress(OSError):
+            for path in self._made:
+                path.rmdir()
 
     async def run(self, client: Client, manifest: Manifest | None) -> Manifest:
         """Copy what is missing."""
@@ -268,27 +290,27 @@ async def _fetch(client: Client, snapshot: str, file: ManifestFile, offset: int,
             offset += length
 
 
-def _read_manifest(path: Path) -> Manifest:
+def _read_manifest(path: Path, advice: str) -> Manifest:
     try:
-        return parse_manifest(path.read_text())
+        return parse_manifest(path.read_bytes())
     except ClientError:
-        raise BackupError(f"{path} is not what an interrupted backup leaves; remove the directory, and begin anew") from None
+        raise BackupError(f"{path} is damaged: it is not what a backup writes; {advice}") from None
 
 
 def read_manifest(directory: Path) -> Manifest:
     """Return what a complete backup consists of.
 
     Raises:
-        BackupError: There is none.
+        BackupError: There is none, or it is damaged.
     """
     try:
-        return _read_manifest(directory / MANIFEST)
+        return _read_manifest(directory / MANIFEST, "without it, the files can't be verified: put it back, or back up anew")
     except FileNotFoundError:
         if (directory / (MANIFEST + PARTIAL)).exists():
             raise BackupError(f"the backup in {directory} is not complete; run the backup again to go on with it") from None
         raise BackupError(f"{directory} has no {MANIFEST}: it is not a backup") from None
     except OSError as exc:
-        raise BackupError(f"can't read {directory}: {os.strerror(exc.errno or 0).lower()}") from exc
+        raise BackupError(f"can't read {directory / MANIFEST}: {os.strerror(exc.errno or 0).lower()}") from exc
 
 
 def _sync(file: Any) -> None:

@@ -56,8 +56,10 @@ def parse_manifest(text: bytes | str) -> Manifest:
     """
     try:
         content = json.loads(text)
+        if not isinstance(content["files"], list) or not content["files"]:
+            raise TypeError
         manifest = Manifest(str(content["uuid"]), tuple(_parse_file(file) for file in content["files"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise ConnectionLostError(f"this is not the manifest of a snapshot: {text!r:.200}") from None
     if len({file.path for file in manifest.files}) != len(manifest.files):
         raise ConnectionLostError("the manifest of the snapshot names a file twice")

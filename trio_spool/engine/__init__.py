@@ -1,10 +1,10 @@
 """Storage: blocking code, for worker threads. Knows no event loop and no protocol."""
 
 from ._apply import apply as apply
-from ._copying import DATABASE as DATABASE
 from ._copying import CopiedFile as CopiedFile
 from ._copying import copy_files as copy_files
 from ._copying import count_copy as count_copy
+from ._directory import DATABASE as DATABASE
 from ._directory import MARKER as MARKER
 from ._directory import claim_directory as claim_directory
 from ._engine import Engine as Engine

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ._directory import MARKER, claim_directory
+from ._directory import DATABASE, MARKER, claim_directory
 from ._errors import CopyError
+from ._lmdb_file import find_shortage
 
 if TYPE_CHECKING:
     import lmdb
 
     from ._engine import Engine
 
-# LMDB's name for the file.
-DATABASE = "data.mdb"
 # What is read at once from the pipe between LMDB and us.
 PIECE = 1024 * 1024
 
@@ -118,6 +117,12 @@ def count_copy(directory: Path) -> int:
     """
     import lmdb
 
+    try:
+        shortage = find_shortage(directory / DATABASE)
+    except OSError as exc:
+        raise CopyError(f"can't read {directory / DATABASE}: {os.strerror(exc.errno or 0).lower()}") from exc
+    if shortage is not None:
+        raise CopyError(f"the database in {directory} is damaged: it has {shortage[0]} bytes, and must have {shortage[1]}")
     try:
         with lmdb.open(str(directory), readonly=True, lock=False, max_dbs=8) as env:
             items = env.open_db(b"items", create=False)

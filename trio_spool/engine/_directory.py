@@ -10,9 +10,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from ._errors import DataDirectoryError
+from ._lmdb_file import find_shortage
 
 MARKER = "trio-spool.json"
+# What the marker is called until there is something to be marked: a directory that has this one, and not the other, was never used.
+NEW_MARKER = MARKER + ".new"
 LOCK = "trio-spool.lock"
+# LMDB's names for its files.
+DATABASE = "data.mdb"
+LMDB_LOCK = "lock.mdb"
 FORMAT = 2
 
 
@@ -32,7 +38,8 @@ def check_directory(path: Path) -> bool:
         raise DataDirectoryError(f"{path} is not a directory; name one, or a path where one can be made") from None
     except OSError as exc:
         raise DataDirectoryError(f"can't use the data directory {path}: {exc.strerror}; check who owns it") from exc
-    if MARKER not in names and names - {MARKER + ".new", LOCK}:
+    ours = {NEW_MARKER, LOCK, DATABASE, LMDB_LOCK} if NEW_MARKER in names else {LOCK}
+    if MARKER not in names and names - ours:
         raise DataDirectoryError(
             f"{path} is not empty and has no {MARKER}: it is not a data directory of trio-spool; name another, or an empty one"
         )
@@ -50,7 +57,82 @@ def claim_directory(path: Path, engine: str) -> str:
     Raises:
         DataDirectoryError: It can't be used.
     """
-    return _read_marker(path, engine) if check_directory(path) else _write_marker(path, engine)
+    identity, is_new = begin_directory(path, engine)
+    if is_new:
+        finish_directory(path)
+    return identity
+
+
+def begin_directory(path: Path, engine: str) -> tuple[str, bool]:
+    """Do as `claim_directory` does, but leave a new directory to be marked by `finish_directory`, once its database is there.
+
+    So a marker without a database tells that the database was lost. What was interrupted before is begun anew.
+
+    Returns:
+        The UUID, and whether the directory is new.
+
+    Raises:
+        DataDirectoryError: It can't be used.
+    """
+    if check_directory(path):
+        return _read_marker(path, engine), False
+    return _write_marker(path, engine), True
+
+
+def finish_directory(path: Path) -> None:
+    """Mark a directory that `begin_directory` has begun, as the last thing before it is used.
+
+    Raises:
+        DataDirectoryError: It can't be written to.
+    """
+    try:
+        sync_directory(path)
+        (path / NEW_MARKER).replace(path / MARKER)
+        sync_directory(path)
+    except OSError as exc:
+        raise _not_writable(path, exc) from exc
+
+
+def check_database(path: Path, is_new: bool) -> None:
+    """Make sure that the database of a data directory is whole, as far as can be seen without opening it.
+
+    Args:
+        path: The directory.
+        is_new: Whether it was never used; then what is not whole is removed.
+
+    Raises:
+        DataDirectoryError: It is not.
+    """
+    database = path / DATABASE
+    try:
+        shortage = find_shortage(database)
+        length = database.stat().st_size
+        if is_new and shortage is not None:
+            database.unlink()
+            return
+    except FileNotFoundError:
+        shortage, length = None, 0
+    except OSError as exc:
+        raise DataDirectoryError(f"can't read {database}: {exc.strerror}; check who owns it") from exc
+    if length == 0 and not is_new:
+        state = "is empty" if database.exists() else "is missing"
+        raise DataDirectoryError(f"{database} {state}, though {path} was in use; restore a backup, or name another directory")
+    if shortage is not None:
+        raise DataDirectoryError(f"{database} is damaged: it has {length} bytes, and must have {shortage[1]}; restore a backup")
+
+
+def sync_directory(path: Path) -> None:
+    """Force to the disk which files a directory has."""
+    if os.name == "posix":  # elsewhere a directory can't be opened
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _not_writable(path: Path, exc: OSError) -> DataDirectoryError:
+    return DataDirectoryError(f"can't write to the data directory {path}: {exc.strerror}; change its permissions, or name another")
 
 
 class DirectoryLock:
@@ -122,17 +204,13 @@ else:
 def _write_marker(path: Path, engine: str) -> str:
     identity = str(uuid.uuid4())
     content = json.dumps({"format": FORMAT, "engine": engine, "uuid": identity}, indent=1)
-    new = path / (MARKER + ".new")
     try:
-        with new.open("w") as file:
+        with (path / NEW_MARKER).open("w") as file:
             file.write(content + "\n")
             file.flush()
             os.fsync(file.fileno())
-        new.replace(path / MARKER)
     except OSError as exc:
-        raise DataDirectoryError(
-            f"can't write to the data directory {path}: {exc.strerror}; change its permissions, or name another"
-        ) from exc
+        raise _not_writable(path, exc) from exc
     return identity
 
 

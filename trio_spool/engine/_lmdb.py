@@ -22,7 +22,7 @@ from pathlib import Path
 import lmdb
 
 from ._copying import copy_environment
-from ._directory import DirectoryLock, check_directory, claim_directory
+from ._directory import DirectoryLock, begin_directory, check_database, check_directory, finish_directory
 from ._engine import Engine, EngineStatistics, Wake
 from ._errors import DataDirectoryError, EngineClosedError
 from ._lmdb_reading import (
@@ -53,6 +53,8 @@ _MEMORY_KEY = b"memory:"
 DEFAULT_MAP = (1 << 38) if sys.maxsize > 1 << 32 and sys.platform != "win32" else (1 << 30)
 # Readers other than snapshots: event loops' threads, and walks, which hold a slot for one chunk.
 SPARE_READERS = 256
+# What is raised if a database is not what we have written.
+_DAMAGED = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.IncompatibleError, lmdb.BadDbiError, struct.error)
 # Seconds between two syncs of `everysec`.
 SYNC_INTERVAL = 1.0
 
@@ -81,8 +83,11 @@ class LmdbEngine(Engine):
         check_directory(path)  # a lock in it is the first thing that is written there
         self._directory = DirectoryLock(path)
         try:
-            self.uuid = claim_directory(path, self.kind)
+            self.uuid, is_new = begin_directory(path, self.kind)
+            check_database(path, is_new)
             self._open(path, map_size, fsync, max_snapshots, max_snapshot_life)
+            if is_new:
+                finish_directory(path)
             self._thread.start()
         except BaseException:
             self._close_files()
@@ -98,6 +103,12 @@ class LmdbEngine(Engine):
         self._readings: weakref.WeakSet[Reading] = weakref.WeakSet()
         self._readings_lock = threading.Lock()
         self.env = self._open_environment(path, map_size, max_snapshots + SPARE_READERS)
+        try:
+            self._open_databases()
+        except (lmdb.Error, struct.error) as exc:
+            raise _not_opened(path, exc) from exc
+
+    def _open_databases(self) -> None:
         self.items = self.env.open_db(b"items")
         self.by_expiry = self.env.open_db(b"expiry")
         self.meta = self.env.open_db(b"meta")
@@ -106,6 +117,8 @@ class LmdbEngine(Engine):
             self._load(transaction)
         if stored is not None:
             self._state = State(*STATE.unpack(stored))
+        else:
+            self.env.sync(True)  # whatever the policy is: that there is a database is what the marker will say
 
     def _load(self, transaction: lmdb.Transaction[bytes]) -> None:
         """Read what is known beside the items."""
@@ -134,7 +147,7 @@ class LmdbEngine(Engine):
                 if getattr(exc, "code", None) == errno.ENOMEM and map_size > 1 << 20:
                     map_size //= 2
                     continue
-                raise DataDirectoryError(f"can't open the database in {path}: {exc}") from exc
+                raise _not_opened(path, exc) from exc
 
     # Reading
 
@@ -288,6 +301,11 @@ class LmdbEngine(Engine):
                 env.close()
         finally:
             self._directory.release()
+
+
+def _not_opened(path: Path, error: Exception) -> DataDirectoryError:
+    hint = "; it is damaged: restore a backup" if isinstance(error, _DAMAGED) else ""
+    return DataDirectoryError(f"can't open the database in {path}: {error}{hint}")
 
 
 class _LmdbTransaction(Transaction):

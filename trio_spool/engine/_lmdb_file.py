@@ -1,0 +1,140 @@
+"""What a file of LMDB's says about its own length, read without LMDB.
+
+LMDB maps the file, and what it then reads behind the end kills the process (SIGBUS): whether it is whole must be known before.
+
+The file consists of pages, of a size that is the page size of the machine that made it. The first two are meta pages, written in
+turns; the one with the greater number of a transaction counts::
+
+    page  0 u64 its number   8 u16 -   10 u16 kind    12 u16 end of the offsets of its nodes (u16 each, from 16 on)
+    meta 16 u32 magic   20 u32 version   40 u32 page size   80 u64 root of the list of free pages
+        136 u64 last page in use   144 u64 transaction
+    node  0 u32 size of the value, or in a branch a page's number   4 u16 flags, or the rest of that number   6 u16 size of the key
+          8 the key, and the value; if it is large, the number of its first page, where it begins behind 16 bytes
+
+The last page in use may lie behind the end: pages that a transaction took there and gave back at once are free, and were never
+written. So the list of free pages (transaction -> count, numbers; u64 each) is read if, and only if, the file seems to be short.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import attrs
+
+_MAGIC = 0xBEEFC0DE
+_VERSION = 1
+_META_SIZE = 152
+_PAGE_SIZES = tuple(1 << bits for bits in range(9, 17))
+_NOWHERE = (1 << 64) - 1
+_HEADER = struct.Struct("<QHHH")
+_HEADER_SIZE = 16
+_NODE = struct.Struct("<IHH")
+_BRANCH, _LEAF = 0x01, 0x02
+_LARGE = 0x01
+
+
+class _NoPageError(Exception):
+    """A page is behind the end of the file, or is not what it should be."""
+
+
+@attrs.frozen
+class _Meta:
+    page_size: int
+    free_root: int
+    last_page: int
+    transaction: int
+
+
+def find_shortage(path: Path) -> tuple[int, int] | None:
+    """Return a file's length, and the one that it must have, in bytes, if it is too short; None if it is not, or not understood.
+
+    Raises:
+        OSError: It can't be read.
+    """
+    if sys.byteorder != "little" or sys.maxsize <= 1 << 32:
+        return None
+    with path.open("rb") as file:
+        length = os.fstat(file.fileno()).st_size
+        meta = _read_meta(file)
+        if meta is None:
+            return None
+        needed = (meta.last_page + 1) * meta.page_size
+        if length < needed:
+            needed = max(2, _last_used(file, meta, length // meta.page_size) + 1) * meta.page_size
+        return (length, needed) if length < needed else None
+
+
+def _read_meta(file: BinaryIO) -> _Meta | None:
+    first = _parse_meta(file.read(_META_SIZE))
+    if first is None:
+        return None
+    file.seek(first.page_size)
+    second = _parse_meta(file.read(_META_SIZE))
+    return first if second is None or second.transaction < first.transaction else second
+
+
+def _parse_meta(data: bytes) -> _Meta | None:
+    if len(data) < _META_SIZE or struct.unpack_from("<II", data, 16) != (_MAGIC, _VERSION):
+        return None
+    (page_size,) = struct.unpack_from("<I", data, 40)
+    if page_size not in _PAGE_SIZES:
+        return None
+    return _Meta(page_size, *struct.unpack_from("<Q", data, 80), *struct.unpack_from("<QQ", data, 136))
+
+
+def _last_used(file: BinaryIO, meta: _Meta, pages: int) -> int:
+    """Return the last page that is not free, or `pages` - 1 if that one is there."""
+    try:
+        free = {page for page in _free_pages(file, meta) if pages <= page <= meta.last_page}
+    except _NoPageError:
+        return meta.last_page
+    last = meta.last_page
+    while last in free:
+        last -= 1
+    return last
+
+
+def _free_pages(file: BinaryIO, meta: _Meta) -> Iterator[int]:
+    below = [meta.free_root] if meta.free_root != _NOWHERE else []
+    seen: set[int] = set()
+    while below:
+        number = below.pop()
+        if number in seen:
+            raise _NoPageError
+        seen.add(number)
+        page = _read(file, number * meta.page_size, meta.page_size)
+        found, _, kind, end = _HEADER.unpack_from(page)
+        if found != number or kind & (_BRANCH | _LEAF) not in (_BRANCH, _LEAF) or not _HEADER_SIZE <= end <= meta.page_size:
+            raise _NoPageError
+        try:
+            for (offset,) in struct.iter_unpack("<H", page[_HEADER_SIZE : end & ~1]):
+                low, high, key_size = _NODE.unpack_from(page, offset)
+                value = offset + _NODE.size + key_size
+                if kind & _BRANCH:
+                    below.append(low | high << 32)
+                elif high & _LARGE:
+                    (first,) = struct.unpack_from("<Q", page, value)
+                    yield from _numbers(_read(file, first * meta.page_size + _HEADER_SIZE, low))
+                else:
+                    yield from _numbers(page[value : value + low])
+        except struct.error:
+            raise _NoPageError from None
+
+
+def _numbers(value: bytes) -> Iterator[int]:
+    (count,) = struct.unpack_from("<Q", value)
+    if count * 8 + 8 > len(value):
+        raise _NoPageError
+    return iter(struct.unpack_from(f"<{count}Q", value, 8))
+
+
+def _read(file: BinaryIO, offset: int, size: int) -> bytes:
+    if offset + size > os.fstat(file.fileno()).st_size:
+        raise _NoPageError
+    file.seek(offset)
+    return file.read(size)
