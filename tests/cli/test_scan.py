@@ -95,6 +95,18 @@ def test_head_ends_it_cleanly_at_both_ends(served, tmp_path) -> None:
     assert served.stop()[1] == ""
 
 
+def test_all_vbuckets(start, tmp_path) -> None:
+    documents = "".join(json.dumps({"key": f"k{n:03}", "value": "v"}) + "\n" for n in range(200))
+    with start("--engine", "memory", "--listen", "tcp://127.0.0.1:0", "--vbuckets", "64") as process:
+        run("load", process.server, "-", input=documents)
+        every = [f"k{n:03}" for n in range(200)]
+        assert keys_of(run("scan", process.server)) == every
+        assert keys_of(run("scan", process.server, "--limit", "7")) == every[:7]
+        assert len(run("scan", process.server, "--sample", "1000").splitlines()) == 200
+        assert "dumped 200 documents" in run("dump", process.server, tmp_path / "file")
+        assert keys_of((tmp_path / "file").read_text()) == every
+
+
 def test_dump_and_load_lose_nothing(served, start, tmp_path) -> None:
     dumped, again = tmp_path / "dump.ndjson", tmp_path / "again.ndjson"
     assert "dumped 5005 documents" in run("dump", served.server, dumped)
