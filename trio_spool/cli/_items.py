@@ -9,10 +9,10 @@ import sys
 
 import click
 import trio
-from rich.console import Console
 from rich.table import Table
 
 from ..client import Client, StoredValue
+from ._commands import print_table
 from ._common import ANSWER_TIMEOUT, json_option, printable, run_with_client, server_argument
 from ._session import Server, session_options
 
@@ -53,7 +53,7 @@ def get(server: Server, key: str, as_json: bool, raw: bool) -> None:
         table.add_row(
             printable(os.fsencode(key)), str(stored.flags), str(stored.cas), str(len(stored.value)), printable(stored.value)
         )
-        Console().print(table)
+        print_table(table)
 
 
 def _read(source: str) -> bytes:

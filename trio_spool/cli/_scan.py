@@ -22,7 +22,10 @@ CHUNK = 64 * 1024
 
 
 async def _write_all(client: Client, out: RawIOBase, formatter: Formatter, limit: int | None, **scan: Any) -> int:
-    """Write documents as they arrive, and return how many. Writing is done in a thread: a pager may keep it waiting for long."""
+    """Write documents as they arrive, and return how many.
+
+    Writing is done in a thread: a pager may keep it waiting for long. If cancelled, the thread is left behind, waiting.
+    """
     count = 0
     lines = [formatter.header()]
     size = len(lines[0])
@@ -32,7 +35,7 @@ async def _write_all(client: Client, out: RawIOBase, formatter: Formatter, limit
         data = "".join(lines).encode("utf-8", "surrogateescape")
         lines.clear()
         size = 0
-        await trio.to_thread.run_sync(write_in_thread, out, data)
+        await trio.to_thread.run_sync(write_in_thread, out, data, abandon_on_cancel=True)
 
     async with client.scan(**scan) as documents:
         if limit != 0:

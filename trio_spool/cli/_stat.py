@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from ..client import Client
+from ._commands import print_table
 from ._common import json_option, printable, run_with_client, server_argument
 from ._session import Server, session_options
 
@@ -49,6 +49,6 @@ def stat(server: Server, group: str, as_json: bool) -> None:
             table = Table("statistic", "value")
             for row in waiting:
                 table.add_row(*row)
-            Console().print(table)
+            print_table(table)
 
     run_with_client(server, work)

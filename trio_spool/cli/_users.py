@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ..auth import Role, User, Users, UsersError, load_users, make_user, save_users
+from ._commands import print_table
 from ._passwords import ask_password, read_password
 
 ROLES = [role.value for role in Role]
@@ -122,7 +122,7 @@ def list_(path: Path, as_json: bool) -> None:
             lines = "\n".join(f"{bucket}: {', '.join(held)}" for bucket, held in buckets.items())
             table.add_row(Text(found.name), ", ".join(roles), Text(lines))
     if not as_json:
-        Console().print(table)
+        print_table(table)
 
 
 @user.command()
