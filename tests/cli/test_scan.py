@@ -224,10 +224,12 @@ def test_load_of_files_that_are_not_text(served, tmp_path) -> None:
 
 def test_keys_need_not_be_text(served) -> None:
     key = os.fsdecode(b"\xfe\xff")
-    run("set", served.server, key, os.fsdecode(b"\xfd"))
+    assert json.loads(run("set", served.server, key, os.fsdecode(b"\xfd"), "--json"))["key_base64"] == "/v8="
     assert "\\xfe\\xff" in run("get", served.server, key)
-    assert json.loads(run("get", served.server, key, "--json"))["value_base64"] == "/Q=="
-    run("delete", served.server, key)
+    described = json.loads(run("get", served.server, key, "--json"))
+    assert (described["key_base64"], described["value_base64"]) == ("/v8=", "/Q==")
+    assert "key" not in described
+    assert json.loads(run("delete", served.server, key, "--json")) == {"key_base64": "/v8=", "deleted": True}
 
 
 u32, u64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)

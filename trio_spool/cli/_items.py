@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import sys
@@ -14,7 +13,13 @@ from rich.table import Table
 from ..client import Client, StoredValue
 from ._commands import print_table
 from ._common import ANSWER_TIMEOUT, json_option, printable, run_with_client, server_argument
+from ._documents import text_fields
 from ._session import Server, session_options
+
+
+def _named(key: str) -> dict[str, str]:
+    """Return the field that says which key it was."""
+    return text_fields("key", os.fsencode(key))
 
 
 def _key(text: str) -> bytes:
@@ -42,12 +47,8 @@ def get(server: Server, key: str, as_json: bool, raw: bool) -> None:
         sys.stdout.buffer.write(stored.value)
         sys.stdout.buffer.flush()
     elif as_json:
-        described: dict[str, object] = {"key": key, "flags": stored.flags, "cas": stored.cas}
-        try:
-            described["value"] = stored.value.decode()
-        except UnicodeDecodeError:
-            described["value_base64"] = base64.b64encode(stored.value).decode()
-        click.echo(json.dumps(described))
+        described = {"flags": stored.flags, "cas": stored.cas}
+        click.echo(json.dumps({**_named(key), **described, **text_fields("value", stored.value)}))
     else:
         table = Table("key", "flags", "cas", "bytes", "value")
         table.add_row(
@@ -94,7 +95,7 @@ def set_(
             return await client.set(_key(key), data, flags=flags, expiry=expiry)
 
     cas = run_with_client(server, work)
-    click.echo(json.dumps({"key": key, "bytes": len(data), "cas": cas}) if as_json else f"stored {len(data)} bytes, cas {cas}")
+    click.echo(json.dumps({**_named(key), "bytes": len(data), "cas": cas}) if as_json else f"stored {len(data)} bytes, cas {cas}")
 
 
 @click.command()
@@ -110,4 +111,4 @@ def delete(server: Server, key: str, as_json: bool) -> None:
             await client.delete(_key(key))
 
     run_with_client(server, work)
-    click.echo(json.dumps({"key": key, "deleted": True}) if as_json else "deleted")
+    click.echo(json.dumps({**_named(key), "deleted": True}) if as_json else "deleted")
