@@ -6,9 +6,13 @@ import csv
 import io
 import json
 import os
+import socket
+import stat
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -95,6 +99,69 @@ def test_head_ends_it_cleanly_at_both_ends(served, tmp_path) -> None:
     assert served.stop()[1] == ""
 
 
+def test_all_vbuckets(start, tmp_path) -> None:
+    documents = "".join(json.dumps({"key": f"k{n:03}", "value": "v"}) + "\n" for n in range(200))
+    with start("--engine", "memory", "--listen", "tcp://127.0.0.1:0", "--vbuckets", "64") as process:
+        run("load", process.server, "-", input=documents)
+        every = [f"k{n:03}" for n in range(200)]
+        assert keys_of(run("scan", process.server)) == every
+        assert keys_of(run("scan", process.server, "--limit", "7")) == every[:7]
+        assert len(run("scan", process.server, "--sample", "1000").splitlines()) == 200
+        assert "dumped 200 documents" in run("dump", process.server, tmp_path / "file")
+        assert keys_of((tmp_path / "file").read_text()) == every
+
+
+def test_dump_to_standard_output(served, tmp_path) -> None:
+    command = [sys.executable, "-m", "trio_spool", "dump", served.server, "-"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (run("scan", served.server), "dumped 5005 documents\n")
+
+
+def test_dump_into_a_fifo(served, tmp_path) -> None:
+    fifo, read = tmp_path / "fifo", []
+    os.mkfifo(fifo)
+    reader = threading.Thread(target=lambda: read.append(fifo.read_text()), daemon=True)
+    reader.start()
+    assert "dumped 5005 documents" in run("dump", served.server, fifo)
+    reader.join(30)
+    assert read == [run("scan", served.server)]
+    assert stat.S_ISFIFO(fifo.stat().st_mode)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_dump_through_a_symbolic_link(served, tmp_path, exists: bool) -> None:
+    link, target = tmp_path / "link", tmp_path / "elsewhere" / "target"
+    target.parent.mkdir()
+    if exists:
+        target.write_text("old")
+    link.symlink_to("elsewhere/target")
+    run("dump", served.server, link)
+    assert link.readlink() == Path("elsewhere/target")
+    assert target.read_text() == run("scan", served.server)
+    assert os.listdir(target.parent) == ["target"]
+
+
+def test_dump_where_nothing_can_be_written(served, tmp_path) -> None:
+    file, loop, socket_ = tmp_path / "file", tmp_path / "loop", tmp_path / "socket"
+    file.write_text("old")
+    loop.symlink_to(loop)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(socket_))
+    (tmp_path / "taken.partial").mkdir()
+    for wrong, message in [
+        (file / "x", "not a directory"),
+        (loop, "too many levels of symbolic links"),
+        (socket_, "no such device or address"),
+        (tmp_path / "taken", "taken.partial: is a directory"),
+    ]:
+        output = run("dump", served.server, wrong, status=1)
+        assert output.startswith(f"Error: can't write {wrong}")
+        assert message in output and "; choose another FILE" in output
+    run("dump", "127.0.0.1:1", file, status=1)
+    assert file.read_text() == "old"
+    assert sorted(os.listdir(tmp_path)) == ["data", "file", "loop", "socket", "taken.partial"]
+
+
 def test_dump_and_load_lose_nothing(served, start, tmp_path) -> None:
     dumped, again = tmp_path / "dump.ndjson", tmp_path / "again.ndjson"
     assert "dumped 5005 documents" in run("dump", served.server, dumped)
@@ -157,10 +224,12 @@ def test_load_of_files_that_are_not_text(served, tmp_path) -> None:
 
 def test_keys_need_not_be_text(served) -> None:
     key = os.fsdecode(b"\xfe\xff")
-    run("set", served.server, key, os.fsdecode(b"\xfd"))
+    assert json.loads(run("set", served.server, key, os.fsdecode(b"\xfd"), "--json"))["key_base64"] == "/v8="
     assert "\\xfe\\xff" in run("get", served.server, key)
-    assert json.loads(run("get", served.server, key, "--json"))["value_base64"] == "/Q=="
-    run("delete", served.server, key)
+    described = json.loads(run("get", served.server, key, "--json"))
+    assert (described["key_base64"], described["value_base64"]) == ("/v8=", "/Q==")
+    assert "key" not in described
+    assert json.loads(run("delete", served.server, key, "--json")) == {"key_base64": "/v8=", "deleted": True}
 
 
 u32, u64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)

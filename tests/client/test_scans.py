@@ -74,6 +74,26 @@ async def test_ranges(port: int) -> None:
                 await keys_of(client, **contradiction)
 
 
+async def test_all_vbuckets(start_service) -> None:
+    port = await start_service(engine="memory", vbuckets=64)
+    async with open_client("127.0.0.1", port) as client:
+        await client.hello("test", (Feature.XERROR,))
+        await fill(client, 1000)
+        every = [b"key-%05d" % number for number in range(1000)]
+        assert await keys_of(client) == every
+        assert await keys_of(client, prefix=b"key-0001", keys_only=True) == every[10:20]
+        assert await keys_of(client, start=every[20], end=every[30]) == every[20:30]
+        assert await keys_of(client, prefix=b"nothing") == []
+        sample = await keys_of(client, samples=200, seed=3)
+        assert 100 < len(sample) < 300
+        assert sample == sorted(sample) == await keys_of(client, samples=200, seed=3)
+        with pytest.raises(ServerError, match=r"no vbucket has the uuid 1; that of vbucket 0 is \d+"):
+            await keys_of(client, requirements=SnapshotRequirements(vbucket_uuid=1, seqno=1))
+        async with client.stat("vbucket-details 63") as statistics:
+            uuid = {name: int(value) async for name, value in statistics if name.endswith(b"uuid")}[b"vb_63:uuid"]
+        assert await keys_of(client, requirements=SnapshotRequirements(vbucket_uuid=uuid, seqno=1000)) == every
+
+
 async def test_other_calls_while_a_scan_is_iterated_over(start_service) -> None:
     port = await start_service(engine="memory")
     async with open_client("127.0.0.1", port) as client:
@@ -196,6 +216,12 @@ class Scripted:
         await self._sender.__aexit__(None, None, None)
         await self._left.aclose()
         self._nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_scans_single_vbuckets_only(nursery) -> None:
+    async with Scripted(nursery, encode_response(Opcode.RANGE_SCAN_CREATE, Status.NOT_MY_VBUCKET, 0)) as client:
+        with pytest.raises(ServerError, match="can't scan all of its vbuckets at once"):
+            await keys_of(client)
 
 
 CREATED = encode_response(Opcode.RANGE_SCAN_CREATE, 0, 0, value=b"u" * 16)

@@ -10,6 +10,7 @@ import click
 from ._backup import backup, restore, verify
 from ._buckets import bucket
 from ._collections import collection
+from ._commands import Commands
 from ._items import delete, get, set_
 from ._load import load
 from ._scan import dump, scan
@@ -18,7 +19,7 @@ from ._stat import stat
 from ._users import user
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="trio-spool")
 def main() -> None:
     """A durable key-value server that speaks the memcached binary protocol, and a client for it."""

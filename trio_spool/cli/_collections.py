@@ -6,11 +6,11 @@ import json
 
 import click
 import trio
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ..client import AccessError, Client, Collections
+from ._commands import print_table
 from ._common import ANSWER_TIMEOUT, json_option, run_with_client, server_argument
 from ._session import Name, Server, session_options
 
@@ -114,7 +114,7 @@ def list_(server: Server, as_json: bool) -> None:
         if not scope.collections and not as_json:
             table.add_row(Text(scope.name))
     if not as_json:
-        Console().print(table)
+        print_table(table)
 
 
 def _number(text: str | None) -> int | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -71,10 +69,6 @@ def run_with_server(server: Server, work: Callable[[], Awaitable[T]], *, missing
         raise click.ClickException(str(exc)) from None
     except trio.TooSlowError:
         raise click.ClickException(f"{server.host}:{server.port} did not answer within {ANSWER_TIMEOUT:g} seconds") from None
-    except BrokenPipeError:
-        # Whoever reads our output has had enough, as `head` has. What is still buffered has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
 
 
 def printable(data: bytes) -> str:

@@ -40,7 +40,8 @@ class Item:
     datatype: int = 0
 
 
-def _text_fields(name: str, data: bytes) -> dict[str, str]:
+def text_fields(name: str, data: bytes) -> dict[str, str]:
+    """Return a field that has these bytes as text; if they are not UTF-8, in base64, under a name that says so."""
     try:
         return {name: data.decode()}
     except UnicodeDecodeError:
@@ -49,9 +50,9 @@ def _text_fields(name: str, data: bytes) -> dict[str, str]:
 
 def to_json(document: Document, keys_only: bool) -> str:
     """Return a document as a line of NDJSON, with a newline; an expiry is a Unix time."""
-    fields: dict[str, object] = dict(_text_fields("key", document.key))
+    fields: dict[str, object] = dict(text_fields("key", document.key))
     if not keys_only:
-        fields |= _text_fields("value", document.value)
+        fields |= text_fields("value", document.value)
         fields |= {"flags": document.flags, "expiry": document.expiry, "cas": document.cas, "seqno": document.seqno}
         if document.datatype:
             fields["datatype"] = document.datatype
@@ -146,7 +147,7 @@ class Formatter:
 
     @staticmethod
     def _encoded(data: bytes) -> tuple[str, str]:
-        ((name, text),) = _text_fields("", data).items()
+        ((name, text),) = text_fields("", data).items()
         return text, name.lstrip("_") or "utf-8"
 
     @staticmethod

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import sys
 
 import click
 import trio
-from rich.console import Console
 from rich.table import Table
 
 from ..client import Client, StoredValue
+from ..mcbp import MAX_FRAME
+from ._commands import print_table
 from ._common import ANSWER_TIMEOUT, json_option, run_with_client, server_argument, visible
+from ._documents import text_fields
 from ._session import Server, session_options
+
+
+def _named(key: str) -> dict[str, str]:
+    """Return the field that says which key it was."""
+    return text_fields("key", os.fsencode(key))
 
 
 def _key(text: str) -> bytes:
@@ -46,17 +52,13 @@ def get(server: Server, key: str, as_json: bool, raw: bool) -> None:
         sys.stdout.buffer.write(stored.value)
         sys.stdout.buffer.flush()
     elif as_json:
-        described: dict[str, object] = {"key": key, "flags": stored.flags, "cas": stored.cas}
-        try:
-            described["value"] = stored.value.decode()
-        except UnicodeDecodeError:
-            described["value_base64"] = base64.b64encode(stored.value).decode()
-        click.echo(json.dumps(described))
+        described = {"flags": stored.flags, "cas": stored.cas}
+        click.echo(json.dumps({**_named(key), **described, **text_fields("value", stored.value)}))
     else:
         table = Table("key", "flags", "cas", "bytes", "value")
         numbers = map(str, (stored.flags, stored.cas, len(stored.value)))
         table.add_row(visible(os.fsencode(key)), *numbers, visible(stored.value))
-        Console().print(table)
+        print_table(table)
 
 
 def _read(source: str) -> bytes:
@@ -91,13 +93,15 @@ def set_(
     if source == "-":
         server.keep_stdin()
     data = os.fsencode(value or "") if source is None else _read(source)
+    if len(data) > MAX_FRAME:
+        raise click.ClickException(f"a value of {len(data)} bytes; a request has at most {MAX_FRAME}, and a server may take less")
 
     async def work(client: Client) -> int:
         with trio.fail_after(ANSWER_TIMEOUT):
             return await client.set(_key(key), data, flags=flags, expiry=expiry)
 
     cas = run_with_client(server, work, negotiate=True)  # so that the server says why it refuses a value
-    click.echo(json.dumps({"key": key, "bytes": len(data), "cas": cas}) if as_json else f"stored {len(data)} bytes, cas {cas}")
+    click.echo(json.dumps({**_named(key), "bytes": len(data), "cas": cas}) if as_json else f"stored {len(data)} bytes, cas {cas}")
 
 
 @click.command()
@@ -113,4 +117,4 @@ def delete(server: Server, key: str, as_json: bool) -> None:
             await client.delete(_key(key))
 
     run_with_client(server, work, missing=_missing(key))
-    click.echo(json.dumps({"key": key, "deleted": True}) if as_json else "deleted")
+    click.echo(json.dumps({**_named(key), "deleted": True}) if as_json else "deleted")

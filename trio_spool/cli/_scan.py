@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
+from io import RawIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 import trio
@@ -14,14 +14,18 @@ from ..client import Client
 from ._collections import collection_option
 from ._common import run_with_client, server_argument
 from ._documents import FORMATS, Formatter
+from ._output import open_output, standard_output, write_in_thread
 from ._session import Server, session_options
 
 # What is collected before it is written, in bytes.
 CHUNK = 64 * 1024
 
 
-async def _write_all(client: Client, out: BinaryIO, formatter: Formatter, limit: int | None, **scan: Any) -> int:
-    """Write documents as they arrive, and return how many. Writing is done in a thread: a pager may keep it waiting for long."""
+async def _write_all(client: Client, out: RawIOBase, formatter: Formatter, limit: int | None, **scan: Any) -> int:
+    """Write documents as they arrive, and return how many.
+
+    Writing is done in a thread: a pager may keep it waiting for long. If cancelled, the thread is left behind, waiting.
+    """
     count = 0
     lines = [formatter.header()]
     size = len(lines[0])
@@ -31,7 +35,7 @@ async def _write_all(client: Client, out: BinaryIO, formatter: Formatter, limit:
         data = "".join(lines).encode("utf-8", "surrogateescape")
         lines.clear()
         size = 0
-        await trio.to_thread.run_sync(_write_in_thread, out, data)
+        await trio.to_thread.run_sync(write_in_thread, out, data, abandon_on_cancel=True)
 
     async with client.scan(**scan) as documents:
         if limit != 0:
@@ -46,11 +50,6 @@ async def _write_all(client: Client, out: BinaryIO, formatter: Formatter, limit:
                     break
     await write()
     return count
-
-
-def _write_in_thread(out: BinaryIO, data: bytes) -> None:
-    out.write(data)
-    out.flush()
 
 
 @click.command()
@@ -88,7 +87,7 @@ def scan(
 
     async def work(client: Client) -> None:
         await _write_all(
-            client, sys.stdout.buffer, Formatter(form, keys_only), limit, prefix=os.fsencode(prefix or ""),
+            client, standard_output(), Formatter(form, keys_only), limit, prefix=os.fsencode(prefix or ""),
             start=os.fsencode(start or ""), end=None if end is None else os.fsencode(end), samples=sample, seed=seed,
             collection=collection or "", keys_only=keys_only, name="trio-spool scan",
         )  # fmt: skip
@@ -98,35 +97,27 @@ def scan(
 
 @click.command()
 @server_argument
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True), required=False)
 @click.option("--prefix", default="", help="Only keys that begin so.")
 @collection_option
 @session_options
 def dump(server: Server, file: Path | None, prefix: str, collection: str | None) -> None:
-    """Write all documents as NDJSON, to FILE or to standard output, in the form that "load" reads.
+    """Write all documents as NDJSON, to FILE or to standard output (also -), in the form that "load" reads.
 
     Nothing is lost: keys and values that are not UTF-8 are in base64, and flags, expiries and datatypes are kept. FILE appears when
-    it is complete.
+    it is complete, unless it is a device or a FIFO, which is written to.
     """
 
-    async def work_on(client: Client, out: BinaryIO) -> int:
+    async def work_on(client: Client, out: RawIOBase) -> int:
         return await _write_all(
             client, out, Formatter("ndjson", keys_only=False), None, prefix=os.fsencode(prefix), collection=collection or "",
             name="trio-spool dump",
         )  # fmt: skip
 
-    if file is None:
-        run_with_client(server, lambda client: work_on(client, sys.stdout.buffer), negotiate=True)
-        return
-    partial = file.with_name(file.name + ".partial")
-    try:
-        with partial.open("wb") as out:
+    if file is None or str(file) == "-":
+        count = run_with_client(server, lambda client: work_on(client, standard_output()), negotiate=True)
+    else:
+        with open_output(file) as out:
             count = run_with_client(server, lambda client: work_on(client, out), negotiate=True)
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(file)
-    except OSError as exc:
-        raise click.ClickException(f"can't write {file}: {os.strerror(exc.errno or 0).lower()}") from None
-    finally:
-        partial.unlink(missing_ok=True)
-    click.echo(f"dumped {count} documents", err=True)
+    if file is not None:
+        click.echo(f"dumped {count} documents", err=True)

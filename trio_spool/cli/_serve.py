@@ -126,6 +126,8 @@ def serve(data_dir: Path | None, verbose: bool, **values: Any) -> None:
         trio.run(serve_until_signal, settings, _listening, _stopping)
     except (SettingsError, EngineError, ListenError) as exc:
         raise click.ClickException(str(exc)) from None
+    except BrokenPipeError:
+        raise click.ClickException("nobody reads standard output, which says where we listen; send it to a file") from None
 
 
 def _listening(addresses: list[str]) -> None:

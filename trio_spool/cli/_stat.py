@@ -7,11 +7,11 @@ import os
 
 import click
 import trio
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ..client import Client, Statistics
+from ._commands import print_table
 from ._common import ANSWER_TIMEOUT, json_option, printable, run_with_client, server_argument, visible
 from ._session import Server, session_options
 
@@ -52,7 +52,7 @@ def stat(server: Server, group: str, as_json: bool) -> None:
             table = Table("statistic", "value")
             for row in waiting:
                 table.add_row(*row)
-            Console().print(table)
+            print_table(table)
 
     missing = (
         f"there is no group of statistics {group!r}; trio-spool stat --help names them. A group's argument is part of it, in quotes"

@@ -11,11 +11,11 @@ from typing import NoReturn
 
 import attrs
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ..auth import Role, User, Users, UsersError, changing_users, load_users, make_user, save_users
+from ._commands import print_table
 from ._passwords import ask_password, read_password
 
 ROLES = [role.value for role in Role]
@@ -126,7 +126,7 @@ def list_(path: Path, as_json: bool) -> None:
             lines = "\n".join(f"{bucket}: {', '.join(held)}" for bucket, held in buckets.items())
             table.add_row(Text(found.name), ", ".join(roles), Text(lines))
     if not as_json:
-        Console().print(table)
+        print_table(table)
 
 
 @user.command()

@@ -155,7 +155,7 @@ class Client(Administration):
         name: str = "",
         requirements: SnapshotRequirements | None = None,
     ) -> AsyncIterator[Documents]:
-        """Scan what is stored now, in the order of the keys, and iterate over the documents as they arrive.
+        """Scan what is stored now, in all vbuckets, in the order of the keys, and iterate over the documents as they arrive.
 
         ::
 
@@ -181,6 +181,7 @@ class Client(Administration):
             ValueError: The arguments contradict each other.
             UnknownCollectionError: There is no such collection.
             TemporaryFailureError: The server has as many scans open as it allows, or the requirements are not met.
+            ServerError: The server is another one than trio-spool, and can't scan all vbuckets at once.
             ScanCancelledError: While it is iterated over: the server ended the scan, most likely since it was open for too long.
         """
         if prefix and (start or end is not None):

@@ -46,11 +46,12 @@ class Connection:
         value: bytes = b"",
         cas: int = 0,
         datatype: int = 0,
+        vbucket: int = 0,
         last: Last | None = None,
         held: bool = False,
     ) -> Call:
         """Send a request, as soon as there is room to queue it, and return what will have its responses."""
-        frame = encode_request(opcode, key=key, extras=extras, value=value, cas=cas, datatype=datatype)
+        frame = encode_request(opcode, key=key, extras=extras, value=value, cas=cas, datatype=datatype, vbucket=vbucket)
         while True:
             if self._lost is not None:
                 raise self._lost

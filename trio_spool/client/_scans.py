@@ -7,6 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from ..mcbp import (
+    ALL_VBUCKETS,
     CONTINUE,
     KEYS_EXTRAS,
     Document,
@@ -18,7 +19,7 @@ from ..mcbp import (
     unpack_scan,
 )
 from ._calls import Call
-from ._errors import ConnectionLostError, NotFoundError, ScanCancelledError, error_of
+from ._errors import ConnectionLostError, NotFoundError, ScanCancelledError, ServerError, error_of
 
 if TYPE_CHECKING:
     from ._connection import Connection
@@ -29,11 +30,17 @@ _KEY_LENGTH = struct.Struct(">H")
 
 
 async def open_scan(client: Connection, request: ScanRequest) -> Documents:
-    """Create a scan, and ask for the first of it."""
+    """Create a scan of all vbuckets, and ask for the first of it."""
+    value = encode_scan_request(request)
     try:
-        response = await (await client.start(Opcode.RANGE_SCAN_CREATE, value=encode_scan_request(request))).expect_success()
+        response = await (await client.start(Opcode.RANGE_SCAN_CREATE, value=value, vbucket=ALL_VBUCKETS)).expect_success()
     except NotFoundError:
         return Documents(client, b"", None)  # nothing is in its range
+    except ServerError as exc:
+        if exc.status != Status.NOT_MY_VBUCKET:
+            raise
+        reason = "this server can't scan all of its vbuckets at once, as trio-spool does since version 1.0"
+        raise ServerError(f"range_scan_create: {reason} (status 0x{exc.status:02x})", exc.status) from None
     documents = Documents(client, response.value, None)
     try:
         await documents.ask()

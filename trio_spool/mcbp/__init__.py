@@ -52,6 +52,7 @@ from ._opcodes import LOUD as LOUD
 from ._opcodes import Magic as Magic
 from ._opcodes import Opcode as Opcode
 from ._opcodes import opcode_name as opcode_name
+from ._scans import ALL_VBUCKETS as ALL_VBUCKETS
 from ._scans import CONTINUE as CONTINUE
 from ._scans import DOCUMENTS_EXTRAS as DOCUMENTS_EXTRAS
 from ._scans import KEYS_EXTRAS as KEYS_EXTRAS

@@ -33,6 +33,8 @@ from ._status import Status
 # A create's JSON holds two keys and a few numbers; more than this is refused unread.
 MAX_CREATE = 16 * 1024
 MAX_NAME = 50
+# The vbucket of a create that is to scan all of them, which no vbucket has for its number: a server that can't do so refuses it.
+ALL_VBUCKETS = 0xFFFF
 CONTINUE = struct.Struct(">16sLLL")
 # The extras of a frame that carries keys, or documents.
 KEYS_EXTRAS = bytes(4)

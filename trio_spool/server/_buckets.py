@@ -82,6 +82,10 @@ class Bucket:
         """Whether what is acknowledged is on disk."""
         return self.engine.kind == "lmdb" and self.engine.fsync == "always"
 
+    def has_vbucket_uuid(self, uuid: int) -> bool:
+        """Whether one of its vbuckets has this uuid."""
+        return any(self.vbucket_uuid(vbucket) == uuid for vbucket in range(self.vbuckets))
+
     def vbucket_uuid(self, vbucket: int) -> int:
         """Return what tells the history of a vbucket from another one: 63 bits, never 0, the same after a restart."""
         found = self._uuids.get(vbucket)

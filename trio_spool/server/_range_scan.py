@@ -16,6 +16,7 @@ import trio
 
 from ..engine import EXTENDED, RECORD_OVERHEAD, Chunk, Engine, Record, SnapshotEndedError, split_extended
 from ..mcbp import (
+    ALL_VBUCKETS,
     DOCUMENTS_EXTRAS,
     KEYS_EXTRAS,
     DataType,
@@ -103,6 +104,7 @@ class RangeScan:
         self._snapshot = snapshot
         self._pace = _Pace(engine)
         self._vbucket = vbucket
+        self._vbuckets = 1 if vbucket == ALL_VBUCKETS else bucket.vbuckets  # that the store is divided into, for this scan
         self._skip = len(prefix)
         # The limits of the range, and where the next continue goes on; None at the end.
         self._start = prefix + request.start
@@ -114,7 +116,7 @@ class RangeScan:
         self._pack = pack_keys if request.keys_only else pack_documents
         self._random: random.Random | None = None
         self._probability = 1.0
-        count = bucket.held(request.collection).items / bucket.vbuckets
+        count = bucket.held(request.collection).items / self._vbuckets
         if request.samples is not None and request.samples < count:
             self._random = random.Random(request.seed)
             self._probability = request.samples / count
@@ -140,7 +142,7 @@ class RangeScan:
         Raises:
             trio.Cancelled: Nobody wants to know any more.
         """
-        most = 1 if self.bucket.vbuckets == 1 else SAMPLE_RECORDS
+        most = 1 if self._vbuckets == 1 else SAMPLE_RECORDS
         while self._position is not None:
             trio.from_thread.check_cancelled()
             records, following, _ = self._snapshot.read(self._position, self._end, most_records=most, most_bytes=SAMPLE_BYTES)
@@ -151,7 +153,7 @@ class RangeScan:
 
     def _own(self, records: list[Record]) -> list[Record]:
         """Leave out what belongs to other vbuckets."""
-        count = self.bucket.vbuckets
+        count = self._vbuckets
         if count == 1:
             return records
         skip, vbucket = self._skip, self._vbucket

@@ -10,6 +10,7 @@ import trio
 
 from ...engine import Engine, EngineError
 from ...mcbp import (
+    ALL_VBUCKETS,
     CONTINUE,
     RemoteProtocolError,
     Request,
@@ -18,6 +19,7 @@ from ...mcbp import (
     Status,
     parse_scan_request,
 )
+from .._buckets import Bucket
 from .._exchange import Exchange
 from .._jobs import Answer
 from .._range_scan import RangeScan, ScanBusyError
@@ -33,23 +35,37 @@ DEFAULT_KEYS = 1000
 
 
 def create_scan(exchange: Exchange, request: Request) -> None:
-    """Value: a JSON object, see `parse_scan_request`. Reply: 16 bytes that stand for the scan."""
-    bucket = exchange.bucket
+    """Value: a JSON object, see `parse_scan_request`. Reply: 16 bytes that stand for the scan.
+
+    The vbucket is the one to scan, or `ALL_VBUCKETS`: one scan of all, in the order of the keys.
+    """
+    bucket, vbucket = exchange.bucket, request.vbucket
     try:
         wanted = parse_scan_request(request.value)
     except RemoteProtocolError as exc:
         exchange.error(request, exc.status_hint or Status.INVALID, str(exc))
         return
     requirements = wanted.requirements
-    if request.vbucket >= bucket.vbuckets:
+    if vbucket >= bucket.vbuckets and vbucket != ALL_VBUCKETS:
         not_my_vbucket(exchange, request)
     elif bucket.collection(wanted.collection) is None:
         unknown_collection(exchange, request, wanted.collection)
-    elif requirements is not None and requirements.vbucket_uuid != bucket.vbucket_uuid(request.vbucket):
-        uuid_here = bucket.vbucket_uuid(request.vbucket)
-        exchange.error(request, Status.VBUCKET_UUID_DIFFERS, f"this vbucket's uuid is {uuid_here}")
+    elif requirements is not None and (problem := _uuid_problem(bucket, vbucket, requirements.vbucket_uuid)):
+        exchange.error(request, Status.VBUCKET_UUID_DIFFERS, problem)
     else:
         exchange.later(lambda answer: _create(answer, wanted))
+
+
+def _uuid_problem(bucket: Bucket, vbucket: int, wanted: int) -> str:
+    """Say that a vbucket has another uuid than was asked for; if all are scanned, one of them must have it."""
+    if vbucket == ALL_VBUCKETS:
+        return (
+            ""
+            if bucket.has_vbucket_uuid(wanted)
+            else f"no vbucket has the uuid {wanted}; that of vbucket 0 is {bucket.vbucket_uuid(0)}"
+        )
+    uuid_here = bucket.vbucket_uuid(vbucket)
+    return "" if uuid_here == wanted else f"this vbucket's uuid is {uuid_here}"
 
 
 async def _create(answer: Answer, wanted: ScanRequest) -> None:

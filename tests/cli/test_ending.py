@@ -1,0 +1,113 @@
+"""How commands end when nobody reads what they print, and when they are interrupted."""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+
+import pytest
+from click.testing import CliRunner
+
+from tests.conftest import running
+from trio_spool.cli import main
+
+# Bytes that may stay unused in a pipe that is full.
+LEFT_OVER = 2048
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "trio_spool", *arguments]
+
+
+@pytest.fixture(scope="module")
+def filled() -> Iterator[str]:
+    """A server with more than fits in a pipe."""
+    documents = "".join(json.dumps({"key": f"key{n:05}", "value": "v" * 1000}) + "\n" for n in range(20_000))
+    with running("--engine", "memory", "--listen", "tcp://127.0.0.1:0") as process:
+        loaded = CliRunner().invoke(main, ["load", process.server, "-"], input=documents)
+        assert loaded.exit_code == 0, loaded.output
+        yield process.server
+
+
+def wait_until_full(pipe: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until nothing more fits: a short line is not split, and so leaves some bytes of each page unused."""
+    room = fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) if hasattr(fcntl, "F_GETPIPE_SZ") else 65536
+    waiting = array.array("i", [0])
+    while waiting[0] < room - LEFT_OVER:
+        assert process.poll() is None
+        fcntl.ioctl(pipe, termios.FIONREAD, waiting)
+
+
+@pytest.mark.parametrize("arguments", [("scan",), ("dump",), ("dump", "-"), ("stat", "keys")])
+def test_an_interrupt_ends_what_waits_for_its_reader(filled: str, arguments: tuple[str, ...]) -> None:
+    name, *rest = arguments
+    with subprocess.Popen(command(name, filled, *rest), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        wait_until_full(process.stdout.fileno(), process)
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(30) == 130
+        finally:
+            process.kill()
+        assert process.stderr.read() == b""
+
+
+def test_an_interrupt_ends_a_dump_into_a_fifo(filled: str, tmp_path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with subprocess.Popen(command("dump", filled, str(fifo)), stderr=subprocess.PIPE) as process:
+        with fifo.open("rb", buffering=0) as reader:
+            wait_until_full(reader.fileno(), process)
+            process.send_signal(signal.SIGINT)
+            try:
+                assert process.wait(30) == 130
+            finally:
+                process.kill()
+    assert fifo.is_fifo()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("get", "key00000"),
+        ("get", "key00000", "--json"),
+        ("get", "key00000", "--raw"),
+        ("stat",),
+        ("stat", "keys"),
+        ("bucket list",),
+        ("collection list",),
+        ("scan",),
+        ("dump",),
+        ("dump", "-"),
+        ("scan --help",),
+    ],
+    ids=" ".join,
+)
+def test_a_reader_that_is_gone_at_once(filled: str, arguments: tuple[str, ...]) -> None:
+    name, *rest = arguments
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(command(*name.split(), filled, *rest), stdout=writing, stderr=subprocess.PIPE, timeout=60)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_server_that_can_not_say_where_it_listens() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        arguments = command("serve", "--engine", "memory", "--listen", "tcp://127.0.0.1:0")
+        done = subprocess.run(arguments, stdout=writing, stderr=subprocess.PIPE, timeout=60)
+    finally:
+        os.close(writing)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"Error: nobody reads standard output") and len(done.stderr.splitlines()) == 1

@@ -1,0 +1,80 @@
+"""Where documents are written to: standard output, or a file."""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import RawIOBase
+from pathlib import Path
+from typing import cast
+
+import click
+
+
+def standard_output() -> RawIOBase:
+    """Return standard output without its buffer, in which nothing can then be left over."""
+    sys.stdout.flush()
+    buffer = sys.stdout.buffer
+    return cast("RawIOBase", getattr(buffer, "raw", buffer))
+
+
+@contextmanager
+def open_output(file: Path) -> Iterator[RawIOBase]:
+    """Open a file that appears when the block has ended without an error: until then, there is what was there before.
+
+    What is no regular file, as a device or a FIFO, is itself written to. A symbolic link stays one: it is what it leads to that is
+    replaced.
+
+    Raises:
+        click.ClickException: It can't be written.
+    """
+    try:
+        with _open_special(file) if _is_special(file) else _open_partial(Path(os.path.realpath(file))) as out:
+            yield out
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        where, why = exc.filename or file, os.strerror(exc.errno or 0).lower()
+        raise click.ClickException(f"can't write {where}: {why}; choose another FILE, or - for standard output") from None
+
+
+def _is_special(file: Path) -> bool:
+    try:
+        return not stat.S_ISREG(file.stat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def _open_special(file: Path) -> Iterator[RawIOBase]:
+    with file.open("wb", buffering=0) as out:
+        yield out
+
+
+@contextmanager
+def _open_partial(file: Path) -> Iterator[RawIOBase]:
+    partial = file.with_name(file.name + ".partial")
+    with partial.open("wb", buffering=0) as out:
+        try:
+            yield out
+            os.fsync(out.fileno())
+            partial.replace(file)
+        except BaseException:
+            with suppress(OSError):
+                partial.unlink()
+            raise
+
+
+def write_in_thread(out: RawIOBase, data: bytes) -> None:
+    """Write all of it."""
+    rest = memoryview(data)
+    while rest:
+        written = out.write(rest)
+        if written is None:  # whoever shares it with us has made it non-blocking
+            select.select((), (out,), ())
+        else:
+            rest = rest[written:]
