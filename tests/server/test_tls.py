@@ -277,6 +277,17 @@ async def test_a_tls_address_needs_files() -> None:
         Settings(listen=("tls://127.0.0.1:0",))
 
 
+def test_required_certificates_need_an_authority(authority) -> None:
+    for listen in (LISTEN, ("tcp://127.0.0.1:0",)):
+        with pytest.raises(SettingsError, match="tls-client-ca"):
+            Settings(listen=listen, tls_client_required=True, **authority.files)
+
+
+def test_required_certificates_need_an_address_that_asks_for_them(authority) -> None:
+    with pytest.raises(SettingsError, match=r"tcp://127\.0\.0\.1:0 can't ask .* tls://HOST:PORT"):
+        Settings(listen=("tcp://127.0.0.1:0",), tls_client_required=True, tls_client_ca=authority.ca_file, **authority.files)
+
+
 # Streams
 
 

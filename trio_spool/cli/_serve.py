@@ -84,7 +84,7 @@ def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Fun
 @_setting("tls-cert", "The certificate for tls:// addresses: a PEM file.", type=_FILE)
 @_setting("tls-key", "The certificate's private key: a PEM file.", type=_FILE)
 @_setting("tls-client-ca", "Authorities whose certificates are taken for a client's login: a PEM file.", type=_FILE)
-@_setting("tls-client-required", "Refuse clients that show no certificate.", is_flag=True)
+@_setting("tls-client-required", "Refuse clients of tls:// addresses that show no certificate of those authorities.", is_flag=True)
 @_setting("vbuckets", "vbuckets of each bucket, 1 to 1024.", type=int)
 @_setting("max-buckets", "Buckets that there may be.", type=int)
 @_setting("disable-flush", "Refuse FLUSH.", is_flag=True)

@@ -117,7 +117,7 @@ class Settings:
         tls_cert: The file of the certificate for ``tls://`` addresses, with those that lead up to its authority.
         tls_key: The file of its private key.
         tls_client_ca: The file of the authorities whose certificates clients may show; the names in those are names of users.
-        tls_client_required: Whether clients must show one.
+        tls_client_required: Whether clients must show one, at ``tls://`` addresses; it takes one of those, and `tls_client_ca`.
         vbuckets: Of each bucket.
         max_buckets: That there may be; each has a store, and a thread, of its own.
         disable_flush: Whether FLUSH is refused.
@@ -178,8 +178,22 @@ class Settings:
                 )
             if isinstance(address, TcpAddress) and address.tls and (self.tls_cert is None or self.tls_key is None):
                 raise SettingsError(f"{text} needs a certificate and its key: give --tls-cert and --tls-key")
+        if self.tls_client_required:
+            self._check_client_certificates()
         if self.max_item_size > MAX_FRAME - KIB:
             raise SettingsError(f"max-item-size must leave room in a frame of {MAX_FRAME} bytes; got {self.max_item_size}")
+
+    def _check_client_certificates(self) -> None:
+        if self.tls_client_ca is None:
+            raise SettingsError(
+                "clients are required to show a certificate, and no authority is named that would have signed it; "
+                "name the file of its certificate with --tls-client-ca, or leave --tls-client-required out"
+            )
+        if not any(isinstance(address, TcpAddress) and address.tls for address in map(parse_address, self.listen)):
+            raise SettingsError(
+                f"clients are required to show a certificate, and {', '.join(self.listen)} can't ask for one; "
+                "listen on tls://HOST:PORT, or leave --tls-client-required out"
+            )
 
     @property
     def limits(self) -> SpoolLimits:
