@@ -177,6 +177,19 @@ def test_restart_and_kill(start, tmp_path) -> None:
         assert json.loads(run("get", process.server, "second", "--json"))["value"] == "2"
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no SIGHUP here")
+def test_a_hangup_without_users_ends_nothing(start, tmp_path) -> None:
+    path = tmp_path / "socket"
+    arguments = ("--engine", "memory", "--listen", "tcp://127.0.0.1:0", "--listen", f"unix:{path}")
+    with start(*arguments, listeners=2) as process:
+        process.popen.send_signal(signal.SIGHUP)
+        assert "there is no file of users to read again; name one with --users" in process.popen.stderr.readline()
+        assert "stored" in run("set", process.server, "key", "value")
+        status, log = process.stop()
+    assert (status, log) == (0, "")
+    assert not path.exists()
+
+
 def test_second_signal_ends_at_once(start, tmp_path) -> None:
     file = tmp_path / "documents.ndjson"
     file.write_text("".join(json.dumps({"id": f"key{n:05}"}) + "\n" for n in range(50_000)))

@@ -298,6 +298,14 @@ async def _reload_on_signal(service: Service) -> None:
         pass
 
 
+async def _note_hangups() -> None:
+    """Log that there is nothing to read again whenever SIGHUP arrives, which by itself would end the process."""
+    log = structlog.get_logger("trio_spool")
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        async for _ in signals:
+            log.warning("there is no file of users to read again; name one with --users")
+
+
 async def _stop_on_signals(stop: trio.Event, everything: trio.CancelScope, notify: Callable[[int], None]) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
@@ -310,6 +318,8 @@ async def _stop_on_signals(stop: trio.Event, everything: trio.CancelScope, notif
 
 async def serve_until_signal(settings: Settings, listening: Callable[[list[str]], None], stopping: Callable[[int], None]) -> None:
     """Run a service until SIGTERM or SIGINT, which let it finish what it does, or a second one, which does not.
+
+    SIGHUP does not end it: it has the file of users read again, or is logged if there is none.
 
     Args:
         settings: What to run.
@@ -327,6 +337,8 @@ async def serve_until_signal(settings: Settings, listening: Callable[[list[str]]
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(_stop_on_signals, stop, nursery.cancel_scope, stopping)
+            if settings.users is None and hasattr(signal, "SIGHUP"):
+                nursery.start_soon(_note_hangups)
             listening(await nursery.start(run))
     except BaseExceptionGroup as group:
         raise_the_one(group)
