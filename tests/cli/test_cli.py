@@ -246,6 +246,20 @@ def test_serve_refusals(tmp_path, server) -> None:
     assert "sets engin; the options are" in run("serve", "--config", str(bad), status=2)
 
 
+@pytest.mark.parametrize(
+    "name", ["login-timeout", "max-scan-life", "snapshot-idle", "send-timeout", "drain-timeout", "switch-interval"]
+)
+def test_not_a_number_is_no_time(name: str) -> None:
+    assert f"{name} must be from " in one_line("serve", "--engine", "memory", f"--{name}", "nan")
+
+
+@pytest.mark.parametrize("name", ["look-ahead", "window", "batch", "workers", "max-scans", "max-connections"])
+def test_what_is_too_large_is_refused(name: str) -> None:
+    message = one_line("serve", "--engine", "memory", f"--{name}", "999999999999999999999")
+    assert f"{name} must be from 1 to " in message
+    assert "got 999999999999999999999" in message
+
+
 def test_one_server_a_data_directory(start, tmp_path) -> None:
     with start(str(tmp_path), "--listen", "tcp://127.0.0.1:0"):
         message = one_line("serve", str(tmp_path), "--listen", "tcp://127.0.0.1:0")

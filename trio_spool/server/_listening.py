@@ -13,8 +13,9 @@ from pathlib import Path
 import attrs
 import trio
 
+from ._checks import SettingsError
 from ._session import Door
-from ._settings import Settings, SettingsError, UnixAddress, parse_address
+from ._settings import Settings, UnixAddress, parse_address
 
 # Connections that the system may hold until they are accepted.
 BACKLOG = 1024

@@ -16,6 +16,7 @@ from trio_util import periodic
 from .._core import SpoolStatistics, raise_the_one
 from ..auth import UsersError
 from ._buckets import Bucket, Buckets
+from ._checks import SettingsError
 from ._connection import Connection
 from ._counters import Clock, Counters, Timings
 from ._files import FileSnapshot, FileSnapshots, remove_all_in_thread
@@ -23,7 +24,7 @@ from ._listening import Listening, listen, names_of
 from ._logins import Logins
 from ._scans import Scans
 from ._session import Door
-from ._settings import Settings, SettingsError, TcpAddress, UnixAddress, parse_address
+from ._settings import Settings, TcpAddress, UnixAddress, parse_address
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import attrs
 
 from .._core import SpoolLimits
 from ..engine import ENGINES
 from ..mcbp import MAX_FRAME, MAX_VALUE
+from ._checks import SettingsError, addresses, one_of, path_or_none, seconds, size, to_path, to_tuple, whether, whole
 from ._jobs import MOST_JOBS
 
 KIB = 1024
 MIB = 1024 * KIB
 
+# LMDB has a slot for each in a file that it maps.
+MOST_SCANS = 1 << 20
+# A thread that keeps the interpreter for longer stops the service.
+LONGEST_SWITCH = 60.0
+
 FSYNC_POLICIES = ("always", "everysec", "no")
-
-
-class SettingsError(ValueError):
-    """A setting can't be used. The message says which, its value, and what to do."""
 
 
 @attrs.frozen
@@ -70,7 +70,7 @@ def parse_address(text: str) -> TcpAddress | UnixAddress:
     Raises:
         SettingsError: It is neither.
     """
-    if text.startswith("unix:") and len(text) > len("unix:"):
+    if text.startswith("unix:") and len(text) > len("unix:") and "\0" not in text:
         return UnixAddress(text.removeprefix("unix:"))
     match = _TCP.fullmatch(text)
     if match is None or int(match["port"]) > 65535:
@@ -78,33 +78,12 @@ def parse_address(text: str) -> TcpAddress | UnixAddress:
     return TcpAddress(match["v6"] or match["host"], int(match["port"]), match["scheme"] == "tls")
 
 
-def _at_least(lowest: float) -> Callable[[object, attrs.Attribute[Any], Any], None]:
-    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if value < lowest:
-            raise SettingsError(f"{attribute.name.replace('_', '-')} must be at least {lowest:g}; got {value:g}")
-
-    return check
-
-
-def _from_to(lowest: int, highest: int) -> Callable[[object, attrs.Attribute[Any], Any], None]:
-    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if not lowest <= value <= highest:
-            raise SettingsError(f"{attribute.name.replace('_', '-')} must be from {lowest} to {highest}; got {value}")
-
-    return check
-
-
-def _one_of(*choices: str) -> Callable[[object, attrs.Attribute[Any], Any], None]:
-    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if value not in choices:
-            raise SettingsError(f"{attribute.name.replace('_', '-')} is one of {', '.join(choices)}; got {value!r}")
-
-    return check
-
-
 @attrs.frozen(kw_only=True)
 class Settings:
     """What a service is run with. Sizes are in bytes, times in seconds.
+
+    A path may also be a str or any `os.PathLike`, and what to listen on one str. Where nothing need ever end (`login_timeout`,
+    `send_timeout`, `drain_timeout`), the time may be infinite.
 
     Attributes:
         listen: The addresses to listen on.
@@ -137,38 +116,36 @@ class Settings:
         switch_interval: How long a thread may keep the interpreter when another wants it; 0 leaves it as it is.
     """
 
-    listen: tuple[str, ...] = ("tcp://127.0.0.1:11210",)
-    data_dir: Path | None = None
-    engine: str = attrs.field(default="lmdb", validator=_one_of(*ENGINES))
-    fsync: str = attrs.field(default="always", validator=_one_of(*FSYNC_POLICIES))
-    no_auth: bool = False
-    users: Path | None = None
-    login_timeout: float = attrs.field(default=30.0, validator=_at_least(0.001))
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    tls_client_ca: Path | None = None
-    tls_client_required: bool = False
-    vbuckets: int = attrs.field(default=1, validator=_from_to(1, 1024))
-    max_buckets: int = attrs.field(default=32, validator=_at_least(1))
-    disable_flush: bool = False
-    max_item_size: int = attrs.field(default=MAX_VALUE, validator=_at_least(1))
-    max_connections: int = attrs.field(default=4096, validator=_at_least(1))
-    max_scans: int = attrs.field(default=64, validator=_at_least(1))
-    max_scans_per_connection: int = attrs.field(default=16, validator=_at_least(1))
-    max_scan_life: float = attrs.field(default=180.0, validator=_at_least(0.001))
-    max_snapshots: int = attrs.field(default=4, validator=_at_least(1))
-    snapshot_idle: float = attrs.field(default=300.0, validator=_at_least(0.001))
-    window: int = attrs.field(default=512 * KIB, validator=_at_least(1))
-    batch: int = attrs.field(default=128 * KIB, validator=_at_least(1))
-    look_ahead: int = attrs.field(default=64 * KIB, validator=_at_least(1))
-    workers: int = attrs.field(default=8, validator=_at_least(1))
-    send_timeout: float = attrs.field(default=30.0, validator=_at_least(0.001))
-    drain_timeout: float = attrs.field(default=10.0, validator=_at_least(0))
-    switch_interval: float = attrs.field(default=0.0, validator=_at_least(0))
+    listen: tuple[str, ...] = attrs.field(default=("tcp://127.0.0.1:11210",), converter=to_tuple, validator=addresses)
+    data_dir: Path | None = attrs.field(default=None, converter=to_path, validator=path_or_none)
+    engine: str = attrs.field(default="lmdb", validator=one_of(*ENGINES))
+    fsync: str = attrs.field(default="always", validator=one_of(*FSYNC_POLICIES))
+    no_auth: bool = attrs.field(default=False, validator=whether)
+    users: Path | None = attrs.field(default=None, converter=to_path, validator=path_or_none)
+    login_timeout: float = attrs.field(default=30.0, validator=seconds(0.001, or_never=True))
+    tls_cert: Path | None = attrs.field(default=None, converter=to_path, validator=path_or_none)
+    tls_key: Path | None = attrs.field(default=None, converter=to_path, validator=path_or_none)
+    tls_client_ca: Path | None = attrs.field(default=None, converter=to_path, validator=path_or_none)
+    tls_client_required: bool = attrs.field(default=False, validator=whether)
+    vbuckets: int = attrs.field(default=1, validator=whole(1, 1024))
+    max_buckets: int = attrs.field(default=32, validator=whole(1))
+    disable_flush: bool = attrs.field(default=False, validator=whether)
+    max_item_size: int = attrs.field(default=MAX_VALUE, validator=size())
+    max_connections: int = attrs.field(default=4096, validator=whole(1))
+    max_scans: int = attrs.field(default=64, validator=whole(1, MOST_SCANS))
+    max_scans_per_connection: int = attrs.field(default=16, validator=whole(1))
+    max_scan_life: float = attrs.field(default=180.0, validator=seconds(0.001))
+    max_snapshots: int = attrs.field(default=4, validator=whole(1))
+    snapshot_idle: float = attrs.field(default=300.0, validator=seconds(0.001))
+    window: int = attrs.field(default=512 * KIB, validator=size())
+    batch: int = attrs.field(default=128 * KIB, validator=size())
+    look_ahead: int = attrs.field(default=64 * KIB, validator=size())
+    workers: int = attrs.field(default=8, validator=whole(1))
+    send_timeout: float = attrs.field(default=30.0, validator=seconds(0.001, or_never=True))
+    drain_timeout: float = attrs.field(default=10.0, validator=seconds(0, or_never=True))
+    switch_interval: float = attrs.field(default=0.0, validator=seconds(0, LONGEST_SWITCH))
 
     def __attrs_post_init__(self) -> None:
-        if not self.listen:
-            raise SettingsError("nothing to listen on: give at least one address")
         for text in self.listen:
             address = parse_address(text)
             if not address.loopback and self.users is None and not self.no_auth:
