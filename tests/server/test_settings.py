@@ -94,6 +94,27 @@ def test_one_address_is_enough() -> None:
     assert Settings(listen=["unix:a", "unix:b"]).listen == ("unix:a", "unix:b")
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("tcp://127.0.0.1:5", "tcp://127.0.0.1:5"),
+        ("tcp://127.0.0.1:5", "tls://127.0.0.1:5"),
+        ("tcp://localhost:5", "tcp://LocalHost:5/"),
+        ("tcp://[::1]:5", "tcp://[::1]:5"),
+        ("unix:a", "unix:a"),
+        ("unix:a", "unix:./a"),
+    ],
+)
+def test_an_address_that_is_given_twice(first: str, second: str) -> None:
+    message = refusal(listen=(first, "unix:b", second), tls_cert="cert", tls_key="key", no_auth=True)
+    assert message.startswith(f"can't listen on {second}")
+    assert message.endswith("twice: leave one out")
+
+
+def test_any_free_port_may_be_asked_for_twice() -> None:
+    assert len(Settings(listen=("tcp://127.0.0.1:0", "tcp://127.0.0.1:0")).listen) == 2
+
+
 @pytest.mark.parametrize("name", ["engine", "fsync"])
 @pytest.mark.parametrize("value", ["", "other", 5, None, ["lmdb"]])
 def test_what_is_no_choice(name: str, value: object) -> None:

@@ -15,7 +15,7 @@ import trio
 
 from ._checks import SettingsError
 from ._session import Door
-from ._settings import Settings, UnixAddress, parse_address
+from ._settings import Settings, TcpAddress, UnixAddress, parse_address
 
 # Connections that the system may hold until they are accepted.
 BACKLOG = 1024
@@ -65,7 +65,7 @@ async def listen(text: str, settings: Settings, *, login: bool) -> list[Listenin
         context = tls_context(settings) if address.tls else None
         listeners = await trio.open_tcp_listeners(address.port, host=address.host, backlog=BACKLOG)
     except OSError as exc:
-        raise ListenError(f"can't listen on {text}: {_reason(exc)}") from exc
+        raise ListenError(f"can't listen on {text}: {_reason(exc, address, settings)}") from exc
     opened = []
     for listener in listeners:
         host, port = listener.socket.getsockname()[:2]
@@ -74,12 +74,35 @@ async def listen(text: str, settings: Settings, *, login: bool) -> list[Listenin
     return opened
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError, address: TcpAddress | UnixAddress, settings: Settings) -> str:
     if isinstance(error, socket.gaierror):
         return "the host name is not known"
-    if error.errno == errno.EADDRINUSE:
-        return "it is in use by another program; stop that, or choose another port (0 lets the system choose)"
-    return os.strerror(error.errno).lower() if error.errno else str(error)
+    if error.errno != errno.EADDRINUSE:
+        return os.strerror(error.errno).lower() if error.errno else str(error)
+    if isinstance(address, UnixAddress):
+        return _what_is_there(address.path)
+    others = [text for text in settings.listen if parse_address(text) != address and _port(text) == address.port]
+    if others:
+        return f"it is in use, by {' or '.join(others)} or by another program; leave one out, or choose another port"
+    return "it is in use by another program; stop that, or choose another port (0 lets the system choose)"
+
+
+def _port(text: str) -> int | None:
+    address = parse_address(text)
+    return address.port if isinstance(address, TcpAddress) else None
+
+
+def _what_is_there(path: str) -> str:
+    """Return why a socket can't be made at a path where there is something already."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        mode = 0  # it has gone in the meantime
+    if stat.S_ISDIR(mode):
+        return "a directory is there; name a path in it, or another one"
+    if mode and not stat.S_ISSOCK(mode):
+        return "a file that is not a socket is at that path; move it away, or choose another path"
+    return "it is in use by another program; stop that, or choose another path"
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from pathlib import Path
 
@@ -155,10 +156,27 @@ class Settings:
                 )
             if isinstance(address, TcpAddress) and address.tls and (self.tls_cert is None or self.tls_key is None):
                 raise SettingsError(f"{text} needs a certificate and its key: give --tls-cert and --tls-key")
+        self._check_once()
         if self.tls_client_required:
             self._check_client_certificates()
         if self.max_item_size > MAX_FRAME - KIB:
             raise SettingsError(f"max-item-size must leave room in a frame of {MAX_FRAME} bytes; got {self.max_item_size}")
+
+    def _check_once(self) -> None:
+        """Refuse an address that is given twice. Of port 0 there may be several: each is another port."""
+        seen: dict[object, str] = {}
+        for text in self.listen:
+            address = parse_address(text)
+            if isinstance(address, UnixAddress):
+                place: object = os.path.abspath(address.path)
+            elif address.port:
+                place = (address.host.lower(), address.port)
+            else:
+                continue
+            if place in seen:
+                same = text if seen[place] == text else f"{text}, which is {seen[place]},"
+                raise SettingsError(f"can't listen on {same} twice: leave one out")
+            seen[place] = text
 
     def _check_client_certificates(self) -> None:
         if self.tls_client_ca is None:
