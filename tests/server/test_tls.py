@@ -242,14 +242,11 @@ def test_a_key_of_another_certificate(authority, tmp_path) -> None:
         tls_context(Settings(tls_cert=authority.cert, tls_key=other))
 
 
-def test_a_key_with_a_password_is_not_asked_for_it(authority, tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("form", [serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL])
+def test_an_encrypted_key_is_called_that(authority, tmp_path, monkeypatch, form: serialization.PrivateFormat) -> None:
     key = serialization.load_pem_private_key(authority.key.read_bytes(), None)
     locked = tmp_path / "locked.pem"
-    locked.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"secret")
-        )
-    )
+    locked.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, serialization.BestAvailableEncryption(b"secret")))
     asked = []
     original = ssl.SSLContext.load_cert_chain
 
@@ -258,9 +255,9 @@ def test_a_key_with_a_password_is_not_asked_for_it(authority, tmp_path, monkeypa
         original(context, *args, password=password or "")
 
     monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", load_cert_chain)
-    with pytest.raises(SettingsError, match=r"locked\.pem"):
+    with pytest.raises(SettingsError, match=r"locked\.pem is encrypted with a passphrase.*openssl pkey"):
         tls_context(Settings(tls_cert=authority.cert, tls_key=locked))
-    assert asked == [""]  # None would ask at the terminal
+    assert None not in asked  # which would ask at the terminal
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="the user may read everything")

@@ -116,13 +116,32 @@ def tls_context(settings: Settings) -> ssl.SSLContext:
         raise SettingsError("an address tls://… needs a certificate and its key: give --tls-cert and --tls-key")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # With no password at all, OpenSSL would ask for that of an encrypted key at the terminal, and wait.
-    _load(lambda: context.load_cert_chain(certificate, key, password=""), "certificate and key", certificate, key)
+    _load_certificate(context, certificate, key)
     if settings.tls_client_ca is not None:
         authority = settings.tls_client_ca
         _load(lambda: context.load_verify_locations(authority), "certificates of those who sign clients'", authority)
         context.verify_mode = ssl.CERT_REQUIRED if settings.tls_client_required else ssl.CERT_OPTIONAL
     return context
+
+
+def _load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    encrypted = False
+
+    def passphrase() -> str:
+        """Is called if the key is encrypted. Without it, OpenSSL would ask for the passphrase at the terminal, and wait."""
+        nonlocal encrypted
+        encrypted = True
+        return ""
+
+    try:
+        _load(lambda: context.load_cert_chain(certificate, key, password=passphrase), "certificate and key", certificate, key)
+    except SettingsError as exc:
+        if not encrypted:
+            raise
+        raise SettingsError(
+            f"the key in {key} is encrypted with a passphrase, which the server can't ask for; "
+            f"decrypt it (openssl pkey -in {key} -out FILE) into a file that only the server can read, and give that as --tls-key"
+        ) from exc
 
 
 def _load(load: Callable[[], None], what: str, *paths: Path) -> None:
