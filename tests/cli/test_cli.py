@@ -200,6 +200,19 @@ def test_restart_and_kill(start, tmp_path) -> None:
         assert json.loads(run("get", process.server, "second", "--json"))["value"] == "2"
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no SIGHUP here")
+def test_a_hangup_without_users_ends_nothing(start, tmp_path) -> None:
+    path = tmp_path / "socket"
+    arguments = ("--engine", "memory", "--listen", "tcp://127.0.0.1:0", "--listen", f"unix:{path}")
+    with start(*arguments, listeners=2) as process:
+        process.popen.send_signal(signal.SIGHUP)
+        assert "there is no file of users to read again; name one with --users" in process.popen.stderr.readline()
+        assert "stored" in run("set", process.server, "key", "value")
+        status, log = process.stop()
+    assert (status, log) == (0, "")
+    assert not path.exists()
+
+
 def test_second_signal_ends_at_once(start, tmp_path) -> None:
     file = tmp_path / "documents.ndjson"
     file.write_text("".join(json.dumps({"id": f"key{n:05}"}) + "\n" for n in range(50_000)))
@@ -254,6 +267,20 @@ def test_serve_refusals(tmp_path, server) -> None:
     assert "is not TOML" in run("serve", "--config", str(bad), status=2)
     bad.write_text("engin = 'memory'")
     assert "sets engin; the options are" in run("serve", "--config", str(bad), status=2)
+
+
+@pytest.mark.parametrize(
+    "name", ["login-timeout", "max-scan-life", "snapshot-idle", "send-timeout", "drain-timeout", "switch-interval"]
+)
+def test_not_a_number_is_no_time(name: str) -> None:
+    assert f"{name} must be from " in one_line("serve", "--engine", "memory", f"--{name}", "nan")
+
+
+@pytest.mark.parametrize("name", ["look-ahead", "window", "batch", "workers", "max-scans", "max-connections"])
+def test_what_is_too_large_is_refused(name: str) -> None:
+    message = one_line("serve", "--engine", "memory", f"--{name}", "999999999999999999999")
+    assert f"{name} must be from 1 to " in message
+    assert "got 999999999999999999999" in message
 
 
 def test_one_server_a_data_directory(start, tmp_path) -> None:

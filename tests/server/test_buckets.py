@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from trio_spool.engine import DataDirectoryError
 from trio_spool.mcbp import CONTINUE, Feature, Opcode, ScanRequest, Status, encode_request, encode_scan_request
+from trio_spool.server import Settings, serve
 
 EXTRAS = bytes(8)
 SCAN = encode_scan_request(ScanRequest())
@@ -325,3 +332,50 @@ async def test_a_directory_that_can_not_be_used(run_service, tmp_path) -> None:
         assert await names(raw) == [b"default"]
         assert in_the_way.read_text() == "precious"
         assert (await raw.call(Opcode.NOOP)).status == 0
+
+
+# A data directory that must not be entered
+
+
+async def test_a_directory_that_must_not_be_entered(tmp_path, monkeypatch) -> None:
+    """Permissions do not hold for root, so what the system would say is put in its mouth."""
+    private = tmp_path / "private"
+
+    def guarded(original: Any) -> Any:
+        def method(self: Path, *args: Any, **kwargs: Any) -> Any:
+            if private in self.parents:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+            return original(self, *args, **kwargs)
+
+        return method
+
+    for name in ("mkdir", "is_dir", "iterdir", "stat"):
+        monkeypatch.setattr(Path, name, guarded(getattr(Path, name)))
+    with pytest.raises(DataDirectoryError, match=r"can't use the data directory .*private.x: Permission denied"):
+        await serve(Settings(listen="tcp://127.0.0.1:0", data_dir=private / "x"))
+
+
+async def test_buckets_that_must_not_be_listed(tmp_path, monkeypatch) -> None:
+    original = Path.iterdir
+
+    def iterdir(self: Path) -> Any:
+        if self.name == "buckets":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+        return original(self)
+
+    (tmp_path / "data" / "buckets").mkdir(parents=True)
+    (tmp_path / "data" / "trio-spool.json").write_text(json.dumps({"format": 2, "engine": "lmdb", "uuid": "x"}))
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    with pytest.raises(DataDirectoryError, match=r"can't read the buckets in .*: Permission denied"):
+        await serve(Settings(listen="tcp://127.0.0.1:0", data_dir=tmp_path / "data"))
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="the user may enter everything")
+async def test_permissions_that_are_not_there(tmp_path) -> None:
+    private = tmp_path / "private"
+    private.mkdir(mode=0)
+    try:
+        with pytest.raises(DataDirectoryError, match="Permission denied"):
+            await serve(Settings(listen="tcp://127.0.0.1:0", data_dir=private / "x"))
+    finally:
+        private.chmod(0o700)

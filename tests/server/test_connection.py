@@ -400,20 +400,34 @@ async def test_unix_socket(run_service, tmp_path) -> None:
 async def test_unix_socket_path_in_the_way(tmp_path) -> None:
     path = tmp_path / "file"
     path.write_text("precious")
-    with pytest.raises(ListenError, match="in use"):
+    with pytest.raises(ListenError, match="file: a file that is not a socket is at that path"):
         await serve(Settings(listen=(f"unix:{path}",), engine="memory"))
     assert path.read_text() == "precious"
+    with pytest.raises(ListenError, match="a directory is there"):
+        await serve(Settings(listen=(f"unix:{tmp_path}",), engine="memory"))
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ListenError, match="a file that is not a socket"):
+        await serve(Settings(listen=(f"unix:{tmp_path / 'link'}",), engine="memory"))
     in_use = tmp_path / "live"
     with socket.socket(socket.AF_UNIX) as live:
         live.bind(str(in_use))
         live.listen()
-        with pytest.raises(ListenError, match="in use"):
+        with pytest.raises(ListenError, match="in use by another program; stop that, or choose another path"):
             await serve(Settings(listen=(f"unix:{in_use}",), engine="memory"))
 
 
 async def test_port_in_use(service) -> None:
     with pytest.raises(ListenError, match=f":{service.port}: it is in use"):
         await serve(Settings(listen=(f"tcp://127.0.0.1:{service.port}",), engine="memory"))
+
+
+async def test_a_port_that_another_address_takes() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        unused_port = free.getsockname()[1]
+    addresses = (f"tcp://0.0.0.0:{unused_port}", f"tcp://127.0.0.1:{unused_port}")
+    with pytest.raises(ListenError, match=rf"127\.0\.0\.1:{unused_port}: it is in use, by tcp://0\.0\.0\.0:{unused_port} or"):
+        await serve(Settings(listen=addresses, engine="memory", no_auth=True))
 
 
 async def test_host_unknown() -> None:

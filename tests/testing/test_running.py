@@ -173,6 +173,14 @@ async def test_files_last(tmp_path: Path) -> None:
                 assert await client.increment(b"times") == times
 
 
+def test_paths_may_be_text(tmp_path: Path) -> None:
+    with running_server(data_dir=str(tmp_path / "data"), fsync="no", listen="tcp://127.0.0.1:0"):
+        assert (tmp_path / "data").is_dir()
+    with pytest.raises(SettingsError, match=r"there is no file of users .*none"):
+        with running_server(users=str(tmp_path / "none")):
+            pass
+
+
 async def test_users(tmp_path: Path) -> None:
     users = tmp_path / "users"
     save_users(users, Users([make_user("ada", "secret", [Role.ADMIN], {}, 4096)]))

@@ -17,32 +17,9 @@ import trio
 
 from ..engine import ENGINES, EngineError
 from ..server import ListenError, Settings, SettingsError, serve_until_signal
-
-if sys.version_info < (3, 11):
-    import tomli as tomllib
-else:
-    import tomllib
+from ._config import read_config
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
-    """Let a TOML file give the defaults: keys are the options' names, with dashes or underscores."""
-    if path is None:
-        return
-    try:
-        values = tomllib.loads(path.read_text())
-    except OSError as exc:
-        raise click.BadParameter(f"can't read {path}: {exc.strerror}") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise click.BadParameter(f"{path} is not TOML: {exc}") from exc
-    names = {parameter.name for parameter in ctx.command.params if parameter.name != "config"}
-    values = {key.replace("-", "_"): value for key, value in values.items()}
-    unknown = sorted(set(values) - names)
-    if unknown:
-        raise click.BadParameter(f"{path} sets {', '.join(unknown)}; the options are {', '.join(sorted(n for n in names if n))}")
-    ctx.default_map = {**(ctx.default_map or {}), **values}
-
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _DEFAULTS = {field.name: field.default for field in attrs.fields(Settings)}
@@ -70,7 +47,7 @@ def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Fun
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     is_eager=True,
     expose_value=False,
-    callback=_read_config,
+    callback=read_config,
     envvar="TRIO_SPOOL_CONFIG",
     show_envvar=True,
     help="A TOML file with any of these options.",
@@ -84,7 +61,7 @@ def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Fun
 @_setting("tls-cert", "The certificate for tls:// addresses: a PEM file.", type=_FILE)
 @_setting("tls-key", "The certificate's private key: a PEM file.", type=_FILE)
 @_setting("tls-client-ca", "Authorities whose certificates are taken for a client's login: a PEM file.", type=_FILE)
-@_setting("tls-client-required", "Refuse clients that show no certificate.", is_flag=True)
+@_setting("tls-client-required", "Refuse clients of tls:// addresses that show no certificate of those authorities.", is_flag=True)
 @_setting("vbuckets", "vbuckets of each bucket, 1 to 1024.", type=int)
 @_setting("max-buckets", "Buckets that there may be.", type=int)
 @_setting("disable-flush", "Refuse FLUSH.", is_flag=True)
@@ -106,7 +83,14 @@ def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Fun
     "How long a thread may keep the interpreter when another wants it, in seconds; 0: Python's default.",
     type=float,
 )
-@click.option("--verbose", "-v", is_flag=True, help="Log more, to standard error.")
+@click.option(
+    "--verbose",
+    "-v",
+    is_flag=True,
+    envvar="TRIO_SPOOL_VERBOSE",
+    show_envvar=True,
+    help="Log more, to standard error.",
+)
 def serve(data_dir: Path | None, verbose: bool, **values: Any) -> None:
     """Run the server until SIGTERM or SIGINT.
 

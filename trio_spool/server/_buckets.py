@@ -12,7 +12,7 @@ from uuid import UUID, uuid4, uuid5
 
 import trio
 
-from ..engine import Engine, EngineError, Operation, Outcome, Problem, Remember, Remove, Space, open_engine
+from ..engine import DataDirectoryError, Engine, EngineError, Operation, Outcome, Problem, Remember, Remove, Space, open_engine
 from ..mcbp import Collection, RemoteProtocolError, decode_leb128, encode_leb128
 from ._collections import Manifest, StillRemovingError, check_change, parse_manifest
 from ._settings import Settings
@@ -209,16 +209,15 @@ class Buckets:
         return root / BUCKETS_DIRECTORY / name
 
     def open_all_in_thread(self) -> None:
-        """Open those that there are."""
-        names = [DEFAULT_BUCKET]
+        """Open those that there are.
+
+        Raises:
+            EngineError: A directory can't be used.
+        """
+        # The default one first: that says what is wrong with the data directory, if anything is.
+        self._buckets[DEFAULT_BUCKET] = self._open_in_thread(DEFAULT_BUCKET)
         root = self._settings.data_dir
-        if root is not None and (root / BUCKETS_DIRECTORY).is_dir():
-            found = sorted((root / BUCKETS_DIRECTORY).iterdir())
-            names += [path.name for path in found if _NAME.fullmatch(path.name) and path.is_dir()]
-            for path in found:
-                if path.name.startswith(".deleted-"):
-                    shutil.rmtree(path, ignore_errors=True)
-        for name in names:
+        for name in [] if root is None else _names_in_thread(root / BUCKETS_DIRECTORY):
             self._buckets[name] = self._open_in_thread(name)
 
     def _open_in_thread(self, name: str) -> Bucket:
@@ -279,3 +278,17 @@ class Buckets:
             doomed = directory.with_name(f".deleted-{uuid4().hex}")
             directory.rename(doomed)
             shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _names_in_thread(directory: Path) -> list[str]:
+    """Return the names of the buckets in a directory, and remove what is left of deleted ones."""
+    try:
+        found = sorted(directory.iterdir())
+        for path in found:
+            if path.name.startswith(".deleted-"):
+                shutil.rmtree(path, ignore_errors=True)
+        return [path.name for path in found if _NAME.fullmatch(path.name) and path.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as exc:
+        raise DataDirectoryError(f"can't read the buckets in {directory}: {exc.strerror}; check who owns it") from exc

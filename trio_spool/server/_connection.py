@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # What is read at once. It bounds how many commands run before the other connections' get their turn: some 500 small ones.
 READ_SIZE = 16 * 1024
+# As much is read ahead at once: room for it is made before it is known how much has come.
+READ_AHEAD_SIZE = 64 * 1024
 # The largest frame from a client that has not logged in.
 MAX_FRAME_BEFORE_LOGIN = 16 * 1024
 # What changes the session: what is before it is carried out, and encoded, for the session as it was.
@@ -130,7 +132,7 @@ class Connection:
         look_ahead = self._service.settings.look_ahead
         try:
             while len(self._ahead) < look_ahead:
-                data = await self._receiver.receive_some(look_ahead - len(self._ahead))
+                data = await self._receiver.receive_some(min(look_ahead - len(self._ahead), READ_AHEAD_SIZE))
                 if not data:
                     return
                 self._ahead += data

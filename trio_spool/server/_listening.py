@@ -13,8 +13,9 @@ from pathlib import Path
 import attrs
 import trio
 
+from ._checks import SettingsError
 from ._session import Door
-from ._settings import Settings, SettingsError, UnixAddress, parse_address
+from ._settings import Settings, TcpAddress, UnixAddress, parse_address
 
 # Connections that the system may hold until they are accepted.
 BACKLOG = 1024
@@ -64,7 +65,7 @@ async def listen(text: str, settings: Settings, *, login: bool) -> list[Listenin
         context = tls_context(settings) if address.tls else None
         listeners = await trio.open_tcp_listeners(address.port, host=address.host, backlog=BACKLOG)
     except OSError as exc:
-        raise ListenError(f"can't listen on {text}: {_reason(exc)}") from exc
+        raise ListenError(f"can't listen on {text}: {_reason(exc, address, settings)}") from exc
     opened = []
     for listener in listeners:
         host, port = listener.socket.getsockname()[:2]
@@ -73,12 +74,35 @@ async def listen(text: str, settings: Settings, *, login: bool) -> list[Listenin
     return opened
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError, address: TcpAddress | UnixAddress, settings: Settings) -> str:
     if isinstance(error, socket.gaierror):
         return "the host name is not known"
-    if error.errno == errno.EADDRINUSE:
-        return "it is in use by another program; stop that, or choose another port (0 lets the system choose)"
-    return os.strerror(error.errno).lower() if error.errno else str(error)
+    if error.errno != errno.EADDRINUSE:
+        return os.strerror(error.errno).lower() if error.errno else str(error)
+    if isinstance(address, UnixAddress):
+        return _what_is_there(address.path)
+    others = [text for text in settings.listen if parse_address(text) != address and _port(text) == address.port]
+    if others:
+        return f"it is in use, by {' or '.join(others)} or by another program; leave one out, or choose another port"
+    return "it is in use by another program; stop that, or choose another port (0 lets the system choose)"
+
+
+def _port(text: str) -> int | None:
+    address = parse_address(text)
+    return address.port if isinstance(address, TcpAddress) else None
+
+
+def _what_is_there(path: str) -> str:
+    """Return why a socket can't be made at a path where there is something already."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        mode = 0  # it has gone in the meantime
+    if stat.S_ISDIR(mode):
+        return "a directory is there; name a path in it, or another one"
+    if mode and not stat.S_ISSOCK(mode):
+        return "a file that is not a socket is at that path; move it away, or choose another path"
+    return "it is in use by another program; stop that, or choose another path"
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext:
@@ -92,13 +116,32 @@ def tls_context(settings: Settings) -> ssl.SSLContext:
         raise SettingsError("an address tls://… needs a certificate and its key: give --tls-cert and --tls-key")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # With no password at all, OpenSSL would ask for that of an encrypted key at the terminal, and wait.
-    _load(lambda: context.load_cert_chain(certificate, key, password=""), "certificate and key", certificate, key)
+    _load_certificate(context, certificate, key)
     if settings.tls_client_ca is not None:
         authority = settings.tls_client_ca
         _load(lambda: context.load_verify_locations(authority), "certificates of those who sign clients'", authority)
         context.verify_mode = ssl.CERT_REQUIRED if settings.tls_client_required else ssl.CERT_OPTIONAL
     return context
+
+
+def _load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    encrypted = False
+
+    def passphrase() -> str:
+        """Is called if the key is encrypted. Without it, OpenSSL would ask for the passphrase at the terminal, and wait."""
+        nonlocal encrypted
+        encrypted = True
+        return ""
+
+    try:
+        _load(lambda: context.load_cert_chain(certificate, key, password=passphrase), "certificate and key", certificate, key)
+    except SettingsError as exc:
+        if not encrypted:
+            raise
+        raise SettingsError(
+            f"the key in {key} is encrypted with a passphrase, which the server can't ask for; "
+            f"decrypt it (openssl pkey -in {key} -out FILE) into a file that only the server can read, and give that as --tls-key"
+        ) from exc
 
 
 def _load(load: Callable[[], None], what: str, *paths: Path) -> None:

@@ -16,6 +16,7 @@ from trio_util import periodic
 from .._core import SpoolStatistics, raise_the_one
 from ..auth import UsersError
 from ._buckets import Bucket, Buckets
+from ._checks import SettingsError
 from ._connection import Connection
 from ._counters import Clock, Counters, Timings
 from ._files import FileSnapshot, FileSnapshots, remove_all_in_thread
@@ -23,7 +24,7 @@ from ._listening import Listening, listen, names_of
 from ._logins import Logins
 from ._scans import Scans
 from ._session import Door
-from ._settings import Settings, SettingsError, TcpAddress, UnixAddress, parse_address
+from ._settings import Settings, TcpAddress, UnixAddress, parse_address
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -298,6 +299,14 @@ async def _reload_on_signal(service: Service) -> None:
         pass
 
 
+async def _note_hangups() -> None:
+    """Log that there is nothing to read again whenever SIGHUP arrives, which by itself would end the process."""
+    log = structlog.get_logger("trio_spool")
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        async for _ in signals:
+            log.warning("there is no file of users to read again; name one with --users")
+
+
 async def _stop_on_signals(stop: trio.Event, everything: trio.CancelScope, notify: Callable[[int], None]) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
@@ -310,6 +319,8 @@ async def _stop_on_signals(stop: trio.Event, everything: trio.CancelScope, notif
 
 async def serve_until_signal(settings: Settings, listening: Callable[[list[str]], None], stopping: Callable[[int], None]) -> None:
     """Run a service until SIGTERM or SIGINT, which let it finish what it does, or a second one, which does not.
+
+    SIGHUP does not end it: it has the file of users read again, or is logged if there is none.
 
     Args:
         settings: What to run.
@@ -327,6 +338,8 @@ async def serve_until_signal(settings: Settings, listening: Callable[[list[str]]
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(_stop_on_signals, stop, nursery.cancel_scope, stopping)
+            if settings.users is None and hasattr(signal, "SIGHUP"):
+                nursery.start_soon(_note_hangups)
             listening(await nursery.start(run))
     except BaseExceptionGroup as group:
         raise_the_one(group)

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import attrs
 
 from .._core import SpoolLimits
 from ..engine import ENGINES
 from ..mcbp import MAX_FRAME, MAX_VALUE
+from ._checks import SettingsError, addresses, one_of, path_or_none, seconds, size, to_path, to_tuple, whether, whole
 from ._jobs import MOST_JOBS
 
 KIB = 1024
 MIB = 1024 * KIB
 
+# LMDB has a slot for each in a file that it maps.
+MOST_SCANS = 1 << 20
+# A thread that keeps the interpreter for longer stops the service.
+LONGEST_SWITCH = 60.0
+
 FSYNC_POLICIES = ("always", "everysec", "no")
-
-
-class SettingsError(ValueError):
-    """A setting can't be used. The message says which, its value, and what to do."""
 
 
 @attrs.frozen
@@ -70,7 +71,7 @@ def parse_address(text: str) -> TcpAddress | UnixAddress:
     Raises:
         SettingsError: It is neither.
     """
-    if text.startswith("unix:") and len(text) > len("unix:"):
+    if text.startswith("unix:") and len(text) > len("unix:") and "\0" not in text:
         return UnixAddress(text.removeprefix("unix:"))
     match = _TCP.fullmatch(text)
     if match is None or int(match["port"]) > 65535:
@@ -78,33 +79,12 @@ def parse_address(text: str) -> TcpAddress | UnixAddress:
     return TcpAddress(match["v6"] or match["host"], int(match["port"]), match["scheme"] == "tls")
 
 
-def _at_least(lowest: float) -> Callable[[object, attrs.Attribute[Any], Any], None]:
-    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if value < lowest:
-            raise SettingsError(f"{attribute.name.replace('_', '-')} must be at least {lowest:g}; got {value:g}")
-
-    return check
-
-
-def _from_to(lowest: int, highest: int) -> Callable[[object, attrs.Attribute[Any], Any], None]:
-    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if not lowest <= value <= highest:
-            raise SettingsError(f"{attribute.name.replace('_', '-')} must be from {lowest} to {highest}; got {value}")
-
-    return check
-
-
-def _one_of(*choices: str) -> Callable[[object, attrs.Attribute[Any], Any], None]:
-    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if value not in choices:
-            raise SettingsError(f"{attribute.name.replace('_', '-')} is one of {', '.join(choices)}; got {value!r}")
-
-    return check
-
-
 @attrs.frozen(kw_only=True)
 class Settings:
     """What a service is run with. Sizes are in bytes, times in seconds.
+
+    A path may also be a str or any `os.PathLike`, and what to listen on one str. Where nothing need ever end (`login_timeout`,
+    `send_timeout`, `drain_timeout`), the time may be infinite.
 
     Attributes:
         listen: The addresses to listen on.
@@ -117,7 +97,7 @@ class Settings:
         tls_cert: The file of the certificate for ``tls://`` addresses, with those that lead up to its authority.
         tls_key: The file of its private key.
         tls_client_ca: The file of the authorities whose certificates clients may show; the names in those are names of users.
-        tls_client_required: Whether clients must show one.
+        tls_client_required: Whether clients must show one, at ``tls://`` addresses; it takes one of those, and `tls_client_ca`.
         vbuckets: Of each bucket.
         max_buckets: That there may be; each has a store, and a thread, of its own.
         disable_flush: Whether FLUSH is refused.
@@ -137,38 +117,36 @@ class Settings:
         switch_interval: How long a thread may keep the interpreter when another wants it; 0 leaves it as it is.
     """
 
-    listen: tuple[str, ...] = ("tcp://127.0.0.1:11210",)
-    data_dir: Path | None = None
-    engine: str = attrs.field(default="lmdb", validator=_one_of(*ENGINES))
-    fsync: str = attrs.field(default="always", validator=_one_of(*FSYNC_POLICIES))
-    no_auth: bool = False
-    users: Path | None = None
-    login_timeout: float = attrs.field(default=30.0, validator=_at_least(0.001))
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    tls_client_ca: Path | None = None
-    tls_client_required: bool = False
-    vbuckets: int = attrs.field(default=1, validator=_from_to(1, 1024))
-    max_buckets: int = attrs.field(default=32, validator=_at_least(1))
-    disable_flush: bool = False
-    max_item_size: int = attrs.field(default=MAX_VALUE, validator=_at_least(1))
-    max_connections: int = attrs.field(default=4096, validator=_at_least(1))
-    max_scans: int = attrs.field(default=64, validator=_at_least(1))
-    max_scans_per_connection: int = attrs.field(default=16, validator=_at_least(1))
-    max_scan_life: float = attrs.field(default=180.0, validator=_at_least(0.001))
-    max_snapshots: int = attrs.field(default=4, validator=_at_least(1))
-    snapshot_idle: float = attrs.field(default=300.0, validator=_at_least(0.001))
-    window: int = attrs.field(default=512 * KIB, validator=_at_least(1))
-    batch: int = attrs.field(default=128 * KIB, validator=_at_least(1))
-    look_ahead: int = attrs.field(default=64 * KIB, validator=_at_least(1))
-    workers: int = attrs.field(default=8, validator=_at_least(1))
-    send_timeout: float = attrs.field(default=30.0, validator=_at_least(0.001))
-    drain_timeout: float = attrs.field(default=10.0, validator=_at_least(0))
-    switch_interval: float = attrs.field(default=0.0, validator=_at_least(0))
+    listen: tuple[str, ...] = attrs.field(default=("tcp://127.0.0.1:11210",), converter=to_tuple, validator=addresses)
+    data_dir: Path | None = attrs.field(default=None, converter=to_path, validator=path_or_none)
+    engine: str = attrs.field(default="lmdb", validator=one_of(*ENGINES))
+    fsync: str = attrs.field(default="always", validator=one_of(*FSYNC_POLICIES))
+    no_auth: bool = attrs.field(default=False, validator=whether)
+    users: Path | None = attrs.field(default=None, converter=to_path, validator=path_or_none)
+    login_timeout: float = attrs.field(default=30.0, validator=seconds(0.001, or_never=True))
+    tls_cert: Path | None = attrs.field(default=None, converter=to_path, validator=path_or_none)
+    tls_key: Path | None = attrs.field(default=None, converter=to_path, validator=path_or_none)
+    tls_client_ca: Path | None = attrs.field(default=None, converter=to_path, validator=path_or_none)
+    tls_client_required: bool = attrs.field(default=False, validator=whether)
+    vbuckets: int = attrs.field(default=1, validator=whole(1, 1024))
+    max_buckets: int = attrs.field(default=32, validator=whole(1))
+    disable_flush: bool = attrs.field(default=False, validator=whether)
+    max_item_size: int = attrs.field(default=MAX_VALUE, validator=size())
+    max_connections: int = attrs.field(default=4096, validator=whole(1))
+    max_scans: int = attrs.field(default=64, validator=whole(1, MOST_SCANS))
+    max_scans_per_connection: int = attrs.field(default=16, validator=whole(1))
+    max_scan_life: float = attrs.field(default=180.0, validator=seconds(0.001))
+    max_snapshots: int = attrs.field(default=4, validator=whole(1))
+    snapshot_idle: float = attrs.field(default=300.0, validator=seconds(0.001))
+    window: int = attrs.field(default=512 * KIB, validator=size())
+    batch: int = attrs.field(default=128 * KIB, validator=size())
+    look_ahead: int = attrs.field(default=64 * KIB, validator=size())
+    workers: int = attrs.field(default=8, validator=whole(1))
+    send_timeout: float = attrs.field(default=30.0, validator=seconds(0.001, or_never=True))
+    drain_timeout: float = attrs.field(default=10.0, validator=seconds(0, or_never=True))
+    switch_interval: float = attrs.field(default=0.0, validator=seconds(0, LONGEST_SWITCH))
 
     def __attrs_post_init__(self) -> None:
-        if not self.listen:
-            raise SettingsError("nothing to listen on: give at least one address")
         for text in self.listen:
             address = parse_address(text)
             if not address.loopback and self.users is None and not self.no_auth:
@@ -178,8 +156,39 @@ class Settings:
                 )
             if isinstance(address, TcpAddress) and address.tls and (self.tls_cert is None or self.tls_key is None):
                 raise SettingsError(f"{text} needs a certificate and its key: give --tls-cert and --tls-key")
+        self._check_once()
+        if self.tls_client_required:
+            self._check_client_certificates()
         if self.max_item_size > MAX_FRAME - KIB:
             raise SettingsError(f"max-item-size must leave room in a frame of {MAX_FRAME} bytes; got {self.max_item_size}")
+
+    def _check_once(self) -> None:
+        """Refuse an address that is given twice. Of port 0 there may be several: each is another port."""
+        seen: dict[object, str] = {}
+        for text in self.listen:
+            address = parse_address(text)
+            if isinstance(address, UnixAddress):
+                place: object = os.path.abspath(address.path)
+            elif address.port:
+                place = (address.host.lower(), address.port)
+            else:
+                continue
+            if place in seen:
+                same = text if seen[place] == text else f"{text}, which is {seen[place]},"
+                raise SettingsError(f"can't listen on {same} twice: leave one out")
+            seen[place] = text
+
+    def _check_client_certificates(self) -> None:
+        if self.tls_client_ca is None:
+            raise SettingsError(
+                "clients are required to show a certificate, and no authority is named that would have signed it; "
+                "name the file of its certificate with --tls-client-ca, or leave --tls-client-required out"
+            )
+        if not any(isinstance(address, TcpAddress) and address.tls for address in map(parse_address, self.listen)):
+            raise SettingsError(
+                f"clients are required to show a certificate, and {', '.join(self.listen)} can't ask for one; "
+                "listen on tls://HOST:PORT, or leave --tls-client-required out"
+            )
 
     @property
     def limits(self) -> SpoolLimits:

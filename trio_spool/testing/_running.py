@@ -30,7 +30,8 @@ def running_server(
         username: Who may log in. Needed if `users` is given and there are `buckets`: these are created by that user.
         password: With what.
         settings: Of `trio_spool.server.Settings`. Unless they say otherwise, everything is kept in memory, or, if there is a
-            `data_dir`, there; and it takes no longer than a second to stop, also while clients are connected.
+            `data_dir`, there; and it takes no longer than a second to stop, also while clients are connected. A path may be a
+            str, and so may `listen` if it is one address.
 
     Yields:
         The server, which accepts connections.

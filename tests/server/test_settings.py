@@ -1,0 +1,130 @@
+"""What settings are taken, and what is said of those that are not."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from trio_spool.mcbp import Opcode, encode_request
+from trio_spool.server import Settings, SettingsError
+
+NAMES = [field.name for field in attrs.fields(Settings)]
+DEFAULTS = {field.name: field.default for field in attrs.fields(Settings)}
+FLOATS = [name for name in NAMES if isinstance(DEFAULTS[name], float)]
+INTS = [name for name in NAMES if type(DEFAULTS[name]) is int]
+BOOLS = [name for name in NAMES if isinstance(DEFAULTS[name], bool)]
+PATHS = ["data_dir", "users", "tls_cert", "tls_key", "tls_client_ca"]
+TIMES_WITHOUT_END = ["login_timeout", "send_timeout", "drain_timeout"]
+
+
+class Spelled:
+    """What stands for a path."""
+
+    def __fspath__(self) -> str:
+        return "x/y"
+
+
+def refusal(**values: Any) -> str:
+    with pytest.raises(SettingsError) as caught:
+        Settings(**values)
+    message = str(caught.value)
+    assert len(message) < 300
+    assert "\n" not in message
+    return message
+
+
+def test_every_setting_is_of_a_kind() -> None:
+    assert sorted([*FLOATS, *INTS, *BOOLS, *PATHS, "listen", "engine", "fsync"]) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", FLOATS)
+@pytest.mark.parametrize(
+    "value", [math.nan, -math.inf, -1, 1e300, 10**400, pytest.param(10**5000, id="digits"), True, "1", None, [1.0]]
+)
+def test_what_is_no_number_of_seconds(name: str, value: object) -> None:
+    assert refusal(**{name: value}).startswith(name.replace("_", "-") + " must be ")
+
+
+@pytest.mark.parametrize("name", FLOATS)
+def test_infinity_is_taken_where_something_may_last_for_ever(name: str) -> None:
+    if name in TIMES_WITHOUT_END:
+        assert getattr(Settings(**{name: math.inf}), name) == math.inf
+    else:
+        assert refusal(**{name: math.inf}).endswith("; got inf")
+
+
+@pytest.mark.parametrize("name", INTS)
+@pytest.mark.parametrize(
+    "value", [0, -1, 1.5, 1.0, math.nan, 999999999999999999999, pytest.param(10**5000, id="digits"), True, "1", None, [1]]
+)
+def test_what_is_no_whole_number(name: str, value: object) -> None:
+    assert refusal(**{name: value}).startswith(name.replace("_", "-") + " must be ")
+
+
+@pytest.mark.parametrize("name", BOOLS)
+@pytest.mark.parametrize("value", [0, 1, "no", None, []])
+def test_what_is_neither_true_nor_false(name: str, value: object) -> None:
+    assert refusal(**{name: value}).startswith(name.replace("_", "-") + " must be True or False; got ")
+
+
+@pytest.mark.parametrize("name", PATHS)
+@pytest.mark.parametrize("value", [5, True, ["a"], b"a", "a\0b"])
+def test_what_is_no_path(name: str, value: object) -> None:
+    assert refusal(**{name: value}).startswith(name.replace("_", "-") + " must be a path")
+
+
+@pytest.mark.parametrize("name", PATHS)
+@pytest.mark.parametrize("value", ["x/y", Path("x/y"), Spelled()])
+def test_what_stands_for_a_path(name: str, value: str | os.PathLike[str]) -> None:
+    assert getattr(Settings(**{name: value}), name) == Path("x/y")
+
+
+@pytest.mark.parametrize("value", [5, None, [5], ["unix:a", b"unix:b"], b"unix:a", [], "", "unix:a\0b"])
+def test_what_is_nothing_to_listen_on(value: Any) -> None:
+    refusal(listen=value)
+
+
+def test_one_address_is_enough() -> None:
+    assert Settings(listen="unix:a").listen == ("unix:a",)
+    assert Settings(listen=["unix:a", "unix:b"]).listen == ("unix:a", "unix:b")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("tcp://127.0.0.1:5", "tcp://127.0.0.1:5"),
+        ("tcp://127.0.0.1:5", "tls://127.0.0.1:5"),
+        ("tcp://localhost:5", "tcp://LocalHost:5/"),
+        ("tcp://[::1]:5", "tcp://[::1]:5"),
+        ("unix:a", "unix:a"),
+        ("unix:a", "unix:./a"),
+    ],
+)
+def test_an_address_that_is_given_twice(first: str, second: str) -> None:
+    message = refusal(listen=(first, "unix:b", second), tls_cert="cert", tls_key="key", no_auth=True)
+    assert message.startswith(f"can't listen on {second}")
+    assert message.endswith("twice: leave one out")
+
+
+def test_any_free_port_may_be_asked_for_twice() -> None:
+    assert len(Settings(listen=("tcp://127.0.0.1:0", "tcp://127.0.0.1:0")).listen) == 2
+
+
+@pytest.mark.parametrize("name", ["engine", "fsync"])
+@pytest.mark.parametrize("value", ["", "other", 5, None, ["lmdb"]])
+def test_what_is_no_choice(name: str, value: object) -> None:
+    assert refusal(**{name: value}).startswith(f"{name} must be one of ")
+
+
+async def test_the_largest_that_is_taken_works(run_service) -> None:
+    large = 1 << 40
+    async with run_service(look_ahead=large, window=large, batch=large, max_scans=1 << 20) as service, service.connect() as raw:
+        for key in (b"a", b"b"):
+            assert (await raw.call(Opcode.SET, key=key, value=b"v", extras=bytes(8))).status == 0
+        await raw.send(encode_request(Opcode.STAT, key=b"keys"), encode_request(Opcode.NOOP))
+        assert [(await raw.receive()).opcode for _ in range(4)] == [Opcode.STAT] * 3 + [Opcode.NOOP]
