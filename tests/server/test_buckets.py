@@ -14,7 +14,7 @@ import structlog
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_spool.engine import DataDirectoryError
+from trio_spool.engine import DataDirectoryError, open_engine
 from trio_spool.mcbp import CONTINUE, Feature, Opcode, ScanRequest, Status, encode_request, encode_scan_request
 from trio_spool.server import Settings, serve
 
@@ -363,8 +363,8 @@ async def test_buckets_that_must_not_be_listed(tmp_path, monkeypatch) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
         return original(self)
 
-    (tmp_path / "data" / "buckets").mkdir(parents=True)
-    (tmp_path / "data" / "trio-spool.json").write_text(json.dumps({"format": 2, "engine": "lmdb", "uuid": "x"}))
+    open_engine("lmdb", tmp_path / "data", fsync="no").close()
+    (tmp_path / "data" / "buckets").mkdir()
     monkeypatch.setattr(Path, "iterdir", iterdir)
     with pytest.raises(DataDirectoryError, match=r"can't read the buckets in .*: Permission denied"):
         await serve(Settings(listen="tcp://127.0.0.1:0", data_dir=tmp_path / "data"))

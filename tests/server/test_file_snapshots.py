@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from trio_spool.engine import open_engine
+from trio_spool.engine import DataDirectoryError, open_engine
 from trio_spool.mcbp import (
     HEADER,
     Feature,
@@ -308,6 +308,17 @@ async def test_the_group_snapshots(service, raw) -> None:
     assert (described["state"], described["seqno"], described["files"]) == ("ready", 10, 2)
     assert (await raw.call(Opcode.STAT, key=b"snapshots x")).status == Status.NOT_FOUND
     assert (await raw.call(Opcode.STAT, key=b"tasks x")).status == Status.NOT_FOUND
+
+
+async def test_a_second_service_leaves_the_snapshots_of_the_first_alone(raw, service, tmp_path) -> None:
+    await fill(raw, 10)
+    await prepare(raw)
+    directory = tmp_path / "data"
+    before = sorted(path.name for path in (directory / "snapshots").rglob("*"))
+    assert before
+    with pytest.raises(DataDirectoryError, match="in use"):
+        await serve(Settings(listen=("tcp://127.0.0.1:0",), data_dir=directory))
+    assert sorted(path.name for path in (directory / "snapshots").rglob("*")) == before
 
 
 async def test_cancelling_the_service_leaves_nothing(tmp_path) -> None:

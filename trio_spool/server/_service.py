@@ -235,15 +235,21 @@ async def serve(
         raise SettingsError(str(exc)) from exc
     buckets = Buckets(settings, trio.lowlevel.current_trio_token().run_sync_soon)
 
+    ours = False  # the data directory: until it is, another service may be at work in it
+
     def open_in_thread() -> None:
+        nonlocal ours
         buckets.open_all_in_thread()
+        ours = True
         if settings.data_dir is not None:
             remove_all_in_thread(settings.data_dir)
 
     def close_in_thread() -> None:
-        buckets.close_all_in_thread()
-        if settings.data_dir is not None:
-            remove_all_in_thread(settings.data_dir)
+        try:
+            if ours and settings.data_dir is not None:
+                remove_all_in_thread(settings.data_dir)
+        finally:
+            buckets.close_all_in_thread()
 
     try:
         await trio.to_thread.run_sync(open_in_thread)
