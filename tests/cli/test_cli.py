@@ -106,7 +106,7 @@ def test_many_statistics_are_printed_as_they_come(server, tmp_path) -> None:
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(30) == 0
+        assert process.wait(100) == 0
 
 
 def test_load_csv(server, tmp_path) -> None:

@@ -53,7 +53,7 @@ def test_an_interrupt_ends_what_waits_for_its_reader(filled: str, arguments: tup
         wait_until_full(process.stdout.fileno(), process)
         process.send_signal(signal.SIGINT)
         try:
-            assert process.wait(30) == 130
+            assert process.wait(100) == 130
         finally:
             process.kill()
         assert process.stderr.read() == b""
@@ -67,7 +67,7 @@ def test_an_interrupt_ends_a_dump_into_a_fifo(filled: str, tmp_path) -> None:
             wait_until_full(reader.fileno(), process)
             process.send_signal(signal.SIGINT)
             try:
-                assert process.wait(30) == 130
+                assert process.wait(100) == 130
             finally:
                 process.kill()
     assert fifo.is_fifo()

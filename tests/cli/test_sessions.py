@@ -135,7 +135,7 @@ def test_the_password_is_asked_for_at_a_terminal(site: Site) -> None:
         os.write(ours, b"pencil\n")
         read_until(b"stored 1 bytes")
     finally:
-        assert process.wait(30) == 0
+        assert process.wait(100) == 0
         os.close(ours)
     assert b"pencil" not in output
 

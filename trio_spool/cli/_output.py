@@ -13,6 +13,39 @@ from pathlib import Path
 from typing import cast
 
 import click
+import trio
+
+# What is collected before it is written, in characters.
+CHUNK = 64 * 1024
+
+
+class Lines:
+    """Lines of text on their way out.
+
+    Writing is done in a thread: a pager may keep it waiting for long. If cancelled, or interrupted, the thread is left behind,
+    waiting.
+    """
+
+    def __init__(self, out: RawIOBase, encoding: str = "utf-8", errors: str = "surrogateescape") -> None:
+        self._out = out
+        self._encoding = encoding
+        self._errors = errors
+        self._lines: list[str] = []
+        self._size = 0
+
+    async def add(self, line: str) -> None:
+        """Add a line, with its end; write what there is, if that is enough."""
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size >= CHUNK:
+            await self.write()
+
+    async def write(self) -> None:
+        """Write what there is."""
+        data = "".join(self._lines).encode(self._encoding, self._errors)
+        self._lines.clear()
+        self._size = 0
+        await trio.to_thread.run_sync(write_in_thread, self._out, data, abandon_on_cancel=True)
 
 
 def standard_output() -> RawIOBase:

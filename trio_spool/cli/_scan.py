@@ -8,47 +8,28 @@ from pathlib import Path
 from typing import Any
 
 import click
-import trio
 
 from ..client import Client
 from ._collections import collection_option
 from ._common import run_with_client, server_argument
 from ._documents import FORMATS, Formatter
-from ._output import open_output, standard_output, write_in_thread
+from ._output import Lines, open_output, standard_output
 from ._session import Server, session_options
-
-# What is collected before it is written, in bytes.
-CHUNK = 64 * 1024
 
 
 async def _write_all(client: Client, out: RawIOBase, formatter: Formatter, limit: int | None, **scan: Any) -> int:
-    """Write documents as they arrive, and return how many.
-
-    Writing is done in a thread: a pager may keep it waiting for long. If cancelled, the thread is left behind, waiting.
-    """
+    """Write documents as they arrive, and return how many."""
     count = 0
-    lines = [formatter.header()]
-    size = len(lines[0])
-
-    async def write() -> None:
-        nonlocal size
-        data = "".join(lines).encode("utf-8", "surrogateescape")
-        lines.clear()
-        size = 0
-        await trio.to_thread.run_sync(write_in_thread, out, data, abandon_on_cancel=True)
-
+    lines = Lines(out)
+    await lines.add(formatter.header())
     async with client.scan(**scan) as documents:
         if limit != 0:
             async for document in documents:
-                line = formatter.line(document)
-                lines.append(line)
-                size += len(line)
+                await lines.add(formatter.line(document))
                 count += 1
-                if size >= CHUNK:
-                    await write()
                 if count == limit:
                     break
-    await write()
+    await lines.write()
     return count
 
 

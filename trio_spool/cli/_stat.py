@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 
 import click
 import trio
@@ -13,6 +14,7 @@ from rich.text import Text
 from ..client import Client, Statistics
 from ._commands import print_table
 from ._common import ANSWER_TIMEOUT, json_option, printable, run_with_client, server_argument, visible
+from ._output import Lines, standard_output
 from ._session import Server, session_options
 
 # More rows than this are printed as they come, in plain columns: a table must know them all before it prints the first.
@@ -34,20 +36,22 @@ def stat(server: Server, group: str, as_json: bool) -> None:
     """
 
     async def work(client: Client) -> None:
+        lines = Lines(standard_output(), sys.stdout.encoding, "backslashreplace")
         waiting: list[tuple[Text, Text]] | None = []
         async with client.stat(os.fsencode(group)) as statistics:
             while (found := await _next_of(statistics)) is not None:
                 name, value = found
                 if as_json:
-                    click.echo(json.dumps({"name": printable(name), "value": printable(value)}))
+                    await lines.add(json.dumps({"name": printable(name), "value": printable(value)}) + "\n")
                 elif waiting is None:
-                    _echo(visible(name), visible(value))
+                    await lines.add(_line(visible(name), visible(value)))
                 else:
                     waiting.append((visible(name), visible(value)))
                     if len(waiting) > TABLE_ROWS:
                         for earlier in waiting:
-                            _echo(*earlier)
+                            await lines.add(_line(*earlier))
                         waiting = None
+        await lines.write()
         if waiting:
             table = Table("statistic", "value")
             for row in waiting:
@@ -60,8 +64,8 @@ def stat(server: Server, group: str, as_json: bool) -> None:
     run_with_client(server, work, missing=missing)
 
 
-def _echo(name: Text, value: Text) -> None:
-    click.echo(f"{name.plain}  {value.plain}")
+def _line(name: Text, value: Text) -> str:
+    return f"{name.plain}  {value.plain}\n"
 
 
 async def _next_of(statistics: Statistics) -> tuple[bytes, bytes] | None:
