@@ -26,21 +26,6 @@ class Boom(Exception):
     pass
 
 
-class Closable:
-    """An iterator of endless fragments that notes whether it was closed."""
-
-    closed = False
-
-    def __iter__(self):
-        return self
-
-    def __next__(self) -> bytes:
-        return b"x" * 100
-
-    def close(self) -> None:
-        self.closed = True
-
-
 class Held(trio.abc.SendStream):
     """A stream that takes nothing until it is let go."""
 
@@ -60,16 +45,6 @@ class Held(trio.abc.SendStream):
 
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()
-
-
-@pytest.fixture
-def until():
-    async def wait(condition) -> None:
-        with trio.fail_after(60):
-            while not condition():
-                await trio.sleep(0.001)
-
-    return wait
 
 
 # A failure and the end
@@ -159,9 +134,9 @@ async def test_a_function_that_ignores_the_error_emits_no_more() -> None:
     assert spool.statistics().fragments == spool.statistics().high_water == 1
 
 
-async def test_nothing_is_held_after_the_block(until) -> None:
-    closable = Closable()
-    spool = open_spool(closable, limits=SMALL)
+async def test_nothing_is_held_after_the_block(until, closable) -> None:
+    producer = closable()
+    spool = open_spool(producer, limits=SMALL)
     async with spool as batches:
         await batches.receive()
         await until(lambda: spool.statistics().high_water >= 1000)
@@ -193,27 +168,27 @@ async def test_the_high_water_mark_is_that_of_all_that_is_taken() -> None:
 # Closing
 
 
-async def test_an_iterator_that_never_had_a_turn_is_closed() -> None:
+async def test_an_iterator_that_never_had_a_turn_is_closed(closable) -> None:
     limiter = trio.CapacityLimiter(1)
     await limiter.acquire()
-    closable = Closable()
-    async with open_spool(closable, limiter=limiter):
+    producer = closable()
+    async with open_spool(producer, limiter=limiter):
         await wait_all_tasks_blocked()
-    assert closable.closed
+    assert producer.closed
 
 
-async def test_a_spool_that_is_cancelled_in_the_queue_is_closed() -> None:
+async def test_a_spool_that_is_cancelled_in_the_queue_is_closed(closable) -> None:
     stream = Held()
-    closable, ahead = Closable(), Closable()
+    queued, ahead = closable(), closable()
     async with open_sender(stream) as sender:
         with trio.move_on_after(0):
             await sender.send_spool(ahead)
         await sender.send(b"before")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(sender.send_spool, closable)
+            nursery.start_soon(sender.send_spool, queued)
             await wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
-        assert closable.closed
+        assert queued.closed
         assert ahead.closed
         stream.go_on.set()
         await sender.send(b"after")

@@ -13,13 +13,8 @@ from trio_spool import SpoolLimits, open_sender
 from trio_spool._core import Receiver, _receiving
 
 
-async def socket_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
-    left, right = socket.socketpair()
-    return tuple(trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in (left, right))
-
-
-async def test_offered_returns_when_the_stream_took_everything() -> None:
-    left, right = await socket_pair()
+async def test_offered_returns_when_the_stream_took_everything(socket_pair) -> None:
+    left, right = socket_pair()
     async with left, right, open_sender(left) as sender:
         await wait_all_tasks_blocked()
         sender.send_nowait(b"reply")
@@ -28,8 +23,8 @@ async def test_offered_returns_when_the_stream_took_everything() -> None:
         await sender.offered()  # nothing is queued
 
 
-async def test_offered_does_not_wait_for_a_peer_that_does_not_read() -> None:
-    left, right = await socket_pair()
+async def test_offered_does_not_wait_for_a_peer_that_does_not_read(socket_pair) -> None:
+    left, right = socket_pair()
     async with left, right:
         async with open_sender(left, limits=SpoolLimits(window=8 << 20)) as sender:
             await wait_all_tasks_blocked()
@@ -42,8 +37,8 @@ async def test_offered_does_not_wait_for_a_peer_that_does_not_read() -> None:
             await sender.offered()  # nor for one that is gone
 
 
-async def test_offered_does_not_wait_for_a_spool() -> None:
-    left, right = await socket_pair()
+async def test_offered_does_not_wait_for_a_spool(socket_pair) -> None:
+    left, right = socket_pair()
     async with left, right, trio.open_nursery() as nursery:
         async with open_sender(left) as sender:
             nursery.start_soon(sender.send_spool, [b"some", b"thing"])
@@ -60,8 +55,8 @@ def soon(request, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("kind", ["socket", "memory"])
-async def test_receive_some(kind: str, nursery: trio.Nursery, soon) -> None:
-    left, right = await socket_pair() if kind == "socket" else memory_stream_pair()
+async def test_receive_some(kind: str, nursery: trio.Nursery, soon, socket_pair) -> None:
+    left, right = socket_pair() if kind == "socket" else memory_stream_pair()
     receiver = Receiver(right)
     async with left:
         async with right:
@@ -75,8 +70,8 @@ async def test_receive_some(kind: str, nursery: trio.Nursery, soon) -> None:
             await receiver.receive_some(2)
 
 
-async def test_receive_some_waits_for_a_peer_that_was_prompt_once(nursery: trio.Nursery, soon) -> None:
-    left, right = await socket_pair()
+async def test_receive_some_waits_for_a_peer_that_was_prompt_once(nursery: trio.Nursery, soon, socket_pair) -> None:
+    left, right = socket_pair()
     receiver = Receiver(right)
     async with left, right:
         for data in (b"a", b"b", b"c"):
@@ -94,8 +89,8 @@ async def test_receive_some_waits_for_a_peer_that_was_prompt_once(nursery: trio.
             assert received == [data]
 
 
-async def test_receive_some_cancelled_takes_nothing(soon) -> None:
-    left, right = await socket_pair()
+async def test_receive_some_cancelled_takes_nothing(soon, socket_pair) -> None:
+    left, right = socket_pair()
     receiver = Receiver(right)
     async with left, right:
         await left.send_all(b"abc")
@@ -107,8 +102,8 @@ async def test_receive_some_cancelled_takes_nothing(soon) -> None:
         assert await receiver.receive_some(3) == b"bc"
 
 
-async def test_receive_some_when_it_is_closed_meanwhile(nursery: trio.Nursery, soon) -> None:
-    left, right = await socket_pair()
+async def test_receive_some_when_it_is_closed_meanwhile(nursery: trio.Nursery, soon, socket_pair) -> None:
+    left, right = socket_pair()
     receiver = Receiver(right)
     async with left:
         await left.send_all(b"a")

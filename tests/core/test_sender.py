@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 import sys
-import threading
 
 import pytest
 import trio
@@ -22,27 +20,6 @@ class Boom(Exception):
     pass
 
 
-_opened: list[socket.socket] = []
-
-
-@pytest.fixture(autouse=True)
-def close_sockets():
-    yield
-    while _opened:
-        _opened.pop().close()
-
-
-async def socket_pair(buffer: int | None = None) -> tuple[trio.SocketStream, trio.SocketStream]:
-    left, right = socket.socketpair()
-    _opened.extend((left, right))
-    left.setblocking(False)
-    right.setblocking(False)
-    if buffer is not None:
-        left.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
-        right.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-    return tuple(trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in (left, right))
-
-
 async def read_all(stream: trio.abc.ReceiveStream) -> bytes:
     received = bytearray()
     async for data in stream:
@@ -51,9 +28,9 @@ async def read_all(stream: trio.abc.ReceiveStream) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["socket", "lockstep", "memory"])
-async def test_sends_in_order(kind: str) -> None:
+async def test_sends_in_order(kind: str, socket_pair) -> None:
     if kind == "socket":
-        left, right = await socket_pair(4096)
+        left, right = socket_pair(4096)
     else:
         left, right = lockstep_stream_pair() if kind == "lockstep" else memory_stream_pair()
     parts = [b"%d," % number for number in range(5000)]
@@ -69,8 +46,8 @@ async def test_sends_in_order(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["socket", "lockstep"])
-async def test_what_one_call_sends_is_contiguous(kind: str) -> None:
-    left, right = await socket_pair(4096) if kind == "socket" else lockstep_stream_pair()
+async def test_what_one_call_sends_is_contiguous(kind: str, socket_pair) -> None:
+    left, right = socket_pair(4096) if kind == "socket" else lockstep_stream_pair()
 
     def generate(letter: bytes):
         for _ in range(300):
@@ -139,8 +116,8 @@ async def test_cancelled_send_queues_nothing() -> None:
     assert b"never" not in received
 
 
-async def test_spool_errors_come_after_their_bytes_and_leave_the_sender_usable() -> None:
-    left, right = await socket_pair()
+async def test_spool_errors_come_after_their_bytes_and_leave_the_sender_usable(socket_pair) -> None:
+    left, right = socket_pair()
 
     def generate():
         yield b"before"
@@ -172,27 +149,8 @@ async def test_drain_waits_until_all_is_accepted() -> None:
             assert await right.receive_some(100) == b"data"
 
 
-@pytest.mark.parametrize("kind", ["socket", "lockstep"])
-async def test_a_peer_that_accepts_nothing_is_given_up(kind: str) -> None:
-    left, right = await socket_pair(4096) if kind == "socket" else lockstep_stream_pair()
-    async with open_sender(left, send_timeout=0.05) as sender:
-        with pytest.raises(trio.BrokenResourceError, match=r"no byte for 0\.05 seconds"):
-            await sender.send_spool(b"x" * 10_000 for _ in iter(int, 1))
-        with pytest.raises(trio.BrokenResourceError):
-            await sender.send(b"more")
-        with pytest.raises(trio.BrokenResourceError):
-            sender.send_nowait(b"more")
-        with pytest.raises(trio.BrokenResourceError):
-            await sender.send_spool([b"more"])
-        with pytest.raises(trio.BrokenResourceError):
-            await sender.drain()
-        with pytest.raises(trio.ClosedResourceError):
-            await left.send_all(b"the stream is closed")
-    await right.aclose()
-
-
-async def test_a_slow_reader_that_reads_is_left_alone(mock_clock) -> None:
-    left, right = await socket_pair(4096)
+async def test_a_slow_reader_that_reads_is_left_alone(mock_clock, socket_pair) -> None:
+    left, right = socket_pair(4096)
     received = 0
 
     async def send() -> None:
@@ -206,54 +164,6 @@ async def test_a_slow_reader_that_reads_is_left_alone(mock_clock) -> None:
             await wait_all_tasks_blocked()
             mock_clock.jump(0.03)
     assert received == 60_000
-
-
-async def test_waiters_are_told_when_it_breaks() -> None:
-    left, right = await socket_pair(4096)
-    failures = []
-
-    async def expect_broken(function, *args) -> None:
-        with pytest.raises(trio.BrokenResourceError):
-            await function(*args)
-        failures.append(function)
-
-    async with open_sender(left, limits=SMALL) as sender, trio.open_nursery() as nursery:
-        while True:
-            try:
-                sender.send_nowait(b"x" * 1000)
-            except trio.WouldBlock:
-                await wait_all_tasks_blocked()
-                if sender.statistics().queued >= SMALL.window:
-                    break
-        nursery.start_soon(expect_broken, sender.send, b"waiting")
-        nursery.start_soon(expect_broken, sender.send_spool, [b"waiting"])
-        nursery.start_soon(expect_broken, sender.drain)
-        await wait_all_tasks_blocked()
-        await right.aclose()
-    assert len(failures) == 3
-
-
-async def test_peer_gone_in_the_middle_of_a_spool_closes_its_generator() -> None:
-    left, right = await socket_pair(4096)
-    closed = threading.Event()
-
-    def generate():
-        try:
-            while True:
-                yield b"x" * 1000
-        finally:
-            closed.set()
-
-    async with open_sender(left) as sender, trio.open_nursery() as nursery:
-
-        async def leave() -> None:
-            await right.receive_some(100)
-            await right.aclose()
-
-        nursery.start_soon(leave)
-        with pytest.raises(trio.BrokenResourceError):
-            await sender.send_spool(generate())
-        assert closed.is_set()
 
 
 async def test_cancelled_spool_stops_its_producer_and_frees_the_sender() -> None:
@@ -325,8 +235,8 @@ async def test_leaving_by_an_exception_does_not_wait() -> None:
         await sender.send(b"more")
 
 
-async def test_inner_cancellation_lets_what_is_queued_go_out() -> None:
-    left, right = await socket_pair(4096)
+async def test_inner_cancellation_lets_what_is_queued_go_out(socket_pair) -> None:
+    left, right = socket_pair(4096)
 
     async def serve() -> None:
         async with left, open_sender(left) as sender:
@@ -356,8 +266,8 @@ async def test_not_a_producer() -> None:
             await sender.send_spool(5)
 
 
-async def test_statistics() -> None:
-    left, right = await socket_pair()
+async def test_statistics(socket_pair) -> None:
+    left, right = socket_pair()
     async with left, open_sender(left) as sender:
         await sender.send(b"ab")
         await sender.send_spool([b"c", b"d"])

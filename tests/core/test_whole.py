@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 import threading
 
@@ -17,14 +16,8 @@ if sys.version_info < (3, 11):
 
 
 @pytest.fixture
-async def pair():
-    left, right = socket.socketpair()
-    for end in (left, right):
-        end.setblocking(False)
-    streams = [trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in (left, right)]
-    yield streams
-    for stream in streams:
-        await trio.aclose_forcefully(stream)
+def pair(socket_pair):
+    return socket_pair()
 
 
 async def read_all(stream: trio.abc.ReceiveStream) -> bytes:
