@@ -16,7 +16,6 @@ from ._backup import BackupError as BackupError
 from ._backup import BackupResult as BackupResult
 from ._backup import backup_server as backup_server
 from ._backup import read_manifest as read_manifest
-from ._calls import Statistics as Statistics
 from ._client import Client as Client
 from ._client import StoredValue as StoredValue
 from ._collections import Collections as Collections
@@ -42,3 +41,4 @@ from ._files import ManifestFile as ManifestFile
 from ._files import parse_manifest as parse_manifest
 from ._open import open_client as open_client
 from ._scans import Documents as Documents
+from ._statistics import Statistics as Statistics

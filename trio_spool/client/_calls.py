@@ -1,18 +1,14 @@
-"""Requests that wait for their responses, and answers that consist of several."""
+"""Requests that wait for their responses."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import trio
 
 from ..mcbp import Response
 from ._errors import ClientError, error_of
-
-if TYPE_CHECKING:
-    from ._connection import Connection
 
 Last = Callable[[Response], bool]
 
@@ -50,27 +46,3 @@ class Call:
         if response.status:
             raise error_of(response)
         return response
-
-
-class Statistics:
-    """The names and values of a group of statistics. See `Client.stat`.
-
-    Raises, while it is iterated over:
-        NotFoundError: There is no such group.
-    """
-
-    def __init__(self, client: Connection, call: Call) -> None:
-        self._client = client
-        self._call = call
-
-    def __aiter__(self) -> Statistics:
-        """Return itself."""
-        return self
-
-    async def __anext__(self) -> tuple[bytes, bytes]:
-        """Return the next name and value."""
-        response = await self._call.expect_success()
-        self._client.taken(response)
-        if not response.key:
-            raise StopAsyncIteration
-        return response.key, response.value

@@ -18,9 +18,10 @@ from ..mcbp import (
     prefix_end,
 )
 from ._administration import Administration
-from ._calls import Call, Statistics
+from ._calls import Call
 from ._files import Manifest, check_fragment, parse_manifest
 from ._scans import Documents, open_scan, unpack_keys
+from ._statistics import Statistics
 
 _STORE_EXTRAS = struct.Struct(">LL")
 _COUNT_EXTRAS = struct.Struct(">QQL")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from typing import TYPE_CHECKING
 
 from ..mcbp import (
     ALL_VBUCKETS,
@@ -19,10 +18,8 @@ from ..mcbp import (
     unpack_scan,
 )
 from ._calls import Call
+from ._connection import Connection
 from ._errors import ConnectionLostError, NotFoundError, ScanCancelledError, ServerError, error_of
-
-if TYPE_CHECKING:
-    from ._connection import Connection
 
 # What one continue asks for: so that the answer to it fits in memory, and its cost does not matter.
 CONTINUE_BYTES = 1024 * 1024
