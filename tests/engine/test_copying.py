@@ -48,7 +48,7 @@ def test_a_copy_is_a_data_directory(filled, options, tmp_path) -> None:
     for file in files:
         content = (tmp_path / "copy" / file.name).read_bytes()
         assert (file.size, file.sha512) == (len(content), hashlib.sha512(content).hexdigest())
-    assert json.loads((tmp_path / "copy" / MARKER).read_text())["uuid"] != filled.uuid
+    assert json.loads((tmp_path / "copy" / MARKER).read_text())["uuid"] != filled.identity
     assert count_copy(tmp_path / "copy") == 200
     with open_engine("lmdb", tmp_path / "copy", fsync="no", **options) as copy:
         assert len(list(copy.entries())) == 200

@@ -288,10 +288,10 @@ def test_unknown_engine_and_policy(tmp_path) -> None:
 def test_restart_keeps_everything(make_lmdb, fsync: str) -> None:
     engine = make_lmdb(fsync=fsync)
     before = engine.execute([Store(b"%d" % n, b"v%d" % n, n) for n in range(1000)] + [Delete(b"5")])[-1]
-    identity = engine.uuid
+    identity = engine.identity
     engine.close()
     engine = make_lmdb(fsync=fsync)
-    assert engine.uuid == identity
+    assert engine.identity == identity
     reader = engine.open_reader()
     assert reader.get(b"7")[:2] == (b"v7", 7)
     assert reader.get(b"5") is None

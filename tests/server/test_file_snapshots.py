@@ -72,7 +72,7 @@ async def test_a_snapshot_can_be_copied_and_served(service, raw, tmp_path) -> No
     with open_engine("lmdb", copy) as engine, engine.snapshot() as snapshot:
         assert [record[0] for record in snapshot.records()] == [b"\0k%06d" % n for n in range(1000)]
         assert snapshot.seqno == 1000
-        assert engine.uuid != service.inside.buckets.default.engine.uuid
+        assert engine.identity != service.inside.buckets.default.engine.identity
 
 
 async def test_any_piece(service, raw, tmp_path) -> None:

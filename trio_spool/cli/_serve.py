@@ -53,7 +53,7 @@ def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Fun
     help="A TOML file with any of these options.",
 )
 @_setting("listen", "tcp://HOST:PORT (port 0: any that is free), tls://… or unix:PATH; several may be given.", multiple=True)
-@_setting("engine", "lmdb is durable; memory keeps nothing.", type=click.Choice(ENGINES))
+@_setting("engine", "lmdb is durable; memory keeps nothing.", type=click.Choice(tuple(ENGINES)))
 @_setting("fsync", "When a commit is forced to the disk.", type=click.Choice(["always", "everysec", "no"]))
 @_setting("no-auth", "Listen where other machines can connect, though no authentication is set up.", is_flag=True)
 @_setting("users", "The file of users, which trio-spool user makes; read again at SIGHUP.", type=_FILE)
@@ -101,10 +101,11 @@ def serve(data_dir: Path | None, verbose: bool, **values: Any) -> None:
     """
     _configure_logging(verbose)
     values["listen"] = tuple(values["listen"])
-    if values["engine"] == "lmdb" and data_dir is None:
+    engine = ENGINES[values["engine"]]
+    if engine.needs_directory and data_dir is None:
         data_dir = Path(platformdirs.user_data_dir("trio-spool", appauthor=False))
-    if values["engine"] == "memory" and data_dir is not None:
-        raise click.UsageError(f"the engine memory keeps nothing: leave {data_dir} out, or choose --engine lmdb")
+    if not engine.needs_directory and data_dir is not None:
+        raise click.UsageError(f"the engine {engine.name} keeps nothing: leave {data_dir} out, or choose --engine lmdb")
     try:
         settings = Settings(data_dir=data_dir, **values)
         trio.run(serve_until_signal, settings, _listening, _stopping)

@@ -18,7 +18,11 @@ from ._errors import SnapshotEndedError as SnapshotEndedError
 from ._errors import TooManySnapshotsError as TooManySnapshotsError
 from ._json_paths import PathProblem as PathProblem
 from ._json_paths import is_json as is_json
+from ._memory import MemoryEngine as MemoryEngine
 from ._open import ENGINES as ENGINES
+from ._open import EngineKind as EngineKind
+from ._open import EngineOptions as EngineOptions
+from ._open import find_engine as find_engine
 from ._open import open_engine as open_engine
 from ._operations import RECORD_OVERHEAD as RECORD_OVERHEAD
 from ._operations import Arithmetic as Arithmetic

@@ -73,10 +73,18 @@ class Engine(ABC):
         clock: Tells the Unix time.
         expiry_interval: Seconds between two searches for expired items.
         space_of: Returns the part of a key by which items are counted in `spaces`.
+
+    Attributes:
+        durable: Whether an answered mutation is on disk, so that a crash of the machine does not lose it.
+        local: Whether point reads take microseconds and may run on an event loop; if not, they must run in a worker thread.
+        identity: Tells this store from all others, and is the same whenever the store is opened again.
     """
 
     kind: str
     fsync = "no"
+    durable = False
+    local = True
+    identity: str
 
     def __init__(
         self,
@@ -243,9 +251,8 @@ class Engine(ABC):
         """Tell what an error of a commit is to those who are waiting for it."""
         return Problem.FAILED
 
-    def _sync_in_thread(self) -> None:
+    def _sync_in_thread(self) -> None:  # noqa: B027 - most engines have nothing to do
         """Do what is due beside the operations: called after each group, and when there has been none for a while."""
-        return
 
     # The writer thread
 
@@ -367,11 +374,7 @@ class Engine(ABC):
         self._shared = shared
 
     def remove_expired(self) -> bool:
-        """Remove some expired items, and carry out a flush that is due. Only for the writer thread, and for tests of it.
-
-        Returns:
-            Whether there may be more.
-        """
+        """Remove some expired items, carry out a flush that is due, and return whether there may be more: in the writer thread."""
         while True:
             transaction: Transaction | None = None
             try:

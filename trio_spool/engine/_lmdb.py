@@ -83,7 +83,7 @@ class LmdbEngine(Engine):
         check_directory(path)  # a lock in it is the first thing that is written there
         self._directory = DirectoryLock(path)
         try:
-            self.uuid, is_new = begin_directory(path, self.kind)
+            self.identity, is_new = begin_directory(path, self.kind)
             check_database(path, is_new)
             self._open(path, map_size, fsync, max_snapshots, max_snapshot_life)
             if is_new:
@@ -95,6 +95,7 @@ class LmdbEngine(Engine):
 
     def _open(self, path: Path, map_size: int, fsync: str, max_snapshots: int, max_snapshot_life: float) -> None:
         self.fsync = fsync
+        self.durable = fsync == "always"
         self.registry = SnapshotRegistry(max_snapshots, max_snapshot_life)
         self._map_growths = 0
         self._synced_at = time.monotonic()

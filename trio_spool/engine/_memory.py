@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import threading
 import time
+import uuid
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -37,6 +38,7 @@ class MemoryEngine(Engine):
         space_of: SpaceOf = lambda key: b"",
     ) -> None:
         super().__init__(wake=wake, clock=clock, expiry_interval=expiry_interval, space_of=space_of)
+        self.identity = str(uuid.uuid4())  # no other one ever has what is stored here
         # After a restart of the process CAS values go on from the time, so they do not repeat here either.
         self.live: dict[bytes, Item] = {}  # the writer's, changed under the lock
         self.by_expiry: list[tuple[int, bytes]] = []  # the writer's: a heap

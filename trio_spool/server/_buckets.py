@@ -62,7 +62,7 @@ class Bucket:
         self.engine = engine
         self.reader = engine.open_reader()
         self.vbuckets = vbuckets
-        self._identity: str = getattr(engine, "uuid", None) or str(uuid4())
+        self._identity = engine.identity
         self._uuids: dict[int, int] = {}
         self._changing = trio.Lock()
         stored = engine.recall(_MANIFEST)
@@ -80,7 +80,7 @@ class Bucket:
     @property
     def durable(self) -> bool:
         """Whether what is acknowledged is on disk."""
-        return self.engine.kind == "lmdb" and self.engine.fsync == "always"
+        return self.engine.durable
 
     def has_vbucket_uuid(self, uuid: int) -> bool:
         """Whether one of its vbuckets has this uuid."""

@@ -15,6 +15,7 @@ from trio_util import periodic
 
 from .._core import SpoolStatistics, raise_the_one
 from ..auth import UsersError
+from ..engine import find_engine
 from ._buckets import Bucket, Buckets
 from ._checks import SettingsError
 from ._connection import Connection
@@ -227,8 +228,8 @@ async def serve(
     """
     if stop is None:
         stop = trio.Event()
-    if settings.engine == "lmdb" and settings.data_dir is None:
-        raise SettingsError("the engine lmdb needs a data directory: name one, or choose --engine memory")
+    if find_engine(settings.engine).needs_directory and settings.data_dir is None:
+        raise SettingsError(f"the engine {settings.engine} needs a data directory: name one, or choose --engine memory")
     try:
         logins = Logins(settings.users)
     except UsersError as exc:
