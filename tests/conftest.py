@@ -1,4 +1,4 @@
-"""What all tests share: Hypothesis profiles, and a server in a process of its own."""
+"""What all tests share: Hypothesis profiles, a server in a process of its own, and one in the test's event loop."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+
+from support import service as services
+from support.service import Raw, Served
 
 pytest_plugins = ["support.limits"]
 
@@ -79,3 +83,29 @@ def start() -> Callable[..., object]:
 def server(tmp_path: Path) -> Iterator[Process]:
     with running(str(tmp_path / "data"), "--listen", "tcp://127.0.0.1:0", "--fsync", "no") as process:
         yield process
+
+
+@pytest.fixture
+def run_service() -> Callable[..., Any]:
+    """Run a service in the test's event loop, with the settings that a test wants."""
+    return services.run_service
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Served]:
+    """A service in the test's event loop, in memory."""
+    async with services.run_service(max_item_size=100_000, drain_timeout=1) as served:
+        yield served
+
+
+@pytest.fixture
+async def raw(service: Served) -> AsyncIterator[Raw]:
+    """A connection to that service."""
+    async with service.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def until() -> Callable[..., Any]:
+    """Wait for what other tasks and threads bring about."""
+    return services.wait_until

@@ -13,9 +13,9 @@ from pathlib import Path
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from support.service import start_service
 from trio_spool import SpoolLimits, open_spool
 from trio_spool.client import open_client
-from trio_spool.server import Settings, serve
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 
@@ -74,11 +74,7 @@ def test_embedded() -> None:
 
 
 async def test_scan(nursery) -> None:
-    async def run(task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED) -> None:
-        await serve(Settings(listen=("tcp://127.0.0.1:0",), engine="memory"), task_status=task_status)
-
-    (address,) = await nursery.start(run)
-    port = int(address.rsplit(":", 1)[1])
+    port = (await start_service(nursery)).port
     async with open_client("127.0.0.1", port) as client:
         for key, value in ((b"user:1", b"four"), (b"user:2", b"seven.."), (b"vase:1", b"x")):
             await client.set(key, value)

@@ -1,4 +1,4 @@
-"""A service in the test's own event loop."""
+"""What the tests of the client share: services in the test's event loop, and a peer that answers as a test says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from trio_spool.server import Settings, serve
+from support import service as services
 
 StartService = Callable[..., Awaitable[int]]
 
@@ -18,11 +18,7 @@ def start_service(nursery: trio.Nursery) -> StartService:
     """Start a service with these settings, and return its port."""
 
     async def start(**values: Any) -> int:
-        async def run(task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED) -> None:
-            await serve(Settings(**{"listen": ("tcp://127.0.0.1:0",), **values}), task_status=task_status)
-
-        address, *_ = await nursery.start(run)
-        return int(address.rsplit(":", 1)[1])
+        return (await services.start_service(nursery, **values)).port
 
     return start
 

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
+from support.service import start_service
 from trio_spool.engine import DataDirectoryError, open_engine
 from trio_spool.mcbp import (
     HEADER,
@@ -322,15 +323,10 @@ async def test_a_second_service_leaves_the_snapshots_of_the_first_alone(raw, ser
 
 
 async def test_cancelling_the_service_leaves_nothing(tmp_path) -> None:
-    options = Settings(listen=("tcp://127.0.0.1:0",), data_dir=tmp_path / "data")
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
-
-            async def run(task_status=trio.TASK_STATUS_IGNORED) -> None:
-                await serve(options, task_status=task_status)
-
-            (address,) = await nursery.start(run)
-            stream = await trio.open_tcp_stream("127.0.0.1", int(address.rsplit(":", 1)[1]))
+            served = await start_service(nursery, data_dir=tmp_path / "data")
+            stream = await trio.open_tcp_stream("127.0.0.1", served.port)
             async with stream:
                 await stream.send_all(encode_request(Opcode.PREPARE_SNAPSHOT))
                 await stream.receive_some(24)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from unittest.mock import patch
 
 import attrs
 import trio
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from trio.testing import wait_all_tasks_blocked
 
+from support.service import start_service
 from trio_spool.mcbp import (
     CONTINUE,
     KEYS_EXTRAS,
@@ -30,7 +30,7 @@ from trio_spool.mcbp import (
     encode_scan_request,
     unpack_scan,
 )
-from trio_spool.server import Settings, _service, serve
+from trio_spool.server import _service
 
 MAX_SCANS, MAX_OF_ONE = 5, 3
 keys = st.binary(min_size=1, max_size=2)
@@ -65,27 +65,16 @@ class ServiceThread:
     def __init__(self, **values: Any) -> None:
         self.service: _service.Service
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=trio.run, args=(self._main, Settings(listen=("tcp://127.0.0.1:0",), **values)))
+        self._values = values
+        self._thread = threading.Thread(target=trio.run, args=(self._main,))
         self._thread.start()
         assert self._ready.wait(20)
 
-    async def _main(self, options: Settings) -> None:
-        self._stop = trio.Event()
+    async def _main(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
-        original = _service.Service
-
-        def made(*args: Any) -> _service.Service:
-            self.service = original(*args)
-            return self.service
-
         async with trio.open_nursery() as nursery:
-
-            async def run(task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
-                await serve(options, task_status=task_status, stop=self._stop)
-
-            with patch.object(_service, "Service", made):
-                (address,) = await nursery.start(run)
-            self.port = int(address.rsplit(":", 1)[1])
+            served = await start_service(nursery, **self._values)
+            self.service, self.port, self._stop = served.inside, served.port, served.stop
             self._ready.set()
 
     def call(self, function: Callable[[], Any]) -> Any:

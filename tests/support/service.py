@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 from unittest.mock import patch
 
-import pytest
 import trio
 
 from trio_spool.mcbp import NEED_DATA, SHAPES, Feature, KeyRule, Opcode, Response, ResponseDecoder, encode_request
@@ -87,44 +86,34 @@ class Served:
                 yield Raw(encrypted)
 
 
-@asynccontextmanager
-async def _run(**values: Any) -> AsyncIterator[Served]:
-    values.setdefault("listen", ("tcp://127.0.0.1:0",))
-    values.setdefault("engine", "memory")
+async def start_service(nursery: trio.Nursery, **values: Any) -> Served:
+    """Start a service with these settings: on a free port, and in memory unless there is a data directory."""
+    engine = "lmdb" if "data_dir" in values else "memory"
+    options = Settings(**{"listen": ("tcp://127.0.0.1:0",), "engine": engine, **values})
     stop = trio.Event()
     inside: list[_service.Service] = []
     original = _service.Service
-    with trio.fail_after(120):
+
+    async def run(task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED) -> None:
+        await serve(options, task_status=task_status, stop=stop)
+
+    def made(*args: Any) -> _service.Service:
+        inside.append(original(*args))
+        return inside[0]
+
+    with patch.object(_service, "Service", made):
+        addresses = await nursery.start(run)
+    return Served(addresses, stop, inside[0])
+
+
+@asynccontextmanager
+async def run_service(**values: Any) -> AsyncIterator[Served]:
+    """Run a service with these settings until the block ends."""
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
-
-            async def run(task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED) -> None:
-                await serve(Settings(**values), task_status=task_status, stop=stop)
-
-            def made(*args: Any) -> _service.Service:
-                inside.append(original(*args))
-                return inside[0]
-
-            with patch.object(_service, "Service", made):
-                addresses = await nursery.start(run)
-            yield Served(addresses, stop, inside[0])
-            stop.set()
-
-
-@pytest.fixture
-def run_service() -> Callable[..., Any]:
-    return _run
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Served]:
-    async with _run(max_item_size=100_000, drain_timeout=1) as served:
-        yield served
-
-
-@pytest.fixture
-async def raw(service: Served) -> AsyncIterator[Raw]:
-    async with service.connect() as connection:
-        yield connection
+            served = await start_service(nursery, **values)
+            yield served
+            served.stop.set()
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:
@@ -132,8 +121,3 @@ async def wait_until(condition: Callable[[], bool]) -> None:
     with trio.fail_after(60):
         while not condition():
             await trio.sleep(0.001)
-
-
-@pytest.fixture
-def until() -> Callable[..., Any]:
-    return wait_until
