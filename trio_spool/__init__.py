@@ -2,9 +2,10 @@
 
 Who may import whom, from the top down; a checker holds it to that::
 
-    cli                    click commands
-    client    server       a Trio client of the protocol; the service
-    _core  mcbp  engine    this library; the wire; storage. They do not know each other.
+    cli                          click commands
+    testing                      a server for tests, and a pytest plugin
+    client  server               a Trio client of the protocol; the service
+    _core  mcbp  engine  auth    this library; the wire; storage; users. They do not know each other.
 
 Importing this package loads `_core` alone.
 """
@@ -19,3 +20,4 @@ from ._core import SpoolStatistics as SpoolStatistics
 from ._core import SpoolWriter as SpoolWriter
 from ._core import open_sender as open_sender
 from ._core import open_spool as open_spool
+from ._version import __version__ as __version__

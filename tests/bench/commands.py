@@ -112,7 +112,7 @@ def run(quick: bool) -> list[Row]:
                         runs,
                         {variant: lambda p=p: measure(p, opcode, depth, connections, rounds) for variant, p in ports.items()},
                     )
-                    case = f"{name}, {connections} connections, pipelined by {depth}"
+                    case = f"{name}, {connections} connection{'s' if connections > 1 else ''}, pipelined by {depth}"
                     reference = measured.get("memcached")
                     for variant, values in measured.items():
                         ratio = None if reference is None or values is reference else median_ratio(values, reference)

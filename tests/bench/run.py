@@ -1,4 +1,7 @@
-"""Run the benchmarks: ``python tests/bench/run.py [--quick] [NAME ...]``. Prints a table; writes bench-results/."""
+"""Run the benchmarks: ``python tests/bench/run.py [--quick] [--publish] [NAME ...]``. Prints a table; writes bench-results/.
+
+With ``--publish``, the figures take the place of those in the documentation and in the README.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import argparse
 import importlib
 from pathlib import Path
 
+import publish
 from report import Row, print_rows, write
 
 NAMES = ("handover", "first_fragment", "manners", "memory", "commands", "scans", "beside", "fragments", "scan_memory", "sdk")
@@ -16,6 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all of them, if none is named")
     parser.add_argument("--quick", action="store_true", help="smaller and fewer runs, to see that it works")
+    parser.add_argument("--publish", action="store_true", help="put the figures into docs/figures and the README's table")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(NAMES)
     if unknown:
@@ -25,7 +30,11 @@ def main() -> None:
         measured = importlib.import_module(name).run(arguments.quick)
         print_rows(measured)
         rows += measured
+        if arguments.publish:  # each benchmark at once: what was measured is kept if a later one fails
+            publish.merge({name: measured}, arguments.quick)
     write(rows, Path("bench-results"))
+    if arguments.publish:
+        publish.main()
 
 
 if __name__ == "__main__":
