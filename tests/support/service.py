@@ -35,6 +35,15 @@ class Raw:
         await self.send(encode_request(opcode, **kwargs))
         return await self.receive()
 
+    async def stat(self, group: bytes = b"") -> dict[bytes, bytes]:
+        """Return a group of statistics."""
+        await self.send(encode_request(Opcode.STAT, key=group))
+        rows = {}
+        while (row := await self.receive()).key:
+            rows[row.key] = row.value
+        assert row.status == 0
+        return rows
+
     async def hello(self, *features: Feature) -> None:
         value = b"".join(feature.to_bytes(2, "big") for feature in features)
         assert (await self.call(Opcode.HELLO, value=value)).value == value
