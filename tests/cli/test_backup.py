@@ -129,7 +129,7 @@ def test_what_can_not_be_read_or_written_is_named(served, tmp_path, monkeypatch)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("trio_spool.cli._backup.os.fsync", full)
+        patch.setattr("os.fsync", full)
         assert f"can't write to the data directory {restored}" in run("restore", backup, restored, status=1)
         patch.setattr("trio_spool.cli._backup.claim_directory", lambda path, engine: path.mkdir())
         assert f"can't write to {restored}: no space left on device" in run("restore", backup, restored, status=1)
@@ -153,7 +153,7 @@ def test_a_backup_that_failed_early_leaves_nothing(tmp_path, served, monkeypatch
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("trio_spool.client._backup._sync", full)
+        patch.setattr("trio_spool.client._backup.sync_file", full)
         assert "no space left" in run("backup", served.server, tmp_path / "full", status=1)
     assert not (tmp_path / "full").exists()
 

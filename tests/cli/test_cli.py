@@ -143,7 +143,7 @@ def test_connection_refused() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-        assert "Connection refused" in one_line("stat", f"127.0.0.1:{port}")
+        assert "connection refused" in one_line("stat", f"127.0.0.1:{port}")
     assert "can't connect" in one_line("stat", "no.such.host.invalid:1")
 
 

@@ -246,12 +246,12 @@ def waits_for_lock(process: int, path: Path) -> bool:
 
 
 def test_a_lock_that_can_not_be_had(filled: Path, monkeypatch) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **options: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     before = filled.read_bytes()
-    monkeypatch.setattr("trio_spool.auth._changing._lock", refuse)
-    assert f"can't lock {filled}.lock: {os.strerror(errno.ENOLCK)}" in one_line("remove", "ann", "--users", filled)
+    monkeypatch.setattr("trio_spool.auth._changing.FileLock.acquire", refuse)
+    assert f"can't lock {filled}.lock: {os.strerror(errno.ENOLCK).lower()}" in one_line("remove", "ann", "--users", filled)
     assert filled.read_bytes() == before
 
 

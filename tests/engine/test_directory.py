@@ -187,7 +187,7 @@ def test_a_database_that_was_lost_is_not_begun_anew(used: Path, state: str) -> N
 def test_a_database_that_can_not_be_read(used: Path) -> None:
     (used / "data.mdb").unlink()
     (used / "data.mdb").mkdir()
-    assert f"can't read {used / 'data.mdb'}: Is a directory" in refused(used)
+    assert f"can't read {used / 'data.mdb'}: is a directory" in refused(used)
 
 
 def test_a_copy_can_be_used_before_it_was(used: Path, tmp_path) -> None:

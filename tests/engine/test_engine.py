@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from trio_spool.engine import (
     Touch,
     open_engine,
 )
+from trio_spool.engine._directory import DirectoryLock
 
 
 def items_of(snapshot: Snapshot) -> Iterator[tuple[bytes, Item]]:
@@ -545,15 +547,12 @@ input()
     open_engine("lmdb", tmp_path).close()
 
 
-def test_a_directory_that_can_not_be_locked(tmp_path, monkeypatch) -> None:
-    from trio_spool.engine import _directory
-
-    def refuse(descriptor: int) -> None:
+def test_a_directory_that_can_not_be_locked(tmp_path) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(_directory, "_lock", refuse)
-    with pytest.raises(DataDirectoryError, match=f"can't lock the data directory .*: {os.strerror(errno.ENOLCK)}"):
-        open_engine("lmdb", tmp_path)
+    with pytest.raises(DataDirectoryError, match=f"can't lock the data directory .*: {os.strerror(errno.ENOLCK).lower()}"):
+        DirectoryLock(tmp_path, flock=refuse)
 
 
 def test_a_directory_is_free_after_the_last_sync_failed(monkeypatch, tmp_path) -> None:
@@ -573,16 +572,17 @@ def test_a_directory_is_free_after_the_last_sync_failed(monkeypatch, tmp_path) -
     open_engine("lmdb", tmp_path / "other").close()
 
 
-def test_a_process_id_that_can_not_be_written_matters_to_nobody(tmp_path, monkeypatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "ftruncate", full)
-        engine = open_engine("lmdb", tmp_path)
+def test_a_process_id_that_can_not_be_written_matters_to_nobody(tmp_path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))  # as if the disk were full
+    try:
+        lock = DirectoryLock(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     with pytest.raises(DataDirectoryError, match="in use by another process"):
         open_engine("lmdb", tmp_path)
-    engine.close()
+    lock.release()
+    open_engine("lmdb", tmp_path).close()
 
 
 def test_a_directory_is_free_after_it_could_not_be_opened(tmp_path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from time import perf_counter
 
 import trio
@@ -27,7 +26,7 @@ class Receiver:
 
     def __init__(self, stream: trio.abc.ReceiveStream) -> None:
         self._stream = stream
-        self._socket = stream.socket if sys.platform != "win32" and isinstance(stream, trio.SocketStream) else None
+        self._socket = stream.socket if isinstance(stream, trio.SocketStream) else None
         self._prompt = False  # the last request came soon
 
     async def receive_some(self, size: int) -> bytes:

@@ -325,7 +325,7 @@ class Sender:
         """
         self._batches += 1
         written = 0
-        if self._socket is not None and sys.platform != "win32":  # where a socket is not a file
+        if self._socket is not None:
             try:
                 # Most replies fit in the socket's buffer. This saves them a cancel scope and a pass of the scheduler.
                 written = os.write(self._socket.fileno(), data)

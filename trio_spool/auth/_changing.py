@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .._files import FileLock, explain
 from ._users import UsersError, keep_owner
 
 LOCK_SUFFIX = ".lock"
@@ -24,27 +24,13 @@ def changing_users(path: Path) -> Iterator[None]:
     """
     target = Path(os.path.realpath(path))
     try:
-        descriptor = os.open(f"{target}{LOCK_SUFFIX}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = FileLock(Path(f"{target}{LOCK_SUFFIX}"), mode=0o600)
     except OSError as exc:
-        raise UsersError(f"can't write the users to {path}: {exc.strerror}; check who owns it and its directory") from exc
-    try:
+        raise UsersError(f"can't write the users to {path}: {explain(exc)}; check who owns it and its directory") from exc
+    with lock:
         try:
-            keep_owner(target, descriptor)
-            _lock(descriptor)
+            keep_owner(target, lock.file.fileno())
+            lock.acquire(wait=True)
         except OSError as exc:
-            raise UsersError(f"can't lock {target}{LOCK_SUFFIX}: {exc.strerror}; use a local file system") from exc
+            raise UsersError(f"can't lock {target}{LOCK_SUFFIX}: {explain(exc)}; use a local file system") from exc
         yield
-    finally:
-        os.close(descriptor)
-
-
-if sys.platform == "win32":
-
-    def _lock(descriptor: int) -> None:
-        """There is nothing that waits."""
-
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -8,7 +8,6 @@ import hmac
 import json
 import os
 import secrets
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +15,7 @@ from typing import Any
 
 import attrs
 
+from .._files import explain, open_replacement
 from ._saslprep import saslprep
 from ._scram import MECHANISMS, ScramKeys, derive_keys, digest_size, matches
 
@@ -200,24 +200,12 @@ def save_users(path: Path, users: Users) -> None:
         UsersError: It can't be written.
     """
     content = json.dumps(_to_json(users), indent=1, ensure_ascii=False) + "\n"
-    target = Path(os.path.realpath(path))  # a link stays one
-    new = None
     try:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=target.parent, prefix=target.name + ".", delete=False) as file:
-            new = file.name
-            os.fchmod(file.fileno(), 0o600)
-            keep_owner(target, file.fileno())
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, target)
-        new = None
-        _sync_directory(target.parent)
+        with open_replacement(path, mode=0o600) as file:
+            keep_owner(path, file.fileno())
+            file.write(content.encode())
     except OSError as exc:
-        raise UsersError(f"can't write the users to {path}: {exc.strerror}; check who owns it and its directory") from exc
-    finally:
-        if new is not None:
-            Path(new).unlink(missing_ok=True)
+        raise UsersError(f"can't write the users to {path}: {explain(exc)}; check who owns it and its directory") from exc
 
 
 def keep_owner(target: Path, descriptor: int) -> None:
@@ -225,14 +213,6 @@ def keep_owner(target: Path, descriptor: int) -> None:
     if target.exists() and os.geteuid() == 0:
         status = target.stat()
         os.fchown(descriptor, status.st_uid, status.st_gid)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def load_users(path: Path) -> Users:
@@ -247,7 +227,7 @@ def load_users(path: Path) -> Users:
     except FileNotFoundError:
         raise UsersError(f"there is no file of users {path}; make one with: trio-spool user add NAME --users {path}") from None
     except OSError as exc:
-        raise UsersError(f"can't read the users in {path}: {exc.strerror}; check who owns it") from exc
+        raise UsersError(f"can't read the users in {path}: {explain(exc)}; check who owns it") from exc
     except _NewerError as exc:
         raise UsersError(
             f"{path} was written by a newer version (format {exc}; this version reads {FORMAT}); upgrade trio-spool"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from .._files import explain, sync_file
 from ..client import BackupError, BackupResult, Manifest, backup_server, read_manifest
 from ..engine import DATABASE, MARKER, CopyError, DataDirectoryError, claim_directory, count_copy
 from ._common import json_option, run_with_server, server_argument
@@ -92,11 +93,7 @@ def _pieces(path: Path, size: int) -> Iterator[bytes]:
     except FileNotFoundError:
         raise BackupError(f"{path} is missing") from None
     except OSError as exc:
-        raise BackupError(f"can't read {path}: {_reason(exc)}") from None
-
-
-def _reason(exc: OSError) -> str:
-    return os.strerror(exc.errno or 0).lower()
+        raise BackupError(f"can't read {path}: {explain(exc)}") from None
 
 
 def _check(directory: Path, manifest: Manifest, quiet: bool, copy_to: Path | None = None) -> None:
@@ -120,8 +117,7 @@ def _check(directory: Path, manifest: Manifest, quiet: bool, copy_to: Path | Non
                         out.write(piece)
                     progress.advance(task, len(piece))
                 if out is not None:
-                    out.flush()
-                    os.fsync(out.fileno())
+                    sync_file(out)
             if entry.sha512 is not None and digest.hexdigest() != entry.sha512:
                 raise BackupError(f"{path} has another SHA-512 than when it was made: it was changed or damaged")
 
@@ -190,6 +186,6 @@ def restore(directory: Path, data_dir: Path, as_json: bool) -> None:
         raise click.ClickException(str(exc)) from None
     except OSError as exc:
         where = exc.filename or data_dir  # writes don't say what they wrote to
-        raise click.ClickException(f"can't write to {where}: {_reason(exc)}; make it possible, or name another directory") from None
+        raise click.ClickException(f"can't write to {where}: {explain(exc)}; make it possible, or name another directory") from None
     described = {"data_dir": str(data_dir), "bytes": manifest.size, "items": items}
     click.echo(json.dumps(described) if as_json else f"restored {items} items to {data_dir}; serve it: trio-spool serve {data_dir}")

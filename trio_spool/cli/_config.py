@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import click
 
+from .._files import explain
 from ..server import Settings, SettingsError
 
 if sys.version_info < (3, 11):
@@ -54,7 +55,7 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as exc:
-        raise ConfigError(f"can't read {path}: {exc.strerror}") from exc
+        raise ConfigError(f"can't read {path}: {explain(exc)}") from exc
     except RecursionError:
         raise ConfigError(f"{path} is not TOML that can be read: its lists are too deep") from None
     except ValueError as exc:  # also of what is not UTF-8, and of integers of thousands of digits

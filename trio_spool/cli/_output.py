@@ -7,13 +7,15 @@ import select
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from io import RawIOBase
 from pathlib import Path
 from typing import cast
 
 import click
 import trio
+
+from .._files import explain, open_replacement
 
 # What is collected before it is written, in characters.
 CHUNK = 64 * 1024
@@ -66,13 +68,13 @@ def open_output(file: Path) -> Iterator[RawIOBase]:
         click.ClickException: It can't be written.
     """
     try:
-        with _open_special(file) if _is_special(file) else _open_partial(Path(os.path.realpath(file))) as out:
+        with _open_special(file) if _is_special(file) else _open_regular(file) as out:
             yield out
     except BrokenPipeError:
         raise
     except OSError as exc:
-        where, why = exc.filename or file, os.strerror(exc.errno or 0).lower()
-        raise click.ClickException(f"can't write {where}: {why}; choose another FILE, or - for standard output") from None
+        where = exc.filename or file
+        raise click.ClickException(f"can't write {where}: {explain(exc)}; choose another FILE, or - for standard output") from None
 
 
 def _is_special(file: Path) -> bool:
@@ -89,17 +91,11 @@ def _open_special(file: Path) -> Iterator[RawIOBase]:
 
 
 @contextmanager
-def _open_partial(file: Path) -> Iterator[RawIOBase]:
-    partial = file.with_name(file.name + ".partial")
-    with partial.open("wb", buffering=0) as out:
-        try:
-            yield out
-            os.fsync(out.fileno())
-            partial.replace(file)
-        except BaseException:
-            with suppress(OSError):
-                partial.unlink()
-            raise
+def _open_regular(file: Path) -> Iterator[RawIOBase]:
+    target = Path(os.path.realpath(file))
+    # Always the same name: what a run that was killed has left behind is overwritten by the next one.
+    with open_replacement(target, partial=target.with_name(target.name + ".partial"), buffering=0) as out:
+        yield cast("RawIOBase", out)
 
 
 def write_in_thread(out: RawIOBase, data: bytes) -> None:

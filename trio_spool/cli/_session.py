@@ -14,6 +14,7 @@ from typing import Any, TypedDict
 import attrs
 import click
 
+from .._files import explain
 from ..client import Client, open_client
 from ._passwords import ask_password, check_stdin, read_password
 
@@ -149,7 +150,7 @@ def _tls_context(ca: Path | None, certificate: Path | None, key: Path | None) ->
             f"{path} can't be used: {reason}; it must be a PEM file, and a certificate needs its key"
         ) from None
     except OSError as exc:
-        raise click.ClickException(f"can't read {path}: {os.strerror(exc.errno or 0).lower()}") from None
+        raise click.ClickException(f"can't read {path}: {explain(exc)}") from None
     return context
 
 

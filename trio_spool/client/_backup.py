@@ -8,7 +8,6 @@ Each gets its name once its SHA-512 is the manifest's; the one that makes the di
 from __future__ import annotations
 
 import hashlib
-import os
 import ssl
 import sys
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import attrs
 import trio
 
 from .._core import raise_the_one
+from .._files import explain, replace_durably, sync_directory, sync_file
 from ..mcbp import Feature, FragmentRequest
 from ._client import Client
 from ._errors import ChecksumError, ClientError, ConnectionLostError, NotFoundError, ServerError
@@ -150,7 +150,7 @@ class _Transfer:
         except (FileExistsError, NotADirectoryError):
             raise BackupError(f"{directory} is not a directory") from None
         except OSError as exc:
-            raise BackupError(f"can't use {directory}: {os.strerror(exc.errno or 0).lower()}") from exc
+            raise BackupError(f"can't use {directory}: {explain(exc)}") from exc
         if names:
             raise BackupError(f"{directory} is not empty, and has no interrupted backup; choose an empty directory")
 
@@ -163,7 +163,7 @@ class _Transfer:
         try:
             with new.open("w") as out:
                 out.write(manifest.to_json() + "\n")
-                _sync(out)
+                sync_file(out)
         except OSError:
             new.unlink(missing_ok=True)  # half of it is of no use
             raise
@@ -190,14 +190,13 @@ class _Transfer:
             out.close()
             partial.unlink()
             raise BackupError(f"what arrived of {file.path} has another SHA-512 than the server says; run this again")
-        _sync(out)
+        sync_file(out)
         out.close()
         partial.replace(self._directory / file.path)
 
     def _complete_in_thread(self) -> None:
-        _sync_directory(self._directory)
-        (self._directory / (MANIFEST + PARTIAL)).replace(self._directory / MANIFEST)
-        _sync_directory(self._directory)
+        sync_directory(self._directory)
+        replace_durably(self._directory / (MANIFEST + PARTIAL), self._directory / MANIFEST)
 
     # In the event loop
 
@@ -270,9 +269,7 @@ class _Transfer:
         try:
             return await trio.to_thread.run_sync(function, *arguments)
         except OSError as exc:
-            raise BackupError(
-                f"can't write to {self._directory}: {os.strerror(exc.errno or 0).lower()}; run this again to go on"
-            ) from exc
+            raise BackupError(f"can't write to {self._directory}: {explain(exc)}; run this again to go on") from exc
 
 
 async def _fetch(client: Client, snapshot: str, file: ManifestFile, offset: int, pieces: trio.MemorySendChannel[bytes]) -> None:
@@ -310,18 +307,4 @@ def read_manifest(directory: Path) -> Manifest:
             raise BackupError(f"the backup in {directory} is not complete; run the backup again to go on with it") from None
         raise BackupError(f"{directory} has no {MANIFEST}: it is not a backup") from None
     except OSError as exc:
-        raise BackupError(f"can't read {directory / MANIFEST}: {os.strerror(exc.errno or 0).lower()}") from exc
-
-
-def _sync(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync_directory(directory: Path) -> None:
-    if os.name == "posix":  # elsewhere a directory can't be opened
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        raise BackupError(f"can't read {directory / MANIFEST}: {explain(exc)}") from exc

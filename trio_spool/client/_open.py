@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 import sys
@@ -12,6 +11,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from .._core import open_sender, raise_the_one
+from .._files import explain
 from ._client import Client
 from ._errors import ConnectionLostError
 from ._login import log_in
@@ -30,10 +30,10 @@ def _reason(error: BaseException) -> str:
     """Find why connecting failed: Trio reports that all attempts did, and keeps each one's error beneath."""
     while True:
         if isinstance(error, OSError) and error.errno and not isinstance(error, socket.gaierror):
-            return os.strerror(error.errno)
+            return explain(error)
         inner = error.__cause__ or next(iter(getattr(error, "exceptions", ())), None)
         if inner is None:
-            return getattr(error, "strerror", None) or str(error)
+            return explain(error) if isinstance(error, OSError) else str(error)
         error = inner
 
 

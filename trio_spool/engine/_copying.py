@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .._files import explain
 from ._directory import DATABASE, MARKER, claim_directory
 from ._errors import CopyError
 from ._lmdb_file import find_shortage
@@ -120,7 +121,7 @@ def count_copy(directory: Path) -> int:
     try:
         shortage = find_shortage(directory / DATABASE)
     except OSError as exc:
-        raise CopyError(f"can't read {directory / DATABASE}: {os.strerror(exc.errno or 0).lower()}") from exc
+        raise CopyError(f"can't read {directory / DATABASE}: {explain(exc)}") from exc
     if shortage is not None:
         raise CopyError(f"the database in {directory} is damaged: it has {shortage[0]} bytes, and must have {shortage[1]}")
     try:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-import sys
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from .._files import FileLock, explain, replace_durably, sync_directory, sync_file
 from ._errors import DataDirectoryError
 from ._lmdb_file import find_shortage
 
@@ -37,7 +39,7 @@ def check_directory(path: Path) -> bool:
     except (FileExistsError, NotADirectoryError):
         raise DataDirectoryError(f"{path} is not a directory; name one, or a path where one can be made") from None
     except OSError as exc:
-        raise DataDirectoryError(f"can't use the data directory {path}: {exc.strerror}; check who owns it") from exc
+        raise DataDirectoryError(f"can't use the data directory {path}: {explain(exc)}; check who owns it") from exc
     ours = {NEW_MARKER, LOCK, DATABASE, LMDB_LOCK} if NEW_MARKER in names else {LOCK}
     if MARKER not in names and names - ours:
         raise DataDirectoryError(
@@ -87,8 +89,7 @@ def finish_directory(path: Path) -> None:
     """
     try:
         sync_directory(path)
-        (path / NEW_MARKER).replace(path / MARKER)
-        sync_directory(path)
+        replace_durably(path / NEW_MARKER, path / MARKER)
     except OSError as exc:
         raise _not_writable(path, exc) from exc
 
@@ -113,7 +114,7 @@ def check_database(path: Path, is_new: bool) -> None:
     except FileNotFoundError:
         shortage, length = None, 0
     except OSError as exc:
-        raise DataDirectoryError(f"can't read {database}: {exc.strerror}; check who owns it") from exc
+        raise DataDirectoryError(f"can't read {database}: {explain(exc)}; check who owns it") from exc
     if length == 0 and not is_new:
         state = "is empty" if database.exists() else "is missing"
         raise DataDirectoryError(f"{database} {state}, though {path} was in use; restore a backup, or name another directory")
@@ -121,84 +122,51 @@ def check_database(path: Path, is_new: bool) -> None:
         raise DataDirectoryError(f"{database} is damaged: it has {length} bytes, and must have {shortage[1]}; restore a backup")
 
 
-def sync_directory(path: Path) -> None:
-    """Force to the disk which files a directory has."""
-    if os.name == "posix":  # elsewhere a directory can't be opened
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 def _not_writable(path: Path, exc: OSError) -> DataDirectoryError:
-    return DataDirectoryError(f"can't write to the data directory {path}: {exc.strerror}; change its permissions, or name another")
+    return DataDirectoryError(f"can't write to the data directory {path}: {explain(exc)}; change its permissions, or name another")
 
 
 class DirectoryLock:
-    """A data directory that is in use, by one engine of one process, until `release` or the end of the process.
+    """The use of a data directory by one engine of one process, until `release` or the end of the process.
 
-    What an engine knows beside what it stores, as the last CAS, is right only if nobody else writes.
+    What an engine keeps beside the stored items, like the last CAS, is right only as long as nobody else writes.
+
+    Args:
+        path: The directory, which exists.
+        flock: Stands in for `fcntl.flock`.
 
     Raises:
         DataDirectoryError: It is in use already, or can't be locked.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, flock: Callable[[int, int], object] = fcntl.flock) -> None:
         try:
-            self._file = (path / LOCK).open("a+b", buffering=0)
+            self._lock = FileLock(path / LOCK, flock=flock)
         except OSError as exc:
-            raise DataDirectoryError(f"can't write to the data directory {path}: {exc.strerror}; check who owns it") from exc
+            raise DataDirectoryError(f"can't write to the data directory {path}: {explain(exc)}; check who owns it") from exc
         try:
             self._take(path)
         except BaseException:
-            self._file.close()
+            self._lock.release()
             raise
 
     def _take(self, path: Path) -> None:
-        file = self._file
+        file = self._lock.file
         try:
-            _lock(file.fileno())
+            self._lock.acquire(wait=False)
         except BlockingIOError:
-            file.seek(0)
             holder = file.read(20).strip().decode("ascii", "replace")
             process = f"process {holder}" if holder.isdecimal() else "another process"
             raise DataDirectoryError(f"{path} is in use by {process}; stop that one, or name another data directory") from None
         except OSError as exc:
-            raise DataDirectoryError(f"can't lock the data directory {path}: {exc.strerror}; use a local file system") from exc
-        with suppress(OSError):  # it only helps whoever is refused; the disk may be full
-            os.ftruncate(file.fileno(), 0)
+            raise DataDirectoryError(f"can't lock the data directory {path}: {explain(exc)}; use a local file system") from exc
+        with suppress(OSError):  # the number only helps those who are refused, and the disk may be full
+            file.truncate(0)
             file.write(b"%d\n" % os.getpid())
 
     def release(self) -> None:
-        """Let others use it."""
-        if not self._file.closed:
-            _unlock(self._file.fileno())  # processes that were forked have the file, and so the lock, as well
-            self._file.close()
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(descriptor: int) -> None:
-        os.lseek(descriptor, 1 << 20, os.SEEK_SET)  # behind what is written, which others read
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError as exc:
-            raise BlockingIOError(*exc.args) from exc
-
-    def _unlock(descriptor: int) -> None:
-        os.lseek(descriptor, 1 << 20, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
-
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def _unlock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        """Let others use the directory."""
+        self._lock.release()
 
 
 def _write_marker(path: Path, engine: str) -> str:
@@ -207,8 +175,7 @@ def _write_marker(path: Path, engine: str) -> str:
     try:
         with (path / NEW_MARKER).open("w") as file:
             file.write(content + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+            sync_file(file)
     except OSError as exc:
         raise _not_writable(path, exc) from exc
     return identity
@@ -222,7 +189,7 @@ def _read_marker(path: Path, engine: str) -> str:
         if not (isinstance(found_format, int) and isinstance(found_engine, str) and isinstance(identity, str)):
             raise TypeError
     except OSError as exc:
-        raise DataDirectoryError(f"can't read {marker}: {exc.strerror}; check who owns it") from exc
+        raise DataDirectoryError(f"can't read {marker}: {explain(exc)}; check who owns it") from exc
     except (ValueError, KeyError, TypeError):
         raise DataDirectoryError(f"{marker} is not what trio-spool writes; restore it, or name another directory") from None
     if found_format > FORMAT:

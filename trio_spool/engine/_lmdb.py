@@ -50,7 +50,7 @@ _SPACE_KEY = b"space:"
 _MEMORY_KEY = b"memory:"
 
 # Address space reserved for the map, in bytes. On Linux and macOS the file grows only as pages are used.
-DEFAULT_MAP = (1 << 38) if sys.maxsize > 1 << 32 and sys.platform != "win32" else (1 << 30)
+DEFAULT_MAP = (1 << 38) if sys.maxsize > 1 << 32 else (1 << 30)
 # Readers other than snapshots: event loops' threads, and walks, which hold a slot for one chunk.
 SPARE_READERS = 256
 # What is raised if a database is not what we have written.
