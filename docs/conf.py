@@ -30,7 +30,6 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_inventories"]
 default_role = "py:obj"
-smartquotes = False  # two dashes begin an option
 
 # Links. Every type in a signature must be found: here, or in the inventories of other projects.
 nitpicky = True
@@ -49,7 +48,6 @@ suppress_warnings = ["ref.python", "myst.header"]
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"  # constructors that are ours stay out
 autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True
 napoleon_use_ivar = True
 
 # What is copied from a shell session: the commands.

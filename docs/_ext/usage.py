@@ -12,6 +12,17 @@ import click
 from sphinx.application import Sphinx
 
 _OPTION = re.compile(r"\.\. option:: (.*)")
+# What a help text names that is typed as it stands: options and addresses.
+_TYPED = re.compile(r"(?<![`\w-])(--[a-z][a-z-]*|(?:tcp|tls)://(?:HOST:PORT)?|unix:PATH|[A-Z]+_[A-Z_]+|HOST:PORT)(?![`\w])")
+
+
+def _as_code(line: str) -> str:
+    return _TYPED.sub(r"``\1``", line)
+
+
+def describe(app: Sphinx, ctx: click.Context, lines: list[str]) -> None:
+    """Set as code what is typed as it stands."""
+    lines[:] = map(_as_code, lines)
 
 
 def drop(app: Sphinx, ctx: click.Context, lines: list[str]) -> None:
@@ -37,8 +48,8 @@ def add_variables(app: Sphinx, ctx: click.Context, lines: list[str]) -> None:
         if variable is not None:
             if not re.match(r"\s+:\w+:", block[-1]):
                 block.append("")
-            block.append(f"    :environment: ``{variable}``")
-        lines.extend((*block, "", ""))
+            block.append(f"    :environment: {variable}")
+        lines.extend((block[0], *map(_as_code, block[1:]), "", ""))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
@@ -49,5 +60,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
         if event not in app.events.events:
             app.add_event(event)
         app.connect(event, drop)
+    app.connect("sphinx-click-process-description", describe)
     app.connect("sphinx-click-process-options", add_variables)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
