@@ -15,6 +15,7 @@ from ._core import Sender as Sender
 from ._core import SenderStatistics as SenderStatistics
 from ._core import Spool as Spool
 from ._core import SpoolBrokenError as SpoolBrokenError
+from ._core import SpoolError as SpoolError
 from ._core import SpoolLimits as SpoolLimits
 from ._core import SpoolStatistics as SpoolStatistics
 from ._core import SpoolWriter as SpoolWriter

@@ -411,7 +411,7 @@ def test_bad_leb128(data: bytes) -> None:
 
 @pytest.mark.parametrize("number", [-1, 2**32])
 def test_leb128_range(number: int) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(LocalProtocolError):
         encode_leb128(number)
 
 

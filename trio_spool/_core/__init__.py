@@ -1,6 +1,7 @@
 """The library: worker threads, a channel, and the task that owns a stream. Knows bytes, and no protocol."""
 
 from ._errors import SpoolBrokenError as SpoolBrokenError
+from ._errors import SpoolError as SpoolError
 from ._limits import SpoolLimits as SpoolLimits
 from ._producer import Producer as Producer
 from ._receiving import Receiver as Receiver

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .._files import FileLock, explain
-from ._users import UsersError, keep_owner
+from ._errors import UsersError
+from ._users import keep_owner
 
 LOCK_SUFFIX = ".lock"
 

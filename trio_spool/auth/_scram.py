@@ -33,6 +33,7 @@ from collections.abc import Callable
 
 import attrs
 
+from ._errors import ScramError
 from ._saslprep import saslprep
 
 # By their names on the wire, strongest first; what hashlib calls their hash.
@@ -48,10 +49,6 @@ MAX_PASSWORD = 4096
 _NONCE = re.compile(r"[\x20-\x2b\x2d-\x7e]+")
 _EXTENSION = re.compile(r"[A-Za-z]=[^\0]+", re.DOTALL)
 _BAD_ESCAPE = re.compile("=(?!2C|3D)")
-
-
-class ScramError(Exception):
-    """A client's login failed, or it broke the rules of SCRAM."""
 
 
 @attrs.frozen

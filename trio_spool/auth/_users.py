@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 
 from .._files import explain, open_replacement
+from ._errors import UsersError
 from ._saslprep import saslprep
 from ._scram import MECHANISMS, ScramKeys, derive_keys, digest_size, matches
 
@@ -32,10 +33,6 @@ MAX_SALT = 64
 SECRET_SIZE = 32
 # Characters, after preparation.
 MAX_NAME = 128
-
-
-class UsersError(Exception):
-    """The file of users can't be used."""
 
 
 class Role(enum.Enum):

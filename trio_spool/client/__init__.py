@@ -12,7 +12,6 @@ from ..mcbp import Document as Document
 from ..mcbp import FragmentRequest as FragmentRequest
 from ..mcbp import Scope as Scope
 from ..mcbp import SnapshotRequirements as SnapshotRequirements
-from ._backup import BackupError as BackupError
 from ._backup import BackupResult as BackupResult
 from ._backup import backup_server as backup_server
 from ._backup import read_manifest as read_manifest
@@ -21,6 +20,7 @@ from ._client import StoredValue as StoredValue
 from ._collections import Collections as Collections
 from ._errors import AccessError as AccessError
 from ._errors import AuthenticationError as AuthenticationError
+from ._errors import BackupError as BackupError
 from ._errors import BusyError as BusyError
 from ._errors import ChecksumError as ChecksumError
 from ._errors import ClientError as ClientError

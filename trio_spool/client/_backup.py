@@ -22,7 +22,7 @@ from .._core import raise_the_one
 from .._files import explain, replace_durably, sync_directory, sync_file
 from ..mcbp import Feature, FragmentRequest
 from ._client import Client
-from ._errors import ChecksumError, ClientError, ConnectionLostError, NotFoundError, ServerError
+from ._errors import BackupError, ChecksumError, ClientError, ConnectionLostError, NotFoundError, ServerError
 from ._files import Manifest, ManifestFile, parse_manifest
 from ._open import open_client
 
@@ -42,10 +42,6 @@ SILENCE = 60.0
 PREPARE_SECONDS = 3600.0
 
 Report = Callable[[int, int], object]
-
-
-class BackupError(Exception):
-    """A backup can't be made there, or is not what it should be. The message says which, why, and what to do."""
 
 
 @attrs.frozen

@@ -1,4 +1,4 @@
-"""What can go wrong with a server."""
+"""The errors of a client: of its connection, of the server's answers, and of backups."""
 
 from __future__ import annotations
 
@@ -8,15 +8,28 @@ from ..mcbp import Response, Status, opcode_name, status_text
 
 
 class ClientError(Exception):
-    """The base of what goes wrong with a server."""
+    """The base of this package's errors."""
+
+
+# Of the connection
 
 
 class ConnectionLostError(ClientError):
-    """The server could not be reached, is not trusted, went away, or does not speak this protocol."""
+    """The server could not be reached, is not trusted, closed the connection, or does not speak this protocol."""
 
 
 class ChecksumError(ClientError):
-    """What arrived is not what was sent."""
+    """A fragment of a file did not arrive as it was sent: its checksum is wrong."""
+
+
+# Of backups
+
+
+class BackupError(ClientError):
+    """The backup can't be made or used. The message says which backup, why, and what to do."""
+
+
+# Answers of the server
 
 
 class ServerError(ClientError):
@@ -31,24 +44,34 @@ class ServerError(ClientError):
         self.status = status
 
 
+# Answers about a document
+
+
 class NotFoundError(ServerError):
-    """There is no such key, or no such group of statistics."""
+    """The server has no such key, bucket, snapshot or group of statistics."""
 
 
 class ExistsError(ServerError):
-    """The key exists, or its CAS is another one."""
+    """The key exists already, or its CAS differs from the one given."""
 
 
 class NotStoredError(ServerError):
-    """There was nothing to append or prepend to, or the result would be too big."""
+    """There was no value to append or prepend to, or the result would be too big."""
 
 
 class TooBigError(ServerError):
-    """The value is over the server's limit."""
+    """The value is larger than the server allows."""
 
 
 class NotANumberError(ServerError):
     """The stored value is not a number."""
+
+
+class LockedError(ServerError):
+    """The document is locked. Servers say so only to clients that have negotiated XERROR."""
+
+
+# Answers about the state of the server: the same request may succeed later
 
 
 class TemporaryFailureError(ServerError):
@@ -56,15 +79,18 @@ class TemporaryFailureError(ServerError):
 
 
 class BusyError(ServerError):
-    """Another request does the same at this moment."""
+    """Another request is doing the same at the moment."""
+
+
+# Answers about who may do what, and where
 
 
 class AuthenticationError(ServerError):
-    """The login was refused, or somebody has to log in first; or the server did not prove that it knows the password."""
+    """The login was refused, a login is required, or the server could not prove that it knows the password."""
 
 
 class AccessError(ServerError):
-    """The user may not do that there, or there is no such bucket: the server does not tell these two apart."""
+    """The user may not do this, or the bucket does not exist: the server does not tell these two apart."""
 
 
 class NoBucketError(ServerError):
@@ -72,11 +98,10 @@ class NoBucketError(ServerError):
 
 
 class UnknownCollectionError(ServerError):
-    """There is no such collection, or no such scope."""
+    """The bucket has no such collection, or no such scope."""
 
 
-class LockedError(ServerError):
-    """Somebody has locked the document. Servers say so only to clients that have negotiated XERROR."""
+# Answers about a scan
 
 
 class ScanCancelledError(ServerError):

@@ -1,21 +1,27 @@
-"""Errors: the peer's, and our own."""
+"""The errors of encoding and decoding frames: ours, and the peer's."""
 
 from __future__ import annotations
 
 
 class ProtocolError(Exception):
-    """The base of both."""
+    """The base of this package's errors."""
 
 
-class LocalProtocolError(ProtocolError):
-    """We were asked to encode what the protocol can't carry: a mistake of the calling code."""
+# While something is encoded
+
+
+class LocalProtocolError(ProtocolError, ValueError):
+    """The calling code asked to encode a value that the protocol can't carry."""
+
+
+# While something is decoded
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer sent what can't be understood. The connection can't go on.
+    """The peer broke the protocol.
 
     Attributes:
-        status_hint: The status to reply with before closing, or None to close without a word.
+        status_hint: The status to reply with, or None to close the connection without a reply.
     """
 
     def __init__(self, message: str, *, status_hint: int | None = None) -> None:

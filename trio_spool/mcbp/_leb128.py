@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._errors import RemoteProtocolError
+from ._errors import LocalProtocolError, RemoteProtocolError
 from ._status import Status
 
 # A collection id has 32 bits, which take five bytes.
@@ -13,10 +13,10 @@ def encode_leb128(number: int) -> bytes:
     """Encode a number from 0 to 2**32 - 1.
 
     Raises:
-        ValueError: It is outside that range.
+        LocalProtocolError: It is outside that range.
     """
     if not 0 <= number < 1 << 32:
-        raise ValueError(f"LEB128 here encodes 0 to 2**32 - 1; got {number}")
+        raise LocalProtocolError(f"LEB128 here encodes 0 to 2**32 - 1; got {number}")
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)
