@@ -12,12 +12,15 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
 from click.testing import CliRunner
 
 from trio_spool.cli import main
+from trio_spool.client import ConnectionLostError, backup_server
 from trio_spool.engine import Store, open_engine
 from trio_spool.mcbp import Opcode, encode_request
 
@@ -251,10 +254,11 @@ def test_a_broken_connection_is_made_again(served, tmp_path) -> None:
     assert {row["name"]: row["value"] for row in rows}["kept"] == "0"
 
 
-def test_a_server_that_stays_away_is_given_up(served, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("trio_spool.client._backup.RETRY_SECONDS", 0.01)
+def test_a_server_that_stays_away_is_given_up(served, tmp_path) -> None:
     with proxied(served.port, [5_000_000] + [100] * 20) as proxy:
-        assert "closed the connection" in run("backup", f"127.0.0.1:{proxy.port}", tmp_path / "backup", status=1)
+        back_up = partial(backup_server, "127.0.0.1", proxy.port, tmp_path / "backup", retry_seconds=0.01)
+        with pytest.raises(ConnectionLostError, match="closed the connection"):
+            trio.run(back_up)
     assert json.loads(run("backup", served.server, tmp_path / "backup", "--json"))["resumed_at"] >= 4_000_000
     run("verify", tmp_path / "backup")
 

@@ -27,7 +27,6 @@ from trio_spool.client import (
     open_client,
     read_manifest,
 )
-from trio_spool.client import _open as opening
 from trio_spool.mcbp import Feature, Opcode, Status, encode_response
 
 if sys.version_info < (3, 11):
@@ -144,10 +143,21 @@ async def test_servers_that_log_in_otherwise(scripted, answer: bytes, error: typ
             raise AssertionError
 
 
-async def test_a_server_that_does_not_let_us_in(scripted, monkeypatch) -> None:
-    monkeypatch.setattr(opening, "LOGIN_TIMEOUT", 0.05)
+@pytest.fixture
+def time_passes(nursery, mock_clock) -> None:
+    """Let a second pass whenever nothing else can happen."""
+
+    async def jump() -> None:
+        while True:
+            await trio.testing.wait_all_tasks_blocked()
+            mock_clock.jump(1)
+
+    nursery.start_soon(jump)
+
+
+async def test_a_server_that_does_not_let_us_in(scripted, time_passes) -> None:
     port = await scripted()
-    with pytest.raises(ConnectionLostError, match="did not let us in"):
+    with pytest.raises(ConnectionLostError, match="did not let us in within 30 seconds"):
         async with open_client(HERE, port, **ANN):
             raise AssertionError
 
@@ -216,13 +226,12 @@ async def test_no_tls_at_the_other_end(port: int, scripted, authority: trustme.C
                 raise AssertionError
 
 
-async def test_a_handshake_that_does_not_end(scripted, authority: trustme.CA, monkeypatch) -> None:
-    monkeypatch.setattr(opening, "HANDSHAKE_TIMEOUT", 0.05)
+async def test_a_handshake_that_does_not_end(scripted, authority: trustme.CA, time_passes) -> None:
     silent = await scripted()
-    with pytest.raises(ConnectionLostError, match=r"did not shake hands within 0\.05 seconds"):
+    with pytest.raises(ConnectionLostError, match="did not shake hands within 10 seconds"):
         async with open_client(HERE, silent, tls=trusting(authority)):
             raise AssertionError
-    with trio.move_on_after(0.01) as scope:  # it can be cancelled, too
+    with trio.move_on_after(5) as scope:  # it can be cancelled, too
         async with open_client(HERE, silent, tls=trusting(authority)):
             raise AssertionError
     assert scope.cancelled_caught

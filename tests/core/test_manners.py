@@ -9,7 +9,6 @@ import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from trio_spool import SpoolLimits, open_sender, open_spool
-from trio_spool._core import _manners
 from trio_spool._core._manners import LONG, QUIET, SHARE, SHORT, SWITCH, Manners, manners
 
 
@@ -97,12 +96,9 @@ def test_a_sender_alone_is_not_hurried() -> None:
         (1, 0, 1, LONG),
     ],
 )
-async def test_a_worker_has_a_share_of_what_others_leave(
-    quiet: float, yielded: float, workers: int, expected: float, monkeypatch
-) -> None:
+async def test_a_worker_has_a_share_of_what_others_leave(quiet: float, yielded: float, workers: int, expected: float) -> None:
     now = 1000.0
-    monkeypatch.setattr(_manners, "perf_counter", lambda: now)
-    ours = Manners()
+    ours = Manners(clock=lambda: now)
     ours.busy.update(range(workers))
     assert ours.time_slice(yielded) == LONG  # nobody else has ever run
     ours.after_task_step(object())  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ import trio
 from trio.testing import assert_checkpoints, memory_stream_pair, wait_all_tasks_blocked
 
 from trio_spool import SpoolLimits, open_sender
-from trio_spool._core import Receiver, _receiving
+from trio_spool._core import Receiver
 
 
 async def test_offered_returns_when_the_stream_took_everything(socket_pair) -> None:
@@ -49,15 +49,15 @@ async def test_offered_does_not_wait_for_a_spool(socket_pair) -> None:
 
 
 @pytest.fixture(params=[0, float("inf")], ids=["slow peers", "prompt peers"])
-def soon(request, monkeypatch) -> None:
+def soon(request) -> float:
     """Let no peer, or every peer, be one that sends its next request soon."""
-    monkeypatch.setattr(_receiving, "_SOON", request.param)
+    return request.param
 
 
 @pytest.mark.parametrize("kind", ["socket", "memory"])
-async def test_receive_some(kind: str, nursery: trio.Nursery, soon, socket_pair) -> None:
+async def test_receive_some(kind: str, nursery: trio.Nursery, soon: float, socket_pair) -> None:
     left, right = socket_pair() if kind == "socket" else memory_stream_pair()
-    receiver = Receiver(right)
+    receiver = Receiver(right, soon)
     async with left:
         async with right:
             nursery.start_soon(left.send_all, b"abc")
@@ -70,9 +70,9 @@ async def test_receive_some(kind: str, nursery: trio.Nursery, soon, socket_pair)
             await receiver.receive_some(2)
 
 
-async def test_receive_some_waits_for_a_peer_that_was_prompt_once(nursery: trio.Nursery, soon, socket_pair) -> None:
+async def test_receive_some_waits_for_a_peer_that_was_prompt_once(nursery: trio.Nursery, soon: float, socket_pair) -> None:
     left, right = socket_pair()
-    receiver = Receiver(right)
+    receiver = Receiver(right, soon)
     async with left, right:
         for data in (b"a", b"b", b"c"):
             received = []
@@ -89,9 +89,9 @@ async def test_receive_some_waits_for_a_peer_that_was_prompt_once(nursery: trio.
             assert received == [data]
 
 
-async def test_receive_some_cancelled_takes_nothing(soon, socket_pair) -> None:
+async def test_receive_some_cancelled_takes_nothing(soon: float, socket_pair) -> None:
     left, right = socket_pair()
-    receiver = Receiver(right)
+    receiver = Receiver(right, soon)
     async with left, right:
         await left.send_all(b"abc")
         assert await receiver.receive_some(1) == b"a"
@@ -102,9 +102,9 @@ async def test_receive_some_cancelled_takes_nothing(soon, socket_pair) -> None:
         assert await receiver.receive_some(3) == b"bc"
 
 
-async def test_receive_some_when_it_is_closed_meanwhile(nursery: trio.Nursery, soon, socket_pair) -> None:
+async def test_receive_some_when_it_is_closed_meanwhile(nursery: trio.Nursery, soon: float, socket_pair) -> None:
     left, right = socket_pair()
-    receiver = Receiver(right)
+    receiver = Receiver(right, soon)
     async with left:
         await left.send_all(b"a")
         assert await receiver.receive_some(1) == b"a"

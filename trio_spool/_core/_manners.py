@@ -16,7 +16,7 @@ What several workers keep together is one worker's; none keeps it for longer tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
@@ -36,11 +36,15 @@ class Manners(trio.abc.Instrument):
 
     A task does not, for one step, if it was woken in a step of one that streams: it was given a batch, or bytes to send.
 
+    Args:
+        clock: Tells the time, in seconds.
+
     Attributes:
         busy: The workers that want the interpreter. Each adds and removes itself.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
+        self._clock = clock
         self._streaming: dict[trio.lowlevel.Task, int] = {}
         self._following: set[trio.lowlevel.Task] = set()  # tasks whose next step follows from what a stream did
         self._ours = False  # the step that runs is a stream's, or follows from one
@@ -61,7 +65,7 @@ class Manners(trio.abc.Instrument):
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         """Note the time, unless this task streams, as it may have said only in this step. Called by Trio."""
         if not self._ours and task not in self._streaming and task is not self._messenger:
-            self._last = perf_counter()
+            self._last = self._clock()
         self._ours = False
 
     def called_by_worker(self) -> None:
@@ -75,7 +79,7 @@ class Manners(trio.abc.Instrument):
             yielded: For how long, in seconds, it let the event loop have it at last.
         """
         workers = len(self.busy) or 1
-        quiet = perf_counter() - self._last
+        quiet = self._clock() - self._last
         return min(LONG, max(SHORT, QUIET * quiet / workers, SHARE * (yielded / workers - SWITCH)))
 
     def enter(self, task: trio.lowlevel.Task) -> None:

@@ -8,7 +8,7 @@ from time import perf_counter
 import trio
 
 # A client that sends its next request this soon after its reply, in seconds, is expected to do so again.
-_SOON = 0.0001
+SOON = 0.0001
 # So often is it looked whether it has, once in each pass of the scheduler, before the system is asked to tell.
 _LOOKS = 3
 
@@ -22,10 +22,12 @@ class Receiver:
 
     Args:
         stream: Nobody else reads from it.
+        soon: As `SOON`.
     """
 
-    def __init__(self, stream: trio.abc.ReceiveStream) -> None:
+    def __init__(self, stream: trio.abc.ReceiveStream, soon: float = SOON) -> None:
         self._stream = stream
+        self._soon = soon
         self._socket = stream.socket if isinstance(stream, trio.SocketStream) else None
         self._prompt = False  # the last request came soon
 
@@ -49,7 +51,7 @@ class Receiver:
         while True:
             started = perf_counter()
             await trio.lowlevel.wait_readable(self._descriptor(socket))
-            self._prompt = perf_counter() - started < _SOON
+            self._prompt = perf_counter() - started < self._soon
             if (data := self._read_nowait(socket, size)) is not None:
                 return data
 

@@ -8,7 +8,7 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -164,8 +164,14 @@ class Users:
         user = self._users.get(name)
         return fake if user is None else user.keys.get(mechanism, fake)
 
-    def check_password(self, name: str, password: str) -> User | None:
-        """Return the user if the password is right. Takes the same time if there is no such user."""
+    def check_password(self, name: str, password: str, matches: Callable[[str, str, ScramKeys], bool] = matches) -> User | None:
+        """Return the user if the password is right. Takes the same time whether or not the user exists.
+
+        Args:
+            name: As it was typed.
+            password: As it was typed.
+            matches: Compares a password with the keys of a mechanism.
+        """
         try:
             prepared = prepare_name(name)
         except ValueError:

@@ -69,6 +69,7 @@ async def backup_server(
     password: str | None = None,
     bucket: str | None = None,
     tls: ssl.SSLContext | None = None,
+    retry_seconds: float = RETRY_SECONDS,
 ) -> BackupResult:
     """Copy a server's database into a directory, or go on with that.
 
@@ -81,6 +82,7 @@ async def backup_server(
         password: Likewise.
         bucket: Whose database; by default that of the default bucket.
         tls: Likewise.
+        retry_seconds: How long to wait before connecting again, after a connection that brought nothing.
 
     Raises:
         BackupError: The directory can't be used, or what arrived is not what the server has said.
@@ -89,13 +91,15 @@ async def backup_server(
     transfer = _Transfer(directory, report)
     try:
         await trio.to_thread.run_sync(transfer.begin_in_thread)
-        return await _transfer_until_complete(transfer, host, port, username=username, password=password, bucket=bucket, tls=tls)
+        return await _transfer_until_complete(
+            transfer, host, port, retry_seconds, username=username, password=password, bucket=bucket, tls=tls
+        )
     except BaseException:
         transfer.remove_empty()
         raise
 
 
-async def _transfer_until_complete(transfer: _Transfer, host: str, port: int, **login: Any) -> BackupResult:
+async def _transfer_until_complete(transfer: _Transfer, host: str, port: int, retry_seconds: float, **login: Any) -> BackupResult:
     """Connect as often as it takes."""
     manifest = transfer.manifest
     failures = 0
@@ -113,7 +117,7 @@ async def _transfer_until_complete(transfer: _Transfer, host: str, port: int, **
                 raise ConnectionLostError(f"the server has sent nothing for {SILENCE:g} seconds") from exc
             transfer.reconnections += 1
             manifest = transfer.manifest
-            await trio.sleep(RETRY_SECONDS if failures else 0)
+            await trio.sleep(retry_seconds if failures else 0)
 
 
 class _Transfer:
