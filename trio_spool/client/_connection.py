@@ -6,6 +6,7 @@ import ssl
 from collections import deque
 
 import trio
+from trio_util import AsyncValue
 
 from .._core import Sender
 from ..mcbp import NEED_DATA, RemoteProtocolError, Response, ResponseDecoder, encode_request, opcode_name
@@ -30,8 +31,8 @@ class Connection:
         self._lost: ClientError | None = None
         self._answered = False
         self._look_ahead = look_ahead
-        self._space = trio.lowlevel.ParkingLot()
-        self._held = 0  # bytes of responses received and not yet taken, of those calls that are bounded by this
+        # Bytes of responses that were received and not yet taken, of those calls that `look_ahead` bounds.
+        self._held: AsyncValue[int] = AsyncValue(0)
 
     async def _call(self, opcode: int, *, key: bytes = b"", extras: bytes = b"", value: bytes = b"", cas: int = 0) -> Response:
         call = await self.start(opcode, key=key, extras=extras, value=value, cas=cas)
@@ -76,8 +77,7 @@ class Connection:
 
     def taken(self, response: Response) -> None:
         """Count a response that was held as taken: reading may go on."""
-        self._held -= response.size
-        self._space.unpark_all()
+        self._held.value -= response.size
 
     def abandon(self, call: Call) -> None:
         """Drop the responses of a call, those that are there and those to come."""
@@ -105,8 +105,8 @@ class Connection:
                 decoder.receive_data(bytes(data))
                 while (event := decoder.next_event()) is not NEED_DATA:
                     self._dispatch(event)
-                while self._held >= self._look_ahead:
-                    await self._space.park()
+                if self._held.value >= self._look_ahead:  # without this, every read would cost another pass of the scheduler
+                    await self._held.wait_value(lambda held: held < self._look_ahead)
             self._fail(ConnectionLostError(f"the server closed the connection{self._hint()}"))
         except RemoteProtocolError as exc:
             self._fail(ConnectionLostError(f"the server does not speak the memcached binary protocol: {exc}"))
@@ -132,7 +132,7 @@ class Connection:
         if not call.abandoned:
             call.responses.append(response)
             if call.held:
-                self._held += response.size
+                self._held.value += response.size
             call.arrived.set()
 
     def _fail(self, error: ClientError) -> None:
