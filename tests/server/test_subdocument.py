@@ -342,6 +342,19 @@ async def test_virtual_attributes(sub) -> None:
     assert (await attribute(sub, b"$vbucket"))["HLC"]["mode"] == "real"
 
 
+async def test_the_document_is_the_value_without_its_attributes(sub) -> None:
+    attributes = [(UPSERT, b"x%d" % number, b'"%s"' % (b"y" * 500), XATTR) for number in range(3)]
+    assert (await call(sub, mutations(*attributes, (UPSERT, b"n", b"6")))).status == 0
+    value = await document(sub)
+    virtual = await attribute(sub, b"$document")
+    assert (virtual["value_bytes"], int(virtual["value_crc32c"], 16)) == (len(value), google_crc32c.value(value))
+    assert virtual["datatype"] == ["json", "xattr"]
+    await put(sub, b"")
+    virtual = await attribute(sub, b"$document")
+    assert (virtual["value_bytes"], int(virtual["value_crc32c"], 16), virtual["datatype"]) == (0, 0, ["raw", "xattr"])
+    assert await attribute(sub, b"$XTOC") == ["x0", "x1", "x2"]
+
+
 async def test_without_attributes_negotiated(raw) -> None:
     await raw.hello(Feature.XERROR, Feature.JSON)
     await put(raw, DOCUMENT)

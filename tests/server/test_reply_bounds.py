@@ -1,0 +1,75 @@
+"""Many requests with large replies, in one pipeline, from a client that reads nothing: what is queued for it has a bound."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from trio_spool.mcbp import Opcode, encode_request
+
+EXTRAS = bytes(8)
+WINDOW = 50_000
+# Replies are queued when there is this much of them.
+EXCHANGE = 256 * 1024
+# Documents of which a look-up is made at once are no larger than 64 KiB.
+SIZE = 60_000
+DOCUMENT = b'{"a":"%s"}' % (b"x" * SIZE)
+# The window, what one exchange has when it ends, and the reply that ended it.
+BOUND = WINDOW + EXCHANGE + SIZE + 1000
+KEYS = [b"k%03d" % number for number in range(300)]
+
+
+def each(opcode: int, **kwargs) -> list[bytes]:
+    return [encode_request(opcode, key=key, **kwargs) for key in KEYS]
+
+
+SET = encode_request(Opcode.SETQ, key=b"other", extras=EXTRAS)
+LOOK_UP = encode_request(Opcode.SUBDOC_GET, key=KEYS[0], extras=struct.pack(">HB", 1, 0), value=b"a")
+LOOK_UP_SEVERAL = encode_request(Opcode.SUBDOC_MULTI_LOOKUP, key=KEYS[0], value=struct.pack(">BBH", Opcode.SUBDOC_GET, 0, 1) + b"a")
+PIPELINES = {
+    "a run of GETs": each(Opcode.GET),
+    "a run of GETs of the same": each(Opcode.GET)[:1] * 300,
+    "misses between": [frame for get in each(Opcode.GET) for frame in (get, encode_request(Opcode.GET, key=b"none:%d" % len(get)))],
+    "GETQ": each(Opcode.GETQ),
+    "GETK": each(Opcode.GETK),
+    "GETKQ": each(Opcode.GETKQ),
+    "GAT": each(Opcode.GAT, extras=bytes(4)),
+    "GATQ": each(Opcode.GATQ, extras=bytes(4)),
+    "GATK": each(Opcode.GATK, extras=bytes(4)),
+    "GET_LOCKED": each(Opcode.GET_LOCKED),
+    "look-ups": [LOOK_UP] * 300,
+    "look-ups of several paths": [LOOK_UP_SEVERAL] * 300,
+    "GETs behind a change": [SET, *each(Opcode.GET)],
+    "GETKs behind a change": [SET, *each(Opcode.GETK)],
+    "GETs and changes in turn": [frame for get in each(Opcode.GET) for frame in (get, SET)],
+}
+
+
+@pytest.fixture
+async def service(run_service):
+    async with run_service(window=WINDOW, batch=20_000, max_item_size=100_000) as served:
+        async with served.connect() as raw:
+            await raw.call(Opcode.SET, key=b"small", value=b"{}", extras=EXTRAS)
+            for key in KEYS:
+                await raw.send(encode_request(Opcode.SETQ, key=key, value=DOCUMENT, extras=EXTRAS))
+            await raw.call(Opcode.NOOP)
+        yield served
+
+
+@pytest.mark.parametrize("kind", PIPELINES)
+async def test_it_is_bounded(service, kind: str) -> None:
+    async with service.connect() as raw, service.connect() as watcher:
+        await raw.call(Opcode.NOOP)
+        number = min(await watcher.stat(b"connections"), key=int)
+        with trio.fail_after(30):
+            await raw.send(*PIPELINES[kind])
+            queued = 0
+            while queued < WINDOW:  # until it waits for us
+                await wait_all_tasks_blocked(0.02)
+                row = json.loads((await watcher.stat(b"connections"))[number])
+                queued = row["queued"]
+            assert row["high_water"] <= BOUND
