@@ -24,7 +24,6 @@ matplotlib.rcParams.update(
         "svg.hashsalt": "trio-spool",  # the same figures make the same file
         "axes.spines.top": False,
         "axes.spines.right": False,
-        "figure.constrained_layout.use": True,
     }
 )
 
@@ -34,7 +33,7 @@ def value_of(rows: Rows, case: str, variant: str) -> float | None:
     return next((row["value"] for row in rows if row["case"] == case and row["variant"] == variant), None)
 
 
-def bars(axes: Any, bars_: Sequence[tuple[str, float, str]], *, log: bool = False) -> None:
+def bars(axes: Any, bars_: Sequence[tuple[str, float, str]], *, log: bool = False, ratios: bool = False) -> None:
     """Draw horizontal bars, from the top: label, value, colour; the value stands at the end of each."""
     positions = range(len(bars_))
     axes.barh(positions, [value for _, value, _ in bars_], color=[colour for _, _, colour in bars_], height=0.7)
@@ -43,7 +42,14 @@ def bars(axes: Any, bars_: Sequence[tuple[str, float, str]], *, log: bool = Fals
     if log:
         axes.set_xscale("log")
     for position, (_, value, _) in enumerate(bars_):
-        axes.annotate(short(value), (value, position), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
+        axes.annotate(
+            f"{value:.2f}" if ratios else short(value),
+            (value, position),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+        )
     axes.margins(x=0.18)
 
 
@@ -66,7 +72,7 @@ def handover(rows: Rows) -> Any:
         ("from_thread.run(send)", "100 B, iterable against", "from_thread.run each", OTHER),
     ]
     found = [(label, value, colour) for label, case, name, colour in ways if (value := value_of(rows, case, name)) is not None]
-    figure, axes = pyplot.subplots(figsize=(WIDTH, 0.7 + 0.3 * len(found)))
+    figure, axes = pyplot.subplots(figsize=(WIDTH, 0.7 + 0.3 * len(found)), layout="constrained")
     bars(axes, found, log=True)
     axes.set_xlabel("fragments of 100 B per second (logarithmic)")
     return figure
@@ -77,7 +83,7 @@ def sizes(rows: Rows) -> Any:
     cases = [case for case in ("100 B", "1 kB", "16 kB", "CSV row") if value_of(rows, case, "plain thread (a)") is not None]
     ways = [("send_spool", OURS), ("open_spool, iterable", "#7fb2e0"), ("open_spool, writer", OTHER)]
     names = {"open_spool, iterable": "open_spool, generator", "open_spool, writer": "open_spool, function"}
-    figure, axes = pyplot.subplots(figsize=(WIDTH, 2.6))
+    figure, axes = pyplot.subplots(figsize=(WIDTH, 2.6), layout="constrained")
     for place, (name, colour) in enumerate(ways):
         ratios = [next(row["ratio"] for row in rows if row["case"] == case and row["variant"] == name) for case in cases]
         axes.bar(
@@ -104,7 +110,7 @@ def manners(rows: Rows) -> Any:
         for fraction in ("p50", "p99")
         if (value := value_of(rows, f"{case}, {fraction}", name)) is not None
     ]
-    figure, axes = pyplot.subplots(figsize=(WIDTH, 0.7 + 0.27 * len(found)))
+    figure, axes = pyplot.subplots(figsize=(WIDTH, 0.7 + 0.27 * len(found)), layout="constrained")
     bars(axes, found, log=True)
     axes.set_xlabel("echo round trip, ms (logarithmic)")
     return figure
@@ -118,8 +124,8 @@ def commands(rows: Rows) -> Any:
             name, connections, depth = row["case"].split(", ")
             how = "one at a time" if depth == "pipelined by 1" else depth
             found.append((f"{name}, {connections}, {how}", row["ratio"], OURS))
-    figure, axes = pyplot.subplots(figsize=(WIDTH, 0.7 + 0.27 * len(found)))
-    bars(axes, found)
+    figure, axes = pyplot.subplots(figsize=(WIDTH, 0.7 + 0.27 * len(found)), layout="constrained")
+    bars(axes, found, ratios=True)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xlabel("memcached with four threads = 1")
     return figure
@@ -138,8 +144,8 @@ def streams(published: dict[str, Any]) -> Any:
         for row in published.get(bench, {"rows": []})["rows"]
         if row["variant"] == variant and row["ratio"] is not None
     ]
-    figure, axes = pyplot.subplots(figsize=(WIDTH, 0.7 + 0.3 * len(found)))
-    bars(axes, found)
+    figure, axes = pyplot.subplots(figsize=(WIDTH, 0.7 + 0.3 * len(found)), layout="constrained")
+    bars(axes, found, ratios=True)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xlabel("plain thread with its own socket = 1")
     return figure
