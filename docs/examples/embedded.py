@@ -1,4 +1,4 @@
-"""Run the server inside a program, and use it: ``python embedded.py``."""
+"""Run the server inside a program and use it: ``python embedded.py``."""
 
 import trio
 
@@ -7,7 +7,7 @@ from trio_spool.server import Settings, serve
 
 
 async def main() -> None:
-    """Start a server on a port that is free, store something, and read it back."""
+    """Start a server on a free port, store a value, and read it back."""
     settings = Settings(listen=("tcp://127.0.0.1:0",), engine="memory")
 
     async def run(task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED) -> None:

@@ -1,4 +1,4 @@
-"""Serve a report that blocking code produces: ``python report.py``, and then ``curl http://127.0.0.1:8000``."""
+"""Serve a report that blocking code produces: run ``python report.py``, then ``curl http://127.0.0.1:8000``."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import trio_spool
 
 def rows() -> Iterator[bytes]:
     """Run a query in a worker thread, and yield its rows."""
-    database = sqlite3.connect(":memory:", check_same_thread=False)  # a turn may be on another thread than the one before
+    database = sqlite3.connect(":memory:", check_same_thread=False)  # each turn may be on another thread
     try:
         query = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100000) SELECT i, i * i FROM n"
         for number, square in database.execute(query):
@@ -20,7 +20,7 @@ def rows() -> Iterator[bytes]:
 
 
 async def handle(stream: trio.SocketStream) -> None:
-    """Answer one request; the rows are never all in memory, however slowly the client reads."""
+    """Answer one request. Only a few rows are in memory at a time, however slowly the client reads."""
     try:
         async with stream, trio_spool.open_sender(stream) as sender:
             await stream.receive_some()

@@ -1,4 +1,4 @@
-"""Add up the sizes of the values under a prefix."""
+"""Add up the sizes of the values under a prefix: ``python scan.py PORT``."""
 
 import sys
 
@@ -8,7 +8,7 @@ from trio_spool.client import open_client
 
 
 async def main(port: int) -> int:
-    """Scan the keys that begin with ``user:``, and give the size of all their values, in bytes."""
+    """Scan the keys that begin with ``user:`` and return the total size of their values, in bytes."""
     total = 0
     async with open_client("127.0.0.1", port) as client:
         async with client.scan(prefix=b"user:") as documents:

@@ -12,11 +12,11 @@ from couchbase.options import ClusterOptions
 
 from trio_spool.testing import Server
 
-# What is to be tested.
+# The code to test.
 
 
 class UserRepository:
-    """Users, each a JSON document."""
+    """Users, each of them a JSON document."""
 
     def __init__(self, collection: Collection) -> None:
         self._collection = collection
@@ -30,10 +30,10 @@ class UserRepository:
         try:
             self._collection.insert(f"user:{name}", {"name": name, "email": email})
         except DocumentExistsException:
-            raise ValueError(f"there is a user {name!r} already") from None
+            raise ValueError(f"the name {name!r} is taken") from None
 
     def email_of(self, name: str) -> str | None:
-        """Return a user's address; None if there is no such user."""
+        """Return a user's address, or None if no user has this name."""
         try:
             return self._collection.get(f"user:{name}").content_as[dict]["email"]
         except DocumentNotFoundException:
@@ -45,7 +45,7 @@ class UserRepository:
 
 @pytest.fixture
 def users(trio_spool_server: Server) -> Iterator[UserRepository]:
-    """A repository in a server that has just been started for this test, and is empty."""
+    """A repository on a server that was started for this test and is empty."""
     login = PasswordAuthenticator(trio_spool_server.username, trio_spool_server.password)
     cluster = Cluster(trio_spool_server.couchbase_connection_string, ClusterOptions(login))
     cluster.wait_until_ready(timedelta(seconds=10))
@@ -54,16 +54,16 @@ def users(trio_spool_server: Server) -> Iterator[UserRepository]:
 
 
 def test_a_user_is_found_again(users: UserRepository) -> None:
-    """What is added is there, and nothing else is."""
+    """A user that was added is found, and no other is."""
     users.add("ada", "ada@example.com")
     assert users.email_of("ada") == "ada@example.com"
     assert users.email_of("grace") is None
 
 
 def test_names_are_unique(users: UserRepository) -> None:
-    """A name can be taken once; the other test's users are not here."""
+    """A name can be taken once. The other test's users are not on this server."""
     assert users.email_of("ada") is None
     users.add("ada", "ada@example.com")
-    with pytest.raises(ValueError, match="already"):
+    with pytest.raises(ValueError, match="taken"):
         users.add("ada", "lovelace@example.com")
     assert users.email_of("ada") == "ada@example.com"
