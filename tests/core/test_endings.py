@@ -108,11 +108,12 @@ async def test_leaving_does_not_wait_for_a_clone(endless: bool) -> None:
 
 
 async def test_a_function_that_ignores_the_error_emits_no_more() -> None:
-    left = threading.Event()
+    written, left = threading.Event(), threading.Event()
     failures = []
 
     def write(out: SpoolWriter) -> None:
         out.write(b"x")
+        written.set()
         left.wait()
         for _ in range(1000):
             try:
@@ -123,6 +124,7 @@ async def test_a_function_that_ignores_the_error_emits_no_more() -> None:
     spool = open_spool(write, limits=SMALL)
     async with spool as batches, trio.open_nursery() as nursery:
         await batches.receive()
+        await trio.to_thread.run_sync(written.wait)
 
         async def leave() -> None:
             await wait_all_tasks_blocked()

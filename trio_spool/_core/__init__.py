@@ -1,4 +1,4 @@
-"""The library: worker threads, a channel, and the task that owns a stream. Knows bytes, and no protocol."""
+"""The library: worker threads, a channel, and the task that owns a stream. It knows bytes, but no protocol."""
 
 from ._errors import SpoolBrokenError as SpoolBrokenError
 from ._errors import SpoolError as SpoolError

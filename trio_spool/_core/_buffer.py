@@ -1,8 +1,8 @@
-"""What was emitted and not yet taken: small fragments being collected, and batches.
+"""The bytes that were emitted and not yet taken: small fragments being collected, and batches.
 
-The open buffer is the worker's: it appends without a lock, since the loop reads the buffer, and remembers how far, but never
-changes it. The worker copies it into a batch when that is full, or when the loop has taken a part of it, and begins at its front
-again: memory that is new costs more than the copy does.
+The worker owns the open buffer. It appends without a lock: the event loop reads the buffer, and remembers how far it has read, but
+never changes it. The worker copies the buffer into a batch when there is enough for one, or when the loop has taken a part of it,
+and then writes from its front again, because page faults in new memory cost more than the copy.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from ._runs import Runs
 class Buffer:
     """The fragments and batches of one spool, in order.
 
+    Args:
+        batch: The size of a full batch, in bytes.
+
     Attributes:
-        open: Where fragments are collected. Nobody but the worker writes to it.
-        runs: What writes many fragments there. The worker's, but for `revoke`.
-        sealed_at: How many bytes were emitted before those in `open`. The worker's.
-        small: A fragment of so many bytes is a batch of its own, if it can't change.
+        open: The buffer in which fragments are collected. Only the worker writes to it.
+        runs: Writes many fragments into `open` at once. Used by the worker, except for `revoke`.
+        sealed_at: The number of bytes emitted before those in `open`. Written by the worker.
+        small: The size in bytes from which a `bytes` fragment becomes a batch of its own without being copied.
     """
 
     __slots__ = ("_batch", "_lock", "_open_taken", "_sealed", "open", "runs", "sealed_at", "small")
@@ -29,17 +32,17 @@ class Buffer:
     def __init__(self, batch: int) -> None:
         self._batch = batch
         self._lock = threading.Lock()  # held to seal a batch and to take one, never for a fragment
-        self._open_taken = 0  # bytes of `open` that were taken: both write it, under the lock
+        self._open_taken = 0  # bytes of `open` that were taken; written by both sides, under the lock
         self._sealed: deque[bytes] = deque()  # the worker appends, the loop pops, both under the lock
         self.open = io.BytesIO()
         self.runs = Runs()
         self.sealed_at = 0
-        self.small = max(1, batch // 2)
+        self.small = max(1, batch // 2)  # half a batch: picked, not measured
 
     # The worker's side
 
     def put_in_thread(self, fragment: object) -> int:
-        """Add one fragment, and return its size; a large one is not copied if it can't change.
+        """Add one fragment and return its size in bytes. A large `bytes` object is not copied.
 
         Raises:
             TypeError: The fragment is not bytes-like.
@@ -59,16 +62,19 @@ class Buffer:
         return size
 
     def emitted(self) -> int:
-        """Return how many bytes have been added so far. For any thread; the loop may be told too few while a batch is sealed."""
+        """Return how many bytes have been added so far.
+
+        May be called in any thread. While the worker seals a batch, the event loop may be told too few.
+        """
         return self.sealed_at + self.open.tell()
 
     def tidy_in_thread(self) -> None:
-        """Make a batch of what is open if that is enough for one, or if a part of it was taken."""
+        """Seal the open buffer if it holds a full batch, or if a part of it was taken."""
         if self._open_taken or self.open.tell() >= self._batch:
             self.seal_in_thread()
 
     def seal_in_thread(self) -> None:
-        """Make a batch of what is open, and begin at the front of the buffer again."""
+        """Copy the open buffer into a batch, and write from its front again."""
         with self._lock:
             buffer = self.open
             size = buffer.tell()
@@ -78,29 +84,29 @@ class Buffer:
             if size <= 2 * self._batch:
                 buffer.seek(0)
             else:
-                self.open = io.BytesIO()  # one fragment was larger than all that is to come
+                self.open = io.BytesIO()  # a large fragment made it grow: don't keep so much memory
             self._open_taken = 0
             self.sealed_at += size
 
     def put_away_in_thread(self) -> None:
-        """Seal what is open, and let go of the buffer, for as long as the producer is paused."""
+        """Seal the open buffer and free its memory, for as long as the producer is paused."""
         self.seal_in_thread()
         with self._lock:
             self.open = io.BytesIO()
 
     def holds_some(self) -> bool:
-        """Whether there is something to take, or may be."""
+        """Return whether there may be something to take."""
         return bool(self._sealed or self.open.tell())
 
     # The event loop's side
 
     def discard(self) -> None:
-        """Let go of everything. The worker must have ended."""
+        """Drop everything. The worker must have ended."""
         self._sealed.clear()
         self.open = io.BytesIO()
 
     def take_nowait(self) -> bytes:
-        """Take the oldest batch, or else what is new in the open buffer; empty if there is nothing."""
+        """Take the oldest batch, or else the new part of the open buffer. Empty if there is nothing to take."""
         with self._lock:
             if self._sealed:
                 return self._sealed.popleft()

@@ -1,7 +1,7 @@
-"""The hand-over: what a worker thread emits and the event loop takes.
+"""The hand-over: a worker thread emits fragments, and the event loop takes them as batches.
 
-Two threads meet here. Everything that is shared says who writes it. The worker's side is the methods whose
-names end in ``_in_thread``; the rest belongs to the event loop's thread.
+Two threads meet here. Beside every shared field stands who writes it. Methods whose names end in
+``_in_thread`` are called in the worker thread, all others in the event loop's thread.
 
 The hot path is one fragment written into a buffer and one comparison, without a lock::
 
@@ -13,11 +13,11 @@ The hot path is one fragment written into a buffer and one comparison, without a
     checkpoint: wake a waiting receiver,
     seal a full batch, pause, or yield
 
-An iterable's fragments are written in runs (`Runs`), as many as may be emitted before something is due; a run is over sooner when
-it is revoked. A function's are written one by one, and compared with ``stop``, the total at which something is due. The receiver
-revokes and sets ``stop`` to 0 when it starts to wait, so that the very next fragment comes to the checkpoint. Both sides write
-before they look (the receiver looks at ``open``, the worker at ``waiting`` or ``stop``), so one of the two always sees the other,
-and no wake-up is lost.
+An iterable's fragments are written in runs (`Runs`) of as many fragments as may be emitted before something is due. Revoking a
+run ends it sooner. A function's fragments are written one by one, and their total is compared with ``stop``, at which something is
+due. When the receiver starts to wait, it revokes the run and sets ``stop`` to 0, so that the very next fragment leads to the
+checkpoint. Both sides write before they look (the receiver looks at ``open``, the worker at ``waiting`` or ``stop``), so one of the
+two always sees the other, and no wake-up is lost.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from ._limits import SpoolLimits
 from ._manners import manners
 from ._statistics import SpoolStatistics
 
-# A generator whose window is full keeps its thread for this long, in seconds, before it gives it back: a receiver that is
-# merely busy makes room sooner than another thread could be started.
+# How long, in seconds, a generator whose window is full keeps its thread before it gives it back. A receiver that is merely busy
+# makes room sooner than another thread could be started. Picked, not measured.
 PATIENCE = 0.002
 
 
@@ -81,33 +81,34 @@ class Handoff:
         self._token = trio.lowlevel.current_trio_token()
         self._buffer = Buffer(limits.batch)
         # Bytes emitted and taken so far.
-        self._emitted = 0  # the worker's, published at checkpoints and after a turn
-        self._taken = 0  # the loop's
-        self._stop = 0  # both: see above
-        self._waiting = False  # the loop sets it; the worker clears it and wakes the loop
-        self._closing = False  # the loop's
-        self._finished = False  # the loop's: the producer has ended
-        self._failure: BaseException | None = None  # the loop's
-        self._receiver: trio.lowlevel.Task | None = None  # the loop's: the task in take()
-        self._resume: trio.Event | None = None  # the loop's: the driver waits for room
-        self._baton = threading.Lock()  # a parked worker waits for it; the loop releases it
+        self._emitted = 0  # written by the worker, at checkpoints and after a turn
+        self._taken = 0  # written by the loop
+        self._stop = 0  # written by both: see above
+        self._waiting = False  # set by the loop; cleared by the worker, which then wakes the loop
+        self._closing = False  # written by the loop
+        self._finished = False  # written by the loop: whether the producer has ended
+        self._failure: BaseException | None = None  # written by the loop
+        self._receiver: trio.lowlevel.Task | None = None  # written by the loop: the task in take()
+        self._resume: trio.Event | None = None  # written by the loop: set when a driver that waits for room may go on
+        self._baton = threading.Lock()  # a parked worker waits for this lock; the loop releases it
         self._baton.acquire()
         self._lock = threading.Lock()  # held to park a worker and to release it
-        self._parked = False  # the worker sets it before it waits; the loop clears it
-        self.stopped = False  # the worker's: it was stopped before it had ended by itself
-        self.working = False  # a thread is at work for it: the worker sets it, the driver clears it
-        self.driving = trio.CancelScope(shield=True)  # the driver's: closing cancels its waits
-        self._held_since = 0.0  # the worker's: its processor time when it last let go of the interpreter
-        self._yielded = 0.0  # the worker's: how long it let the event loop run at last, in seconds
-        self._looked_at = 0.0  # the worker's: its processor time at its last look
-        self._look_bytes = 4096  # the worker's: how much is emitted between two looks at the clock
-        self._wakeups = 0  # the worker's, like the next three
+        self._parked = False  # set by the worker before it waits; cleared by the loop
+        self.stopped = False  # written by the worker: whether it was stopped before it ended by itself
+        self.working = False  # whether a thread is at work: set by the worker, cleared by the driver
+        self.driving = trio.CancelScope(shield=True)  # the scope of the driver's waits, which closing cancels
+        self._held_since = 0.0  # written by the worker: its processor time when it last let go of the interpreter
+        self._yielded = 0.0  # written by the worker: how long it last let the event loop run, in seconds
+        self._looked_at = 0.0  # written by the worker: its processor time when it last looked at the clock
+        # Written by the worker: the bytes emitted between two looks at the clock. It adapts; where it begins was picked.
+        self._look_bytes = 4096
+        self._wakeups = 0  # written by the worker, like the next three
         self._turns = 0
         self._blocked_seconds = 0.0
         self._high_water = 0
-        self._batches = 0  # the loop's, like the next two
+        self._batches = 0  # written by the loop, like the next two
         self._total = 0
-        self._most_taken_of = 0  # the most that was there when something was taken
+        self._most_taken_of = 0  # the maximum number of bytes held when something was taken
 
     # The worker's side
 
@@ -115,8 +116,8 @@ class Handoff:
         """Emit fragments for one turn.
 
         Returns:
-            True if the turn is over because the window is full or the receiver is gone, False if there are no
-            more fragments.
+            True if the turn is over because the window is full or the receiver is gone, False if the producer has
+            no more fragments.
         """
         self._begin_turn_in_thread()
         try:
@@ -133,11 +134,11 @@ class Handoff:
         self._high_water = max(self._high_water, self._emitted - self._taken)
 
     def _emit_some_in_thread(self, fragments: Iterator[object]) -> bool:
-        """Emit as many fragments as may be before something is due, or one; return False if there are no more."""
+        """Emit the fragments that fit before something is due, or one fragment. Return False if there are no more."""
         buffer = self._buffer
         if buffer.runs.prepare(self._stop - self._emitted):
             if not self._stop:
-                buffer.runs.revoke()  # the receiver has begun to wait, perhaps before the run was there to be revoked
+                buffer.runs.revoke()  # the receiver may have begun to wait before there was a run to revoke
             return buffer.runs.write(fragments, buffer.open)
         for fragment in fragments:
             buffer.put_in_thread(fragment)
@@ -148,7 +149,7 @@ class Handoff:
         """Emit one fragment of a producer that can't be suspended, and block while the window is full.
 
         Returns:
-            Its size in bytes.
+            The size of the fragment in bytes.
 
         Raises:
             SpoolBrokenError: The receiver is gone.
@@ -156,9 +157,9 @@ class Handoff:
         """
         if self._closing:
             self.stopped = True
-            raise SpoolBrokenError("nobody reads this spool any more")
+            raise SpoolBrokenError("the reader of this spool is gone")
         buffer = self._buffer
-        if type(fragment) is bytes and len(fragment) < buffer.small:  # as `put_in_thread` does, without the call
+        if type(fragment) is bytes and len(fragment) < buffer.small:  # the same as `put_in_thread`, without the call
             size = buffer.open.write(fragment)
             buffer.runs.fragments += 1
         else:
@@ -168,7 +169,7 @@ class Handoff:
         if emitted >= self._stop:
             while self._checkpoint_in_thread():
                 if self.stopped:
-                    raise SpoolBrokenError("nobody reads this spool any more")
+                    raise SpoolBrokenError("the reader of this spool is gone")
                 started = perf_counter()
                 self._manners.busy.discard(self)
                 self._park_in_thread(yielding=False)
@@ -177,7 +178,7 @@ class Handoff:
         return size
 
     def run_in_thread(self, function: Callable[[], object]) -> None:
-        """Run a producer that can't be suspended: it emits by `emit_in_thread`, and has one turn."""
+        """Run a producer that can't be suspended. It has one turn, and calls `emit_in_thread`."""
         self._begin_turn_in_thread()
         try:
             function()
@@ -196,10 +197,10 @@ class Handoff:
         self._manners.busy.discard(self)
 
     def _checkpoint_in_thread(self) -> bool:
-        """Do what is due now.
+        """Do whatever is due: wake the receiver, seal a batch, wait for room, or yield to the event loop.
 
         Returns:
-            Whether the worker should stop: the window is full, or the receiver is gone (`stopped` is set).
+            Whether the worker must stop, because the window is full or the receiver is gone (then `stopped` is set).
         """
         limits = self._limits
         self._publish_in_thread()
@@ -220,7 +221,7 @@ class Handoff:
         return False
 
     def _yield_in_thread(self, now: float) -> None:
-        """Let the event loop run if it is time to, and settle when to look at the clock again: the look is a system call."""
+        """Let the event loop run if it is time to. Decide when to look at the clock again, since each look is a system call."""
         time_slice = self._manners.time_slice(self._yielded)
         elapsed = now - self._looked_at
         self._looked_at = now
@@ -240,10 +241,10 @@ class Handoff:
         self._token.run_sync_soon(self._woken_by_worker)
 
     def _park_in_thread(self, *, yielding: bool, patience: float = -1) -> bool:
-        """Block this thread until the event loop has run (`yielding`), or until there is room.
+        """Block this thread until the event loop has run (with `yielding`), or until there is room.
 
         Returns:
-            False if there was none within `patience` seconds.
+            False if there was no room within `patience` seconds.
         """
         self._parked = True
         self._wakeups += 1
@@ -280,8 +281,8 @@ class Handoff:
             self._receiver = None
 
     def _has_room_for_parked(self) -> bool:
-        # A worker that waits with its thread goes on as soon as there is room for a batch: it fills that while the last one is
-        # being sent. Waiting for the low-water mark would let the two take turns, at three quarters of the speed.
+        # A worker that waits with its thread goes on as soon as there is room for a batch: it fills one while the last one is being
+        # sent. Measured: if it waited for the low-water mark, the two would work in alternation, at three quarters of the speed.
         room = max(self._limits.window - self._limits.batch, self._limits.low_water)
         return self._emitted - self._taken <= room
 
@@ -289,7 +290,7 @@ class Handoff:
         return self._emitted - self._taken <= self._limits.low_water
 
     def take_nowait(self) -> bytes:
-        """Take the next batch; empty if nothing is there. `settle` it once it is out of our hands."""
+        """Take the next batch, empty if there is nothing. Call `settle` once the batch has been passed on."""
         held = self._buffer.emitted() - self._taken
         batch = self._buffer.take_nowait()
         if batch:
@@ -299,7 +300,7 @@ class Handoff:
         return batch
 
     def settle(self, batch: bytes) -> None:
-        """Say that the receiver has what was taken; a paused producer is resumed if there is room now."""
+        """Count a batch as received, and resume a paused producer if there is room now."""
         size = len(batch)
         self._taken += size
         self._total += size
@@ -309,9 +310,9 @@ class Handoff:
             self._resume.set()
 
     async def take(self) -> bytes | None:
-        """Take the next batch, or None when the producer has ended and all it emitted was taken, or after `close`.
+        """Wait for the next batch. Return None when everything was taken and the producer has ended, or after `close`.
 
-        Not a checkpoint when a batch is there: what the caller does with it is.
+        This is not a checkpoint if a batch is there: the caller's use of the batch is one.
         """
         while not (batch := self.take_nowait()):
             if self._finished or self._closing:
@@ -338,25 +339,25 @@ class Handoff:
 
     @property
     def failure(self) -> BaseException | None:
-        """What the producer raised, known once it has ended."""
+        """The producer's exception, known once the producer has ended."""
         return self._failure
 
     @property
     def closing_error(self) -> BaseException | None:
-        """What the producer raised when it was stopped, known once it has ended."""
+        """The producer's exception if it was stopped, known once the producer has ended."""
         return self._failure if self.stopped else None
 
     @property
     def complete(self) -> bool:
-        """Whether the producer has come to its own end."""
+        """Whether the producer has ended by itself and without an error."""
         return self._finished and self._failure is None and not self.stopped
 
     def discard(self) -> None:
-        """Let go of what nobody will take. The producer must have ended."""
+        """Drop the bytes that nobody will take. The producer must have ended."""
         self._buffer.discard()
 
     async def wait_room(self) -> None:
-        """Wait until a producer that gave its thread back may have another turn."""
+        """Wait until a producer that has given its thread back may have another turn."""
         if self._has_room():
             return
         self._resume = trio.Event()
@@ -368,13 +369,13 @@ class Handoff:
             self._blocked_seconds += perf_counter() - started
 
     def finish(self, failure: BaseException | None) -> None:
-        """Say that the producer has ended."""
+        """Note that the producer has ended, and wake the receiver."""
         self._finished = True
         self._failure = failure
         self._wake_receiver()
 
     def close(self) -> None:
-        """Say that the receiver is gone: the producer stops at its next fragment, or at once if it is paused."""
+        """Note that the receiver is gone. The producer stops at its next fragment, or at once if it is paused."""
         self._closing = True
         self._stop = 0
         self._buffer.runs.revoke()

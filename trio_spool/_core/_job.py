@@ -16,15 +16,15 @@ if sys.version_info < (3, 11):
 
 
 class SpoolJob:
-    """A producer whose turn to be sent comes, and the task that waits for it.
+    """A producer in a sender's queue, and the task that waits for it there.
 
     Args:
-        handoff: Its own.
-        whole: The peer was told how much is to come.
+        handoff: The producer's hand-over.
+        whole: Whether the output is of no use unless it is complete; see `Sender.send_spool`.
 
     Attributes:
-        reached: It is at the head of the queue.
-        left: The sender has done with it.
+        reached: Set when the job is at the head of the queue.
+        left: Set when the sender has finished with the job.
     """
 
     def __init__(self, handoff: Handoff, whole: bool) -> None:
@@ -34,9 +34,9 @@ class SpoolJob:
         self.left = trio.Event()
 
     async def run(self, producer: Producer, limiter: trio.CapacityLimiter | None) -> None:
-        """Give the producer its turns until the sender has done with it.
+        """Give the producer its turns until the sender has finished with it.
 
-        It is closed, and the sender is told, in any case: also if the hand-over was closed before, or if this is cancelled.
+        The producer is always closed, and the sender always told, even if the hand-over was closed before or this is cancelled.
         """
         try:
             async with trio.open_nursery() as nursery:

@@ -1,4 +1,4 @@
-"""Producers: what runs in a worker thread, and the task that gives it its turns."""
+"""Producers: the code that runs in a worker thread, and the task that gives it its turns."""
 
 from __future__ import annotations
 
@@ -20,33 +20,32 @@ Producer = Union[Iterable[Fragment], Callable[[SpoolWriter], object]]
 
 
 class _Turns(Protocol):
-    """A producer in the form that its driver runs: each method in a worker thread.
+    """A producer in the form that its driver runs. Each method runs in a worker thread.
 
     Attributes:
-        open: Whether it is to be closed if it gets no further turn.
+        open: Whether the producer must be closed if it gets no further turn.
     """
 
     open: bool
 
     def turn_in_thread(self, handoff: Handoff) -> bool:
-        """Run until the producer has ended and is closed (False), or gives its thread back for now (True)."""
+        """Run one turn. Return False if the producer has ended and is closed, True if it gives its thread back for now."""
         ...
 
     def close_in_thread(self) -> None:
-        """Close a producer that has not ended: it has no further turn."""
+        """Close a producer that has not ended and gets no further turn."""
         ...
 
 
 class _IterableTurns:
-    """An iterable of fragments. It pauses by returning, so that a full window holds no thread.
+    """The turns of an iterable of fragments. It pauses by returning, so that a full window holds no thread.
 
-    All its turns run in one context, so that what it has set, a context variable or the precision of `decimal`, is there
-    when it goes on.
+    All turns run in one context, so that a context variable or the precision of `decimal`, once set, is still set in the next turn.
     """
 
     def __init__(self, iterable: Iterable[Fragment]) -> None:
         self._iterable = iterable
-        # An iterator, a file for instance, is closed even if it never has a turn.
+        # An iterator such as a file is closed even if it never gets a turn.
         self._iterator: Iterator[Fragment] | None = iterable if isinstance(iterable, Iterator) else None
         self._context: contextvars.Context | None = None
         self.open = hasattr(self._iterator, "close")
@@ -84,7 +83,7 @@ class _IterableTurns:
 
 
 class _FunctionTurns:
-    """A function that writes. It can't be suspended: it has one turn, and blocks in `write`."""
+    """The one turn of a function that writes. A function can't be suspended: it blocks in `write`."""
 
     open = False
 
@@ -96,7 +95,7 @@ class _FunctionTurns:
         try:
             handoff.run_in_thread(lambda: self._function(writer))
         except SpoolBrokenError:
-            if not handoff.stopped:  # it is some other spool's
+            if not handoff.stopped:  # the error belongs to another spool
                 raise
         finally:
             writer.close()
@@ -107,24 +106,24 @@ class _FunctionTurns:
 
 
 def check_producer(producer: object) -> None:
-    """Refuse what can't be a producer.
+    """Check that an object can be a producer.
 
     Raises:
         TypeError: It is neither an iterable of fragments nor a function.
     """
     if isinstance(producer, (bytes, bytearray, memoryview, str)):
-        raise TypeError(f"a producer emits fragments; this is one: {producer!r:.80}. Put it in a list")
+        raise TypeError(f"a producer emits fragments, but this is a single fragment: {producer!r:.80}. Put it in a list")
     if inspect.iscoroutinefunction(producer) or inspect.isasyncgenfunction(producer) or hasattr(producer, "__aiter__"):
-        raise TypeError(f"a producer is blocking code that runs in a thread; this is async: {producer!r}")
+        raise TypeError(f"a producer must be blocking code, since it runs in a thread; this is async: {producer!r}")
     if not isinstance(producer, Iterable) and not callable(producer):
-        raise TypeError(f"a producer is an iterable of fragments or a function that takes a SpoolWriter, not {producer!r}")
+        raise TypeError(f"a producer must be an iterable of fragments or a function that takes a SpoolWriter, not {producer!r}")
 
 
 async def drive(producer: Producer, handoff: Handoff, limiter: trio.CapacityLimiter | None) -> None:
     """Give a producer its turns until it ends or the receiver leaves, and close it.
 
-    Never raises what the producer raised: the receiver gets that, in its place. Cancelling does not stop it,
-    since the producer runs on in its thread all the same: `Handoff.close` does.
+    Never raises the producer's exception: the receiver gets that, after the bytes emitted before it. Cancelling this does not stop
+    the producer, which would run on in its thread: call `Handoff.close` instead.
     """
     turns: _Turns
     if isinstance(producer, Iterable):
@@ -144,7 +143,8 @@ async def drive(producer: Producer, handoff: Handoff, limiter: trio.CapacityLimi
                 await handoff.wait_room()
         except BaseException as exc:
             if is_cancellation(exc):
-                # Closed while it waited for room or for a thread, or the producer itself asked whether it was.
+                # The hand-over was closed while the producer waited for room or for a thread, or the producer asked Trio itself
+                # whether it was cancelled.
                 handoff.stopped = True
             else:
                 failure = exc

@@ -1,4 +1,4 @@
-"""Reading requests: what `trio.SocketStream.receive_some` does, sooner."""
+"""Reading requests from a socket sooner than `trio.SocketStream.receive_some` does."""
 
 from __future__ import annotations
 
@@ -7,38 +7,40 @@ from time import perf_counter
 
 import trio
 
-# A client that sends its next request this soon after its reply, in seconds, is expected to do so again.
+# If a client's last request came within this many seconds after the reply, its next one is expected to do so too: picked, not
+# measured.
 SOON = 0.0001
-# So often is it looked whether it has, once in each pass of the scheduler, before the system is asked to tell.
+# How many passes of the scheduler to look for that request before asking the system to wake us. Measured with a client on the same
+# machine that sends one request after the other: 1.3 times as many requests as without; the number itself was picked.
 _LOOKS = 3
 
 
 class Receiver:
-    """Receives what a peer sends that waits for replies in between.
+    """Receives from a peer that waits for each reply before it sends its next request.
 
-    A plain socket is waited for before it is read, since a server has most often answered all that had arrived; and it is read in
-    the pass of the scheduler in which it turned readable. From a peer that answers at once it is read without having been waited
-    for: to fall asleep and be woken takes longer than such a peer does.
+    A plain socket is waited for before it is read, since a server has usually answered everything that had arrived; it is read in
+    the pass of the scheduler in which it became readable. If the peer is prompt, the socket is read without waiting for it first:
+    falling asleep and being woken takes longer than such a peer needs for its next request.
 
     Args:
-        stream: Nobody else reads from it.
-        soon: As `SOON`.
+        stream: The stream, from which nobody else may read.
+        soon: The number of seconds within which a prompt peer sends its next request.
     """
 
     def __init__(self, stream: trio.abc.ReceiveStream, soon: float = SOON) -> None:
         self._stream = stream
         self._soon = soon
         self._socket = stream.socket if isinstance(stream, trio.SocketStream) else None
-        self._prompt = False  # the last request came soon
+        self._prompt = False  # whether the last request came within `soon`
 
     async def receive_some(self, size: int) -> bytes:
-        """Wait until the peer has sent something, and return it: at most `size` bytes, none at the end of the stream.
+        """Wait until the peer has sent something, and return at most `size` bytes of it; none at the end of the stream.
 
-        If cancelled, nothing has been read.
+        If this is cancelled, nothing has been read.
 
         Raises:
             trio.BrokenResourceError: The connection is broken.
-            trio.ClosedResourceError: The stream was closed, before or in the meantime.
+            trio.ClosedResourceError: The stream was closed, before the call or during it.
         """
         socket = self._socket
         if socket is None:
@@ -63,7 +65,7 @@ class Receiver:
         return descriptor
 
     def _read_nowait(self, socket: trio.socket.SocketType, size: int) -> bytes | None:
-        """Return what has arrived, if something has."""
+        """Return what has arrived, or None if nothing has."""
         try:
             return os.read(self._descriptor(socket), size)
         except BlockingIOError:

@@ -1,14 +1,14 @@
 """Runs: many fragments written into a buffer without a line of Python for each.
 
-What costs a producer of small fragments is not copying them; it is the handful of operations with which each is looked at. A run
-lets the interpreter's own iterators do that::
+For small fragments, the cost is not in the copying but in the handful of Python operations for each one. A run leaves these to the
+interpreter's own iterators::
 
     all(map(le, map(write, fragments), credit))
 
-For each fragment this has the producer make it, writes it, takes one entry of the credit, and compares the fragment's size with
-that. The run ends behind the first fragment that is larger: the last entry is -1, so there are never more fragments than entries,
-and whoever wants the run to end behind the next fragment sets all of them to -1. What a run writes is therefore bounded before it
-begins: all fragments but the last are no larger than the entries.
+For each fragment, this has the producer make it, writes it, takes one entry of the credit, and compares the fragment's size with
+the entry. The run ends after the first fragment that is larger than its entry. The last entry is -1, so a run never has more
+fragments than entries; setting all entries to -1 ends the run after the next fragment. What a run may write is therefore known
+before it begins: no fragment but the last is larger than its entry.
 """
 
 from __future__ import annotations
@@ -18,38 +18,43 @@ from collections.abc import Iterator
 from operator import le, length_hint
 from typing import Any
 
-# Fragments in one run. More would save nothing that could be measured, and make `revoke` slower.
+# The maximum number of fragments in a run. Measured: more saved nothing, and would make `revoke` slower.
 LONGEST = 1024
-# An entry of the credit, in bytes: where it begins, and what it never falls below.
+# The first value and the minimum of an entry of the credit, in bytes: picked, not measured.
 _FIRST = 512
 _LEAST = 64
+# The entry that ends a run: no fragment has a size as small as this.
 _LAST = -1
 
 
 def _is_of_write(error: Exception) -> bool:
-    """Whether an error may be that of `io.BytesIO.write`. One of a producer that is written in C has no more of a traceback."""
+    """Return whether an error may come from `io.BytesIO.write`.
+
+    An error of a producer written in C has no longer a traceback than one of `write`, so only the message tells the two apart.
+    """
     return str(error).startswith("a bytes-like object is required" if isinstance(error, TypeError) else "memoryview: underlying")
 
 
 class Runs:
-    """The runs of one producer. Its thread calls everything but `revoke`.
+    """The runs of one producer. All methods but `revoke` are called in the worker thread.
 
     Attributes:
-        fragments: How many have been written. The worker's.
+        fragments: The number of fragments written so far. Written by the worker.
     """
 
     __slots__ = ("_credit", "_entry", "fragments")
 
     def __init__(self) -> None:
-        self._credit: list[int] = []  # the worker replaces it; both write its entries
-        self._entry = _FIRST  # what fragments are expected not to exceed, in bytes
+        self._credit: list[int] = []  # replaced by the worker; its entries are written by both sides
+        self._entry = _FIRST  # the size that fragments are expected not to exceed, in bytes
         self.fragments = 0
 
     def prepare(self, room: int) -> bool:
-        """Make the credit for a run, from now on subject to `revoke`.
+        """Make the credit for a run. From now on, `revoke` can end the run.
 
         Args:
-            room: The run may write this many bytes and, if it has not written so many, one more fragment of any size.
+            room: The number of bytes that the run may write. As long as it has written fewer, it may write one more fragment of
+                any size.
 
         Returns:
             False if there is not enough room for a run to be worth it.
@@ -65,7 +70,7 @@ class Runs:
         return True
 
     def revoke(self) -> None:
-        """Let the run that is going on, if any, end behind the next fragment. For any thread."""
+        """Have the current run, if there is one, end after its next fragment. May be called in any thread."""
         credit = self._credit
         credit[:] = [_LAST] * len(credit)
 
@@ -73,11 +78,11 @@ class Runs:
         """Write the fragments of one run.
 
         Returns:
-            False if there are no more.
+            False if the producer has no more fragments.
 
         Raises:
             TypeError: A fragment is not bytes-like.
-            Exception: What the producer raised. What was written before has been counted.
+            Exception: The producer raised it. The fragments written before have been counted.
         """
         credit = self._credit
         entries = iter(credit)
@@ -86,7 +91,7 @@ class Runs:
             ended = all(map(le, map(buffer.write, fragments), entries))
         except (TypeError, BufferError) as exc:
             if exc.__traceback__ is None or exc.__traceback__.tb_next is not None or not _is_of_write(exc):
-                raise  # by the producer, not by `write`
+                raise  # the producer raised it, not `write`
             number = self.fragments + len(credit) - length_hint(entries) + 1
             raise TypeError(f"fragment {number} of a producer: {exc}") from exc
         finally:
@@ -100,7 +105,7 @@ class Runs:
         return not ended
 
     def one(self, size: int) -> None:
-        """Count a fragment that was written without a run."""
+        """Count one fragment that was written outside of a run."""
         self.fragments += 1
         self._learn(1, size)
 

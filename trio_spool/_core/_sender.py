@@ -1,6 +1,6 @@
 """open_sender: the one task that writes to a stream.
 
-No other module of this project writes to a socket, and a test of the source sees to that.
+No other module of this project writes to a socket: a test of the source checks that.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from ._workers import raise_the_one
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
-# A stream that is not a plain socket does not say how much of a write it has taken; it gets this much at a time, and taking that
-# much is progress.
+# The bytes of one write to a stream that is not a plain socket. Such a stream does not say how much of a write it has taken, so
+# taking all of a slice counts as progress. Picked, not measured: it is also the size of the largest TLS record.
 SLICE = 16 * 1024
 
 
@@ -35,7 +35,7 @@ _Entry = Union[bytes, SpoolJob, trio.Event]
 
 
 class Sender:
-    """Sends what any number of tasks give it, from a task of its own. Made by `open_sender`."""
+    """Sends the bytes that any number of tasks queue, from a task of its own. Made by `open_sender`."""
 
     def __init__(self, stream: trio.abc.SendStream, limits: SpoolLimits, send_timeout: float) -> None:
         self._stream = stream
@@ -44,8 +44,8 @@ class Sender:
         self._send_timeout = send_timeout
         self._queue: deque[_Entry] = deque()
         self._queued = 0
-        self._parked: trio.lowlevel.Task | None = None  # our task, while there is nothing to do
-        self._prompt = False  # our task has been woken, and has not yet had to wait for anything but its turn
+        self._parked: trio.lowlevel.Task | None = None  # the sender's task, while it has nothing to do
+        self._prompt = False  # whether that task has been woken, and has not yet waited for anything but its turn to run
         self._offered = trio.lowlevel.ParkingLot()
         self._room = trio.lowlevel.ParkingLot()
         self._closing = False
@@ -60,12 +60,15 @@ class Sender:
         self._high_water = 0
 
     def send_nowait(self, data: Fragment) -> None:
-        """Queue bytes; they are sent in the order of the calls.
+        """Queue bytes, which are sent in the order of the calls.
+
+        Args:
+            data: Bytes-like, contiguous in memory. It is copied unless it is `bytes`, so it may be changed afterwards.
 
         Raises:
             TypeError: `data` is not bytes-like.
-            trio.WouldBlock: The window's worth of bytes is queued.
-            trio.BrokenResourceError: The peer is gone, or stopped reading.
+            trio.WouldBlock: A full window of bytes is queued already.
+            trio.BrokenResourceError: The peer is gone, or has stopped reading.
             trio.ClosedResourceError: The sender's block has ended.
         """
         if self._broken is not None or self._closing:
@@ -75,16 +78,16 @@ class Sender:
         self._put(data)
 
     async def send(self, data: Fragment) -> None:
-        """Queue bytes, and wait while the window's worth is queued.
+        """Queue bytes, after waiting while a full window of them is queued already.
 
-        Returning does not mean that they have been sent: see `drain`. If cancelled, nothing was queued.
+        When this returns, the bytes need not have been sent: see `drain`. If this is cancelled, nothing was queued.
 
         Args:
-            data: Bytes-like, contiguous in memory; it is copied unless it is `bytes`, and may be changed afterwards.
+            data: Bytes-like, contiguous in memory. It is copied unless it is `bytes`, so it may be changed afterwards.
 
         Raises:
             TypeError: `data` is not bytes-like.
-            trio.BrokenResourceError: The peer is gone, or stopped reading.
+            trio.BrokenResourceError: The peer is gone, or has stopped reading.
             trio.ClosedResourceError: The sender's block has ended.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -103,26 +106,26 @@ class Sender:
         limiter: trio.CapacityLimiter | None = None,
         whole: bool = False,
     ) -> None:
-        """Run blocking code in worker threads and send what it produces, in one piece.
+        """Run blocking code in worker threads and send its output, in one piece.
 
-        The producer starts when what was queued before has been sent, so that of several spools only one holds memory.
+        The producer starts when everything queued before it has been sent, so that only one of several spools holds memory.
+
+        This returns once the producer has ended and its last byte was given to the stream. If it is cancelled, it first waits
+        until the producer has stopped; any prefix of the output may have been sent.
 
         Args:
             producer: As for `open_spool`.
-            limits: The sender's own, if not given.
+            limits: By default, those of the sender.
             limiter: As for `open_spool`.
-            whole: What is emitted is of use only if it is complete, as behind a header with its length. If the producer fails or is
-                stopped when a part was sent, the stream is closed: the peer must not take what comes next for the rest. The header
-                belongs to it: emit it as the first fragment.
+            whole: Whether the output is of no use unless it is complete, as after a header with its length. If the producer then
+                fails or is stopped after a part was sent, the stream is closed, so that the peer can't take whatever comes next
+                for the rest. The header belongs to the output: emit it as the first fragment.
 
         Raises:
-            TypeError: `producer` is not one.
-            trio.BrokenResourceError: The peer is gone, or stopped reading; the producer has been stopped.
+            TypeError: `producer` can't be a producer.
+            trio.BrokenResourceError: The peer is gone, or has stopped reading; the producer has been stopped.
             trio.ClosedResourceError: The sender's block has ended.
-            Exception: What the producer raised, after all it had emitted was given to the stream.
-
-        Returns once the producer has ended and its last byte was given to the stream. If cancelled, it first waits until the
-        producer has stopped; any prefix of it may have been sent.
+            Exception: The producer raised it; everything emitted before was given to the stream.
         """
         check_producer(producer)
         self._raise_if_over()
@@ -137,7 +140,8 @@ class Sender:
             if not reached:
                 handoff.close()
             try:
-                # Also if its turn has not come, or came when it was cancelled: it is closed, and our task is told.
+                # Even if the job's turn has not come, or came as this was cancelled: the producer is closed, and the sender's task
+                # is told.
                 await job.run(producer, limiter)
             finally:
                 self._spools += handoff.statistics()
@@ -149,7 +153,7 @@ class Sender:
         """Wait until the stream has accepted everything that was queued before this call.
 
         Raises:
-            trio.BrokenResourceError: It will not: the peer is gone, or stopped reading.
+            trio.BrokenResourceError: The stream will not accept it: the peer is gone, or has stopped reading.
             trio.ClosedResourceError: The sender's block has ended.
         """
         self._raise_if_over()
@@ -159,10 +163,10 @@ class Sender:
         self._raise_if_broken()
 
     async def offered(self) -> None:
-        """Wait until the stream has been offered what is queued: it took it, or the peer makes it wait.
+        """Wait until everything queued has been offered to the stream, which has accepted it or has to wait for the peer.
 
-        For a task that reads requests from the same connection. To ask the system for more input before the replies have gone out
-        would only delay them.
+        This is for a task that reads requests from the same connection: asking the system for more input before the replies have
+        gone out would only delay them.
         """
         if self._prompt:
             await self._offered.park()
@@ -197,7 +201,7 @@ class Sender:
 
     def _put(self, data: Fragment) -> None:
         if type(data) is not bytes:
-            data = bytes(memoryview(data))  # not bytes(data), which makes zeros of a number
+            data = bytes(memoryview(data))  # not bytes(data), which turns a number into zeros
         self._queued += len(data)
         if self._queued > self._high_water:
             self._high_water = self._queued
@@ -220,7 +224,7 @@ class Sender:
     # The task
 
     async def run(self) -> None:
-        """Send until `close` was called and nothing is left, or until the stream breaks."""
+        """Send until nothing is left after `close`, or until the stream breaks."""
         try:
             while True:
                 if not self._queue:
@@ -242,14 +246,14 @@ class Sender:
             self._break("the sender was cancelled")
 
     def close(self) -> None:
-        """Accept nothing more; `run` returns when what is queued has been sent."""
+        """Accept nothing more. `run` returns when everything queued has been sent."""
         self._closing = True
         if self._parked is not None:
             trio.lowlevel.reschedule(self._parked)
             self._parked = None
 
     def _break(self, why: str) -> None:
-        """Tell everyone who waits for us that nothing more will be sent."""
+        """Tell every task that waits for the sender that nothing more will be sent."""
         if not (self._closing and not self._queue) and self._broken is None:
             self._broken = why
         for entry in self._queue:
@@ -273,7 +277,7 @@ class Sender:
         await trio.lowlevel.wait_task_rescheduled(abort)
 
     async def _send_queued(self, data: bytes) -> None:
-        """Send an entry, and those behind it that fit in one batch with it."""
+        """Send an entry, together with the next ones that fit in one batch with it."""
         queue = self._queue
         if queue and isinstance(queue[0], bytes):
             parts, size = [data], len(data)
@@ -301,15 +305,15 @@ class Sender:
                     if (batch := await handoff.take()) is None:
                         complete = handoff.complete
                         break
-                    # Before it is written: a worker that waits for room fills it while the system call goes on.
+                    # Before the batch is written, so that a worker that waits for room can use it during the system call.
                     handoff.settle(batch)
                     begun = True
                     await self._write(batch)
                     await trio.lowlevel.checkpoint()
             if job.whole and begun and not complete:
-                raise trio.BrokenResourceError("what was being sent could not be completed")
+                raise trio.BrokenResourceError("the output that was being sent could not be completed")
         except BaseException as exc:
-            # Whoever waits for this spool is told below, and must find out why.
+            # The task that waits for this spool is told below, and must find out why.
             self._broken = _why(exc)
             raise
         finally:
@@ -318,19 +322,19 @@ class Sender:
             job.left.set()
 
     async def _write(self, data: bytes) -> None:
-        """Write all of it; a checkpoint only if the stream does not take it at once.
+        """Write all of the data. This is a checkpoint only if the stream does not accept it at once.
 
         Raises:
-            trio.BrokenResourceError: The peer is gone, or took no byte for `send_timeout` seconds.
+            trio.BrokenResourceError: The peer is gone, or has accepted no byte for `send_timeout` seconds.
         """
         self._batches += 1
         written = 0
         if self._socket is not None:
             try:
-                # Most replies fit in the socket's buffer. This saves them a cancel scope and a pass of the scheduler.
+                # Most replies fit in the socket's buffer. Writing at once saves them a cancel scope and a pass of the scheduler.
                 written = os.write(self._socket.fileno(), data)
             except OSError:
-                pass  # it would block, or it is broken: what follows tells
+                pass  # it would block, or the connection is broken: the attempts below tell which
             self._bytes += written
         if written < len(data):
             self._not_prompt()
@@ -371,13 +375,14 @@ async def open_sender(
     """Start the task that owns the send side of a stream.
 
     Args:
-        stream: Nothing else may send on it from now on. It is closed if it breaks or stalls, and else left open.
-        limits: How much `send` queues, and each spool holds, in bytes; the batch bounds one write.
-        send_timeout: Seconds after which a peer that accepts no byte is given up: the stream is closed, and whoever sends gets
-            `trio.BrokenResourceError`. A peer that reads, however slowly, is left alone.
+        stream: The stream, on which nothing else may send from now on. It is closed if it breaks or stalls, and otherwise left
+            open.
+        limits: The bytes that `send` may queue and that each spool may hold. The batch also bounds one write.
+        send_timeout: The number of seconds after which a peer that accepts no byte is given up: the stream is closed, and tasks
+            that send get `trio.BrokenResourceError`. A peer that reads, however slowly, is left alone.
 
-    Leaving the block normally waits until everything queued has been sent, or until the stream breaks: only `Sender.drain` tells
-    which. Leaving it by an exception or a cancellation does not wait: the stream may then have been given a part of something.
+    Leaving the block normally waits until everything queued has been sent, or until the stream breaks; only `Sender.drain` tells
+    which of the two happened. Leaving it by an exception or a cancellation does not wait: part of an entry may have been sent.
     """
     sender = Sender(stream, limits if limits is not None else SpoolLimits(), send_timeout)
     try:

@@ -1,4 +1,4 @@
-"""Counters, as they are handed out."""
+"""The counters of spools and senders, as their users see them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class SpoolStatistics:
-    """What one spool, or all spools of one sender together, did so far.
+    """The counters of one spool, or of all spools of one sender together.
 
     Attributes:
-        fragments: Fragments that the producer emitted; those of the run that is going on are counted at its end.
-        bytes: Bytes handed to the receiver.
-        batches: Batches they were handed over in.
-        wakeups: Times that a worker thread had to wake the event loop's thread.
-        turns: Times that a worker thread was taken up by the producer.
-        blocked_seconds: Seconds that the producer was paused, waiting for the receiver.
-        high_water: The most bytes that were emitted and not yet taken at one time.
-        workers: Worker threads that producers hold now.
+        fragments: The number of fragments emitted. Those of a run are counted at its end.
+        bytes: The number of bytes handed to the receiver.
+        batches: The number of batches in which these bytes were handed over.
+        wakeups: How often a worker thread had to wake the event loop's thread.
+        turns: The number of turns that the producer was given.
+        blocked_seconds: How long the producer was paused, waiting for the receiver, in seconds.
+        high_water: The maximum number of bytes that were emitted and not yet taken.
+        workers: The number of worker threads that producers hold now.
     """
 
     fragments: int = 0
@@ -30,7 +30,7 @@ class SpoolStatistics:
     workers: int = 0
 
     def __add__(self, other: SpoolStatistics) -> SpoolStatistics:
-        """Add the counters; the high-water mark is the higher of the two."""
+        """Add the counters. The high-water mark of the sum is the higher of the two."""
         if not isinstance(other, SpoolStatistics):
             return NotImplemented
         return SpoolStatistics(
@@ -47,18 +47,18 @@ class SpoolStatistics:
 
 @attrs.frozen(kw_only=True)
 class SenderStatistics:
-    """What one sender did so far.
+    """The counters of one sender.
 
     Attributes:
-        fragments: What was queued with `send`, and fragments that spools emitted.
-        bytes: Bytes that the stream accepted.
-        batches: Writes they were sent in.
-        wakeups: Times that the sender's task was woken by `send` or had to be woken by a producer's thread.
-        turns: Times that a worker thread was taken up by producers.
-        blocked_seconds: Seconds that the sender waited for the peer to accept more.
-        high_water: The most bytes that were queued, or that one spool held, at one time, whichever was more.
-        queued: Bytes that are queued now.
-        spools: The counters of all its spools together.
+        fragments: The number of calls of `send` and of fragments that spools emitted.
+        bytes: The number of bytes that the stream accepted.
+        batches: The number of writes in which these bytes were sent.
+        wakeups: How often the sender's task was woken, by `send` or by a producer's thread.
+        turns: The number of turns that producers were given.
+        blocked_seconds: How long the sender waited for the peer to accept more, in seconds.
+        high_water: The maximum number of bytes that were queued at one time, or that one spool held, whichever is larger.
+        queued: The number of bytes that are queued now.
+        spools: The counters of all spools of this sender together.
     """
 
     fragments: int

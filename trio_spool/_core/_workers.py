@@ -1,4 +1,4 @@
-"""What spools and senders share: their worker threads' limiter, and how they report one failure."""
+"""What spools and senders share: the limiters of their worker threads, and the way in which they raise a single failure."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import trio
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
-# Iterables that may run at one time. They contend for one interpreter lock and for disks: more of them would not be
-# faster. Those that are paused hold no thread.
+# How many threads each kind of work may use at the same time: all three numbers were picked, not measured.
+#
+# Turns of iterables. They compete for one interpreter lock and for the disks, so more threads would not be faster; a paused
+# iterable holds none.
 ITERABLE_THREADS = 16
-# Functions that write: those that wait for their receivers hold a thread each.
+# Functions that write. Each holds its thread while it waits for its receiver, so there are more of these.
 FUNCTION_THREADS = 64
-# Iterators that are closed while they are paused. Not of the others, which may all be held by what waits.
+# Closing of paused iterators. These threads are separate, because producers that wait may hold all the others.
 CLOSING_THREADS = 16
 
 
 class Limiters:
-    """The limiters that this Trio run's spools share unless they are given another."""
+    """The limiters that the spools of a Trio run share by default."""
 
     def __init__(self) -> None:
         self.iterables = trio.CapacityLimiter(ITERABLE_THREADS)
@@ -32,7 +34,7 @@ _limiters: trio.lowlevel.RunVar[Limiters] = trio.lowlevel.RunVar("trio_spool_lim
 
 
 def limiters() -> Limiters:
-    """Return this Trio run's."""
+    """Return the limiters of this Trio run."""
     try:
         return _limiters.get()
     except LookupError:
@@ -42,20 +44,20 @@ def limiters() -> Limiters:
 
 
 def is_cancellation(error: BaseException) -> bool:
-    """Whether an exception is nothing but a cancellation."""
+    """Return whether an exception is nothing but a cancellation."""
     if isinstance(error, BaseExceptionGroup):
         return all(map(is_cancellation, error.exceptions))
     return isinstance(error, trio.Cancelled)
 
 
 def raise_the_one(group: BaseExceptionGroup[BaseException], closing_error: BaseException | None = None) -> NoReturn:
-    """Raise what a nursery of our own was ended by, without the group if it is one exception.
+    """Raise the exception that ended an internal nursery, without the group if there is only one.
 
-    A cancellation beside it is left out: what was cancelled still is, and finds out at its next checkpoint.
+    A cancellation beside it is left out: the task is still cancelled, and finds out at its next checkpoint.
 
     Args:
-        group: What the nursery raised.
-        closing_error: What went wrong beside it.
+        group: The group that the nursery raised.
+        closing_error: An error that occurred while a producer was being closed.
     """
     others = [exc for exc in group.exceptions if not isinstance(exc, trio.Cancelled)]
     if closing_error is not None:

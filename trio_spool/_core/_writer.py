@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 
 class SpoolWriter(io.RawIOBase):
-    """A binary file, open for writing, that a producer function is given.
+    """The binary file, open for writing, that a producer function is given.
 
-    What is written is received. It works with everything that writes to a file in order: `csv` through
-    `io.TextIOWrapper`, `tarfile` in mode ``w|``, `gzip.GzipFile`, `zipfile.ZipFile`, `shutil.copyfileobj`,
-    `pickle.dump`. There is no buffer of its own: each `write` is a fragment. It can't seek and has no file
-    descriptor. Use it in one thread at a time, the one that the function runs in.
+    The receiver gets the bytes that are written. This works with everything that writes to a file in order: `csv`
+    through `io.TextIOWrapper`, `tarfile` in mode ``w|``, `gzip.GzipFile`, `zipfile.ZipFile`, `shutil.copyfileobj`,
+    `pickle.dump`. The file has no buffer of its own, so each `write` is a fragment. It can't seek, and has no file
+    descriptor. Use it only in the thread that the function runs in.
     """
 
     def __init__(self, handoff: Handoff) -> None:
         self._emit = handoff.emit_in_thread
 
     def close(self) -> None:
-        """Close the file; what was written is received all the same."""
+        """Close the file. Everything written before is still received."""
         super().close()
         self._emit = _refuse_in_thread
 
@@ -33,21 +33,21 @@ class SpoolWriter(io.RawIOBase):
         return True
 
     def write(self, data: Buffer, /) -> int:
-        """Emit the bytes of `data`, all of them, as one fragment; block while the window is full.
+        """Emit all bytes of `data` as one fragment, and block while the window is full.
 
         Args:
-            data: A bytes-like object, contiguous in memory; it is copied unless it is `bytes`, and may be changed afterwards.
+            data: A bytes-like object, contiguous in memory. It is copied unless it is `bytes`, so it may be changed afterwards.
 
         Returns:
-            The number of bytes, always all.
+            The number of bytes in `data`: all of them are written.
 
         Raises:
-            SpoolBrokenError: The reader is gone. A `write` that waits for room is released at once.
-            ValueError: The producer function has returned, or closed the file.
+            SpoolBrokenError: The reader is gone. A `write` that waits for room raises this at once.
+            ValueError: The producer function has returned, or has closed the file.
             TypeError: `data` is not bytes-like.
         """
         return self._emit(data)
 
 
 def _refuse_in_thread(fragment: object) -> int:
-    raise ValueError("write to a SpoolWriter that is closed: its producer function has ended")
+    raise ValueError("write to a closed SpoolWriter: its producer function has ended, or has closed it")
