@@ -71,7 +71,10 @@ class Figures(SphinxDirective):
         self.env.note_dependency(str(RESULTS))
         published = json.loads(RESULTS.read_text(encoding="utf-8"))
         if name not in published:
-            raise self.error(f"no figures of {name!r} are published; nox -s bench -- --publish {name} measures them")
+            missing = nodes.paragraph(classes=["figures-source"])
+            missing += nodes.Text("No figures are published yet. This command measures them: ")
+            missing += nodes.literal(text=f"nox -s bench -- --publish {name}")
+            return [missing]
         machine = published[name]["machine"]
         source = nodes.paragraph(classes=["figures-source"])
         source += nodes.literal(text=f"nox -s bench -- {name}")
