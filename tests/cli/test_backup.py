@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,19 +17,13 @@ from pathlib import Path
 
 import pytest
 import trio
-from click.testing import CliRunner
 
-from trio_spool.cli import main
+from support.commands import run, run_json, run_rows
+from support.process import command
 from trio_spool.client import ConnectionLostError, backup_server
 from trio_spool.engine import Store, open_engine
 from trio_spool.mcbp import Opcode, encode_request
-
-
-def run(*arguments: object, status: int = 0) -> str:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == status, result.output
-    assert "Traceback" not in result.output
-    return result.output
+from trio_spool.testing import Server, running_server
 
 
 def fill(path: Path, count: int, size: int = 1000) -> None:
@@ -43,27 +37,40 @@ def content(path: Path) -> dict[bytes, bytes]:
         return {record[0][1:]: record[1] for record in snapshot.records()}
 
 
+@pytest.fixture(scope="module")
+def database(tmp_path_factory) -> Path:
+    """A data directory with 8000 items of 1000 bytes."""
+    path = tmp_path_factory.mktemp("database") / "data"
+    fill(path, 8000)
+    return path
+
+
 @pytest.fixture
-def served(start, tmp_path) -> Iterator[object]:
-    fill(tmp_path / "data", 8000)
-    with start(str(tmp_path / "data"), "--listen", "tcp://127.0.0.1:0") as process:
-        yield process
+def data(database: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(database, tmp_path / "data"))
 
 
-def test_backup_verify_restore_serve(served, start, tmp_path) -> None:
+@pytest.fixture
+def served(data: Path) -> Iterator[Server]:
+    """A server of that."""
+    with running_server(data_dir=data) as server:
+        yield server
+
+
+def test_backup_verify_restore_serve(data, tmp_path) -> None:
     backup, restored = tmp_path / "backup", tmp_path / "restored"
-    described = json.loads(run("backup", served.server, backup, "--json"))
+    with running_server(data_dir=data) as served:
+        described = run_json("backup", served.address, backup)
     assert described["resumed_at"] == described["reconnections"] == 0
     assert {path.name for path in backup.iterdir()} == {"backup.json", "data.mdb", "trio-spool.json"}
-    assert json.loads(run("verify", backup, "--json"))["items"] == 8000
+    assert run_json("verify", backup)["items"] == 8000
     assert "8000 items" in run("restore", backup, restored)
-    with start(str(restored), "--listen", "tcp://127.0.0.1:0") as process:
-        assert json.loads(run("get", process.server, "k000001", "--json"))
-    expected = content(restored)
-    assert served.stop()[0] == 0
-    assert content(tmp_path / "data") == expected
-    with start(str(backup), "--listen", "tcp://127.0.0.1:0") as process:  # it can be served as it is
-        run("set", process.server, "k000001", "changed")
+    with running_server(data_dir=restored) as served:
+        assert run_json("get", served.address, "k000001")
+    assert content(restored) == content(data)
+    with running_server(data_dir=backup) as served:  # it can be served as it is
+        run("set", served.address, "k000001", "changed")
     assert "changed or damaged" in run("verify", backup, status=1)
 
 
@@ -73,14 +80,14 @@ def test_wrong_directories(served, tmp_path) -> None:
     file.write_text("x")
     full.mkdir()
     (full / "mine").write_text("x")
-    assert "not a directory" in run("backup", served.server, file, status=1)
-    assert "not empty" in run("backup", served.server, full, status=1)
+    assert "not a directory" in run("backup", served.address, file, status=1)
+    assert "not empty" in run("backup", served.address, full, status=1)
     assert (full / "mine").exists()
     assert "not a backup" in run("verify", full, status=1)
     assert "not a backup" in run("verify", tmp_path / "none", status=1)
     assert "not a backup" in run("restore", full, tmp_path / "new", status=1)
-    run("backup", served.server, backup)
-    assert "complete backup already" in run("backup", served.server, backup, status=1)
+    run("backup", served.address, backup)
+    assert "complete backup already" in run("backup", served.address, backup, status=1)
     assert "not empty" in run("restore", backup, full, status=1)
     assert "not a directory" in run("restore", backup, file, status=1)
     assert not (tmp_path / "new").exists()
@@ -89,7 +96,7 @@ def test_wrong_directories(served, tmp_path) -> None:
 
 def test_damage_is_found(served, tmp_path) -> None:
     backup = tmp_path / "backup"
-    run("backup", served.server, backup)
+    run("backup", served.address, backup)
     path = backup / "data.mdb"
     whole = path.read_bytes()
     path.write_bytes(whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:])
@@ -104,7 +111,7 @@ def test_damage_is_found(served, tmp_path) -> None:
 
 def test_a_damaged_manifest_is_said_to_be_one(served, tmp_path) -> None:
     backup = tmp_path / "backup"
-    run("backup", served.server, backup)
+    run("backup", served.address, backup)
     path = backup / "backup.json"
     manifest = json.loads(path.read_text())
     marker = [file for file in manifest["files"] if file["path"] == "trio-spool.json"]
@@ -113,8 +120,8 @@ def test_a_damaged_manifest_is_said_to_be_one(served, tmp_path) -> None:
     damaged.append(json.dumps({**manifest, "files": [{**marker[0], "size": float("inf")}]}).encode())
     for content in damaged:
         path.write_bytes(content)
-        for command in (["verify", backup], ["restore", backup, tmp_path / "restored"]):
-            output = run(*command, status=1)
+        for words in (["verify", backup], ["restore", backup, tmp_path / "restored"]):
+            output = run(*words, status=1)
             assert output.startswith(f"Error: {path} is damaged"), content[:80]
             assert "back up anew" in output
             assert "remove" not in output  # the database is as it was
@@ -125,7 +132,7 @@ def test_a_damaged_manifest_is_said_to_be_one(served, tmp_path) -> None:
 
 def test_what_can_not_be_read_or_written_is_named(served, tmp_path, monkeypatch) -> None:
     backup, restored = tmp_path / "backup", tmp_path / "restored"
-    run("backup", served.server, backup)
+    run("backup", served.address, backup)
     assert "can't write to /proc/x: no such file or directory" in run("restore", backup, "/proc/x", status=1)
 
     def full(descriptor: int) -> None:
@@ -157,13 +164,13 @@ def test_a_backup_that_failed_early_leaves_nothing(tmp_path, served, monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr("trio_spool.client._backup.sync_file", full)
-        assert "no space left" in run("backup", served.server, tmp_path / "full", status=1)
+        assert "no space left" in run("backup", served.address, tmp_path / "full", status=1)
     assert not (tmp_path / "full").exists()
 
 
 def test_an_interrupted_restore_is_done_again(served, tmp_path) -> None:
     backup, restored = tmp_path / "backup", tmp_path / "restored"
-    run("backup", served.server, backup)
+    run("backup", served.address, backup)
     (restored / ".restoring").mkdir(parents=True)
     (restored / "data.mdb").write_bytes(b"half")
     run("restore", backup, restored)
@@ -245,11 +252,11 @@ def proxied(port: int, limits: list[int], stall: bool = False) -> Iterator[Proxy
 def test_a_broken_connection_is_made_again(served, tmp_path) -> None:
     backup = tmp_path / "backup"
     with proxied(served.port, [5_000_000, 100, 4_500_000]) as proxy:
-        described = json.loads(run("backup", f"127.0.0.1:{proxy.port}", backup, "--json"))
+        described = run_json("backup", f"127.0.0.1:{proxy.port}", backup)
     assert described["reconnections"] == 3
     run("verify", backup)
     # It did not begin anew: the snapshot was prepared once.
-    rows = [json.loads(line) for line in run("stat", served.server, "snapshots", "--json").splitlines()]
+    rows = run_rows("stat", served.address, "snapshots")
     assert {row["name"]: row["value"] for row in rows}["prepared"] == "1"
     assert {row["name"]: row["value"] for row in rows}["kept"] == "0"
 
@@ -259,14 +266,14 @@ def test_a_server_that_stays_away_is_given_up(served, tmp_path) -> None:
         back_up = partial(backup_server, "127.0.0.1", proxy.port, tmp_path / "backup", retry_seconds=0.01)
         with pytest.raises(ConnectionLostError, match="closed the connection"):
             trio.run(back_up)
-    assert json.loads(run("backup", served.server, tmp_path / "backup", "--json"))["resumed_at"] >= 4_000_000
+    assert run_json("backup", served.address, tmp_path / "backup")["resumed_at"] >= 4_000_000
     run("verify", tmp_path / "backup")
 
 
-def kill_half_way(served, backup: Path, number: int) -> tuple[int, str]:
+def kill_half_way(served: Server, backup: Path, number: int) -> tuple[int, str]:
     with proxied(served.port, [6_000_000], stall=True) as proxy:
-        command = [sys.executable, "-m", "trio_spool", "backup", f"127.0.0.1:{proxy.port}", str(backup)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        arguments = command("backup", f"127.0.0.1:{proxy.port}", backup)
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             assert proxy.stalled.wait(30)
             while not (backup / "data.mdb.partial").exists() or (backup / "data.mdb.partial").stat().st_size < 4_000_000:
                 assert process.poll() is None
@@ -285,19 +292,19 @@ def test_it_goes_on_after_being_ended(served, tmp_path, number: int) -> None:
         assert len(errors.splitlines()) == 1
     assert "not complete" in run("verify", backup, status=1)
     assert "has no trio-spool.json" in run("serve", backup, "--listen", "tcp://127.0.0.1:0", status=1)
-    described = json.loads(run("backup", served.server, backup, "--json"))
+    described = run_json("backup", served.address, backup)
     assert described["resumed_at"] == 4 * 1024 * 1024
-    assert json.loads(run("verify", backup, "--json"))["items"] == 8000
+    assert run_json("verify", backup)["items"] == 8000
 
 
-def test_it_begins_anew_if_the_server_has_not_the_snapshot_any_more(served, start, tmp_path) -> None:
+def test_it_begins_anew_if_the_server_has_not_the_snapshot_any_more(data, tmp_path) -> None:
     backup = tmp_path / "backup"
-    kill_half_way(served, backup, signal.SIGKILL)
-    assert served.stop()[0] == 0
-    with start(str(tmp_path / "data"), "--listen", "tcp://127.0.0.1:0") as process:
-        described = json.loads(run("backup", process.server, backup, "--json"))
+    with running_server(data_dir=data) as served:
+        kill_half_way(served, backup, signal.SIGKILL)
+    with running_server(data_dir=data) as served:
+        described = run_json("backup", served.address, backup)
     assert described["resumed_at"] == 0
-    assert json.loads(run("verify", backup, "--json"))["items"] == 8000
+    assert run_json("verify", backup)["items"] == 8000
 
 
 def test_damaged_leftovers_are_found(served, tmp_path) -> None:
@@ -305,12 +312,12 @@ def test_damaged_leftovers_are_found(served, tmp_path) -> None:
     kill_half_way(served, backup, signal.SIGKILL)
     partial = backup / "data.mdb.partial"
     partial.write_bytes(bytes(partial.stat().st_size))
-    assert "another SHA-512" in run("backup", served.server, backup, status=1)
-    assert json.loads(run("backup", served.server, backup, "--json"))["resumed_at"] == 0
+    assert "another SHA-512" in run("backup", served.address, backup, status=1)
+    assert run_json("backup", served.address, backup)["resumed_at"] == 0
     run("verify", backup)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "backup.json.partial").write_text("{}")
-    assert "begin anew" in run("backup", served.server, tmp_path / "other", status=1)
+    assert "begin anew" in run("backup", served.address, tmp_path / "other", status=1)
 
 
 def test_a_backup_during_a_write_load_is_a_prefix_of_its_history(served, tmp_path) -> None:
@@ -337,7 +344,7 @@ def test_a_backup_during_a_write_load_is_a_prefix_of_its_history(served, tmp_pat
         assert written.wait(30)
         for number in range(3):
             before = acknowledged
-            run("backup", served.server, tmp_path / f"backup{number}")
+            run("backup", served.address, tmp_path / f"backup{number}")
             after = acknowledged
             run("verify", tmp_path / f"backup{number}")
             found = content(tmp_path / f"backup{number}")

@@ -14,95 +14,75 @@ import threading
 import pytest
 from click.testing import CliRunner
 
+from support.commands import one_line, run, run_json, run_rows
+from support.process import command
 from trio_spool.cli import main
-
-
-def run(*arguments: str, status: int = 0, **kwargs) -> str:
-    result = CliRunner().invoke(main, arguments, **kwargs)
-    assert result.exit_code == status, result.output
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
-    assert "Traceback" not in result.output
-    return result.output
-
-
-def one_line(*arguments: str) -> str:
-    output = run(*arguments, status=1)
-    assert output.startswith("Error: ")
-    assert len(output.splitlines()) == 1
-    return output
+from trio_spool.testing import running_server
 
 
 def test_set_get_delete(server, tmp_path) -> None:
-    assert "stored 5 bytes" in run("set", server.server, "key", "value")
-    assert "value" in run("get", server.server, "key")
-    stored = json.loads(run("get", server.server, "key", "--json"))
+    assert "stored 5 bytes" in run("set", server.address, "key", "value")
+    assert "value" in run("get", server.address, "key")
+    stored = run_json("get", server.address, "key")
     assert (stored["value"], stored["flags"]) == ("value", 0)
     assert stored["cas"]
-    assert "not found" in one_line("get", server.server, "none").lower()
+    assert "not found" in one_line("get", server.address, "none").lower()
     binary = tmp_path / "binary"
     binary.write_bytes(b"\xff\x00")
-    assert json.loads(run("set", server.server, "bin", "--file", str(binary), "--flags", "3", "--json"))["bytes"] == 2
-    assert json.loads(run("get", server.server, "bin", "--json"))["value_base64"] == "/wA="
-    raw = subprocess.run(
-        [sys.executable, "-m", "trio_spool", "get", server.server, "bin", "--raw"], stdout=subprocess.PIPE, check=True
-    )
-    assert raw.stdout == b"\xff\x00"
-    assert CliRunner().invoke(main, ["get", server.server, "bin", "--raw"]).stdout_bytes == b"\xff\x00"
-    assert "deleted" in run("delete", server.server, "key")
-    assert json.loads(run("delete", server.server, "bin", "--json"))["deleted"]
-    one_line("delete", server.server, "key")
+    assert run_json("set", server.address, "bin", "--file", str(binary), "--flags", "3")["bytes"] == 2
+    assert run_json("get", server.address, "bin")["value_base64"] == "/wA="
+    assert CliRunner().invoke(main, ["get", server.address, "bin", "--raw"]).stdout_bytes == b"\xff\x00"
+    assert "deleted" in run("delete", server.address, "key")
+    assert run_json("delete", server.address, "bin")["deleted"]
+    one_line("delete", server.address, "key")
 
 
 def test_what_is_stored_is_shown_as_it_is(server) -> None:
     """It is neither markup, nor emoji, nor does it tell the terminal what to do."""
     key, value = "m[/x]", "[/red] [b]bold[/b] :smile: \x1b[2J"
-    run("set", server.server, key, value)
-    for output in (run("get", server.server, key), run("stat", server.server, "keys")):
+    run("set", server.address, key, value)
+    for output in (run("get", server.address, key), run("stat", server.address, "keys")):
         assert key in output
-    shown = run("get", server.server, key, env={"COLUMNS": "200"})
+    shown = run("get", server.address, key, env={"COLUMNS": "200"})
     assert "\x1b" not in shown
     assert "[/red] [b]bold[/b] :smile: \\x1b[2J" in shown
-    command = [sys.executable, "-m", "trio_spool", "stat", server.server, b"\xff"]
-    assert b"no group of statistics" in subprocess.run(command, stderr=subprocess.PIPE, check=False).stderr
-    run("set", server.server, "é", "é")
-    command = [sys.executable, "-m", "trio_spool", "get", server.server, "é"]
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    assert b"\\xe9" in subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=True).stdout
+    assert "no group of statistics" in one_line("stat", server.address, os.fsdecode(b"\xff"))
+    run("set", server.address, "é", "é")
+    assert "\\xe9" in CliRunner(charset="ascii").invoke(main, ["get", server.address, "é"]).output
 
 
 def test_a_value_over_the_limit_is_explained(server, tmp_path) -> None:
-    run("set", server.server, "key", "old")
+    run("set", server.address, "key", "old")
     big = tmp_path / "big"
     big.write_bytes(bytes(20 * 1024 * 1024 + 1))
-    assert "the limit for a value is 20971520 bytes" in one_line("set", server.server, "key", "--file", str(big))
-    assert json.loads(run("get", server.server, "key", "--json"))["value"] == "old"
+    assert "the limit for a value is 20971520 bytes" in one_line("set", server.address, "key", "--file", str(big))
+    assert run_json("get", server.address, "key")["value"] == "old"
     big.write_bytes(bytes(60 * 1024 * 1024))
-    assert "a value of 62914560 bytes; a request has at most" in one_line("set", server.server, "key", "--file", str(big))
+    assert "a value of 62914560 bytes; a request has at most" in one_line("set", server.address, "key", "--file", str(big))
 
 
 def test_wrong_use(server) -> None:
-    assert "VALUE" in run("set", server.server, "key", status=2)
-    assert "250" in run("get", server.server, "k" * 251, status=2)
+    assert "VALUE" in run("set", server.address, "key", status=2)
+    assert "250" in run("get", server.address, "k" * 251, status=2)
     assert "HOST:PORT" in run("get", "nonsense", "key", status=2)
     assert "HOST:PORT" in run("get", "host:99999", "key", status=2)
 
 
 def test_stat(server) -> None:
-    run("set", server.server, "key", "value")
-    assert "curr_items" in run("stat", server.server)
-    rows = [json.loads(line) for line in run("stat", server.server, "keys", "--json").splitlines()]
+    run("set", server.address, "key", "value")
+    assert "curr_items" in run("stat", server.address)
+    rows = run_rows("stat", server.address, "keys")
     assert [row["name"] for row in rows] == ["key"]
-    assert "no group of statistics 'nothing'" in one_line("stat", server.server, "nothing")
-    assert run("stat", server.server, "reset") == ""
+    assert "no group of statistics 'nothing'" in one_line("stat", server.address, "nothing")
+    assert run("stat", server.address, "reset") == ""
 
 
 def test_many_statistics_are_printed_as_they_come(server, tmp_path) -> None:
     file = tmp_path / "documents.ndjson"
-    file.write_text("".join(json.dumps({"id": f"key{n:05}"}) + "\n" for n in range(20_000)))
-    assert run("load", server.server, str(file), "--key", "id") == "stored 20000 documents\n"
-    assert len(run("stat", server.server, "keys").splitlines()) == 20_000
-    command = [sys.executable, "-m", "trio_spool", "stat", server.server, "keys"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    file.write_text("".join(json.dumps({"id": f"key{n:0200}"}) + "\n" for n in range(2000)))  # more than fits in a pipe
+    assert run("load", server.address, file, "--key", "id") == "stored 2000 documents\n"
+    assert len(run("stat", server.address, "keys").splitlines()) == 2000
+    with subprocess.Popen(command("stat", server.address, "keys"), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b""
@@ -113,8 +93,8 @@ def test_load_csv(server, tmp_path) -> None:
     file = tmp_path / "people.csv"
     with file.open("w", newline="") as out:
         csv.writer(out).writerows([["name", "age"], ["ann", "5"], ["bob\nby", "6"]])
-    assert json.loads(run("load", server.server, str(file), "--key", "name", "--json")) == {"stored": 2}
-    assert json.loads(json.loads(run("get", server.server, "ann", "--json"))["value"]) == {"name": "ann", "age": "5"}
+    assert run_json("load", server.address, str(file), "--key", "name") == {"stored": 2}
+    assert json.loads(run_json("get", server.address, "ann")["value"]) == {"name": "ann", "age": "5"}
 
 
 @pytest.mark.parametrize(
@@ -129,14 +109,14 @@ def test_load_csv(server, tmp_path) -> None:
 def test_load_bad_documents(server, tmp_path, content: str, message: str) -> None:
     file = tmp_path / "bad.ndjson"
     file.write_text(content)
-    assert message in one_line("load", server.server, str(file), "--key", "id")
+    assert message in one_line("load", server.address, str(file), "--key", "id")
 
 
-def test_load_a_refused_document(start, tmp_path) -> None:
+def test_load_a_refused_document(tmp_path) -> None:
     file = tmp_path / "big.ndjson"
     file.write_text(json.dumps({"id": "big", "value": "x" * 1000}) + "\n")
-    with start("--engine", "memory", "--listen", "tcp://127.0.0.1:0", "--max-item-size", "100") as process:
-        assert "storing 'big'" in one_line("load", process.server, str(file), "--key", "id")
+    with running_server(max_item_size=100) as server:
+        assert "storing 'big'" in one_line("load", server.address, file, "--key", "id")
 
 
 def test_connection_refused() -> None:
@@ -180,7 +160,7 @@ def test_no_answer(monkeypatch) -> None:
 def test_serve_and_stop(start, tmp_path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         with start(str(tmp_path / "data"), "--listen", "tcp://127.0.0.1:0", "-v") as process:
-            run("set", process.server, "key", "value")
+            run("set", process.address, "key", "value")
             status, log = process.stop(number)
             assert status == 0
             assert "Traceback" not in log
@@ -190,14 +170,14 @@ def test_serve_and_stop(start, tmp_path) -> None:
 def test_restart_and_kill(start, tmp_path) -> None:
     arguments = (str(tmp_path / "data"), "--listen", "tcp://127.0.0.1:0")
     with start(*arguments) as process:
-        run("set", process.server, "first", "1")
+        run("set", process.address, "first", "1")
     with start(*arguments) as process:
-        assert "1" in run("get", process.server, "first")
-        run("set", process.server, "second", "2")
+        assert "1" in run("get", process.address, "first")
+        run("set", process.address, "second", "2")
         process.popen.kill()
         process.popen.wait()
     with start(*arguments) as process:
-        assert json.loads(run("get", process.server, "second", "--json"))["value"] == "2"
+        assert run_json("get", process.address, "second")["value"] == "2"
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no SIGHUP here")
@@ -207,7 +187,7 @@ def test_a_hangup_without_users_ends_nothing(start, tmp_path) -> None:
     with start(*arguments, listeners=2) as process:
         process.popen.send_signal(signal.SIGHUP)
         assert "there is no file of users to read again; name one with --users" in process.popen.stderr.readline()
-        assert "stored" in run("set", process.server, "key", "value")
+        assert "stored" in run("set", process.address, "key", "value")
         status, log = process.stop()
     assert (status, log) == (0, "")
     assert not path.exists()
@@ -215,9 +195,10 @@ def test_a_hangup_without_users_ends_nothing(start, tmp_path) -> None:
 
 def test_second_signal_ends_at_once(start, tmp_path) -> None:
     file = tmp_path / "documents.ndjson"
-    file.write_text("".join(json.dumps({"id": f"key{n:05}"}) + "\n" for n in range(50_000)))
+    # 3 MB, in few documents: more than the sockets on the way take.
+    file.write_text("".join(json.dumps({"id": f"key{n:0240}"}) + "\n" for n in range(12_000)))
     with start("--engine", "memory", "--listen", "tcp://127.0.0.1:0", "--drain-timeout", "600", "-v") as process:
-        run("load", process.server, str(file), "--key", "id")
+        run("load", process.address, str(file), "--key", "id")
         with socket.create_connection(("127.0.0.1", process.port)) as stalled:
             stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             stalled.sendall(bytes.fromhex("80100004000000000000000400000000") + bytes(8) + b"keys")
@@ -234,14 +215,14 @@ def test_options_from_a_file_and_from_variables(start, tmp_path) -> None:
     config = tmp_path / "spool.toml"
     config.write_text('engine = "memory"\nmax-item-size = 1000\nmax_connections = 7\nlisten = ["tcp://127.0.0.1:0"]\n')
     with start("--config", str(config), env={"TRIO_SPOOL_MAX_CONNECTIONS": "8"}) as process:
-        rows = [json.loads(line) for line in run("stat", process.server, "settings", "--json").splitlines()]
+        rows = run_rows("stat", process.address, "settings")
         settings = {row["name"]: row["value"] for row in rows}
         assert (settings["item_size_max"], settings["maxconns"], settings["engine"]) == ("1000", "8", "memory")
 
 
 def test_default_directory(start, tmp_path) -> None:
     with start("--listen", "tcp://127.0.0.1:0", env={"XDG_DATA_HOME": str(tmp_path)}) as process:
-        run("set", process.server, "key", "value")
+        run("set", process.address, "key", "value")
     assert (tmp_path / "trio-spool" / "trio-spool.json").exists()
 
 
@@ -292,8 +273,8 @@ def test_one_server_a_data_directory(start, tmp_path) -> None:
 def test_help_and_version() -> None:
     assert "TRIO_SPOOL_LISTEN" in run("serve", "--help")
     assert "1." in run("--version")
-    for command in ("serve", "stat", "get", "set", "delete", "load"):
-        assert command in run("--help")
+    for name in ("serve", "stat", "get", "set", "delete", "load"):
+        assert name in run("--help")
 
 
 def test_the_log_does_not_show_what_is_stored() -> None:

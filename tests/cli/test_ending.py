@@ -8,32 +8,28 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import termios
 from collections.abc import Iterator
 
 import pytest
-from click.testing import CliRunner
 
-from tests.conftest import running
-from trio_spool.cli import main
+from support.commands import run
+from support.process import command
+from trio_spool.testing import running_server
 
 # Bytes that may stay unused in a pipe that is full.
 LEFT_OVER = 2048
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "trio_spool", *arguments]
+# One that `filled` has.
+KEY = f"key{0:0200}"
 
 
 @pytest.fixture(scope="module")
 def filled() -> Iterator[str]:
     """A server with more than fits in a pipe."""
-    documents = "".join(json.dumps({"key": f"key{n:05}", "value": "v" * 1000}) + "\n" for n in range(20_000))
-    with running("--engine", "memory", "--listen", "tcp://127.0.0.1:0") as process:
-        loaded = CliRunner().invoke(main, ["load", process.server, "-"], input=documents)
-        assert loaded.exit_code == 0, loaded.output
-        yield process.server
+    documents = "".join(json.dumps({"key": f"key{n:0200}", "value": "v"}) + "\n" for n in range(2000))
+    with running_server() as server:
+        run("load", server.address, "-", input=documents)
+        yield server.address
 
 
 def wait_until_full(pipe: int, process: subprocess.Popen[bytes]) -> None:
@@ -76,9 +72,9 @@ def test_an_interrupt_ends_a_dump_into_a_fifo(filled: str, tmp_path) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("get", "key00000"),
-        ("get", "key00000", "--json"),
-        ("get", "key00000", "--raw"),
+        ("get", KEY),
+        ("get", KEY, "--json"),
+        ("get", KEY, "--raw"),
         ("stat",),
         ("stat", "keys"),
         ("bucket list",),
@@ -88,7 +84,7 @@ def test_an_interrupt_ends_a_dump_into_a_fifo(filled: str, tmp_path) -> None:
         ("dump", "-"),
         ("scan --help",),
     ],
-    ids=" ".join,
+    ids=lambda arguments: " ".join(arguments).replace(KEY, "KEY"),
 )
 def test_a_reader_that_is_gone_at_once(filled: str, arguments: tuple[str, ...]) -> None:
     name, *rest = arguments

@@ -7,28 +7,13 @@ import subprocess
 import sys
 
 import pytest
-from click.testing import CliRunner
 
-from trio_spool.cli import main
+from support.commands import one_line, run, run_json
 from trio_spool.mcbp import MAX_FRAME
 
 
-def run(*arguments: object, status: int = 0, **kwargs) -> str:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments], **kwargs)
-    assert result.exit_code == status, result.output
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
-    return result.output
-
-
-def one_line(*arguments: object, **kwargs) -> str:
-    output = run(*arguments, status=1, **kwargs)
-    assert output.startswith("Error: ")
-    assert len(output.splitlines()) == 1
-    return output
-
-
 def value_of(server, key: str) -> str:
-    return json.loads(run("get", server.server, key, "--json"))["value"]
+    return run_json("get", server.address, key)["value"]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +34,7 @@ def value_of(server, key: str) -> str:
 def test_values_that_are_no_keys(server, tmp_path, value: str, message: str) -> None:
     file = tmp_path / "documents.ndjson"
     file.write_text('{"id": "first"}\n{"id": ' + value + "}\n")
-    output = one_line("load", server.server, file, "--key", "id")
+    output = one_line("load", server.address, file, "--key", "id")
     assert output.startswith(f"Error: {file}, line 2: ")
     assert message in output
     assert "--key" not in output
@@ -58,7 +43,7 @@ def test_values_that_are_no_keys(server, tmp_path, value: str, message: str) -> 
 def test_texts_and_numbers_are_keys(server, tmp_path) -> None:
     file = tmp_path / "documents.ndjson"
     file.write_text('{"id": "a b"}\n{"id": 7}\n{"id": 1.5}\n{"id": 0}\n{"id": "null"}\n')
-    run("load", server.server, file, "--key", "id")
+    run("load", server.address, file, "--key", "id")
     for key in ("a b", "7", "1.5", "0", "null"):
         assert value_of(server, key)
 
@@ -66,29 +51,29 @@ def test_texts_and_numbers_are_keys(server, tmp_path) -> None:
 def test_short_rows(server, tmp_path) -> None:
     file = tmp_path / "rows.csv"
     file.write_text("name,id\nann,1\nbob\n")
-    output = one_line("load", server.server, file, "--key", "id")
+    output = one_line("load", server.address, file, "--key", "id")
     assert output == f"Error: {file}, line 3: a key is a text or a number; 'id' is missing\n"
 
 
 def test_a_byte_order_mark_is_no_part_of_a_name(server, tmp_path) -> None:
     rows, lines = tmp_path / "rows.csv", '{"id": "b"}\n'
     rows.write_text("id,name\na,ann\n", "utf-8-sig")
-    run("load", server.server, rows, "--key", "id")
+    run("load", server.address, rows, "--key", "id")
     assert json.loads(value_of(server, "a")) == {"id": "a", "name": "ann"}
     (tmp_path / "lines.ndjson").write_text(lines, "utf-8-sig")
-    run("load", server.server, tmp_path / "lines.ndjson", "--key", "id")
+    run("load", server.address, tmp_path / "lines.ndjson", "--key", "id")
     assert value_of(server, "b") == '{"id": "b"}'
-    run("load", server.server, "-", "--key", "id", input=lines.replace("b", "c").encode("utf-8-sig"))
+    run("load", server.address, "-", "--key", "id", input=lines.replace("b", "c").encode("utf-8-sig"))
     assert value_of(server, "c") == '{"id": "c"}'
 
 
 def test_large_fields(server, tmp_path) -> None:
     file = tmp_path / "rows.csv"
     file.write_text("id,text\na," + "x" * 1_000_000 + "\n")
-    run("load", server.server, file, "--key", "id")
+    run("load", server.address, file, "--key", "id")
     assert len(json.loads(value_of(server, "a"))["text"]) == 1_000_000
     file.write_text("id,text\na," + "x" * (MAX_FRAME + 1) + "\n")
-    assert "line 2: not CSV: field larger than field limit" in one_line("load", server.server, file, "--key", "id")
+    assert "line 2: not CSV: field larger than field limit" in one_line("load", server.address, file, "--key", "id")
 
 
 @pytest.mark.parametrize(
@@ -104,7 +89,7 @@ def test_large_fields(server, tmp_path) -> None:
     ],
 )
 def test_the_hint_is_given_where_it_helps(server, line: str, hint: bool) -> None:
-    assert ("say with --key" in one_line("load", server.server, "-", input=line)) == hint
+    assert ("say with --key" in one_line("load", server.address, "-", input=line)) == hint
 
 
 @pytest.mark.parametrize(
@@ -115,7 +100,7 @@ def test_standard_input_is_closed(server, arguments: tuple[str, ...]) -> None:
     command, *rest = arguments
     script = 'exec "$0" -m trio_spool "$@" <&-'
     done = subprocess.run(
-        ["sh", "-c", script, sys.executable, command, server.server, *rest], capture_output=True, text=True, timeout=60
+        ["sh", "-c", script, sys.executable, command, server.address, *rest], capture_output=True, text=True, timeout=60
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr == "Error: standard input is closed; give it something to be read, as with < FILE\n"

@@ -6,30 +6,25 @@ import csv
 import io
 import json
 import os
+import shutil
 import socket
 import stat
 import subprocess
-import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_spool.cli import _documents, main
+from support.commands import run, run_json, run_rows
+from support.process import command
+from trio_spool.cli import _documents
 from trio_spool.client import Document
 from trio_spool.engine import Store, open_engine
-
-
-def run(*arguments: object, status: int = 0, **kwargs) -> str:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments], **kwargs)
-    assert result.exit_code == status, result.output
-    assert "Traceback" not in result.output
-    return result.output
-
+from trio_spool.testing import Server, running_server
 
 ODD = [
     Store(b"a", b"plain"),
@@ -40,13 +35,20 @@ ODD = [
 ]
 
 
-@pytest.fixture
-def served(start, tmp_path):
-    with open_engine("lmdb", tmp_path / "data", fsync="no", space_of=lambda key: key[:1]) as engine:
+@pytest.fixture(scope="module")
+def database(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("database") / "data"
+    with open_engine("lmdb", path, fsync="no", space_of=lambda key: key[:1]) as engine:
         engine.execute([store._replace(key=b"\0" + store.key) for store in ODD])
         engine.execute([Store(b"\0user:%05d" % n, b"value %d" % n) for n in range(5000)])
-    with start(str(tmp_path / "data"), "--listen", "tcp://127.0.0.1:0") as process:
-        yield process
+    return path
+
+
+@pytest.fixture
+def served(database: Path, tmp_path: Path) -> Iterator[Server]:
+    shutil.copytree(database, tmp_path / "data")
+    with running_server(data_dir=tmp_path / "data", fsync="no") as server:
+        yield server
 
 
 def keys_of(output: str) -> list[str]:
@@ -55,66 +57,66 @@ def keys_of(output: str) -> list[str]:
 
 def test_ranges(served) -> None:
     users = [f"user:{n:05}" for n in range(5000)]
-    assert keys_of(run("scan", served.server, "--prefix", "user:")) == users
-    assert keys_of(run("scan", served.server, "--start", "user:00010", "--end", "user:00020", "--keys-only")) == users[10:20]
-    assert keys_of(run("scan", served.server, "--start", "user:04998", "--end", "v")) == users[4998:]
-    assert len(run("scan", served.server).splitlines()) == 5005
-    assert run("scan", served.server, "--prefix", "nothing") == ""
-    assert run("scan", served.server, "--prefix", os.fsdecode(b"\xff"), "--format", "keys") == "\\xff\x00key\n"
-    assert keys_of(run("scan", served.server, "--prefix", "user:", "--limit", "3")) == users[:3]
-    assert run("scan", served.server, "--limit", "0") == ""
-    sample = run("scan", served.server, "--sample", "500", "--seed", "3", "--keys-only")
-    assert sample == run("scan", served.server, "--sample", "500", "--seed", "3", "--keys-only")
+    assert keys_of(run("scan", served.address, "--prefix", "user:")) == users
+    assert keys_of(run("scan", served.address, "--start", "user:00010", "--end", "user:00020", "--keys-only")) == users[10:20]
+    assert keys_of(run("scan", served.address, "--start", "user:04998", "--end", "v")) == users[4998:]
+    assert len(run("scan", served.address).splitlines()) == 5005
+    assert run("scan", served.address, "--prefix", "nothing") == ""
+    assert run("scan", served.address, "--prefix", os.fsdecode(b"\xff"), "--format", "keys") == "\\xff\x00key\n"
+    assert keys_of(run("scan", served.address, "--prefix", "user:", "--limit", "3")) == users[:3]
+    assert run("scan", served.address, "--limit", "0") == ""
+    sample = run("scan", served.address, "--sample", "500", "--seed", "3", "--keys-only")
+    assert sample == run("scan", served.address, "--sample", "500", "--seed", "3", "--keys-only")
     assert 350 < len(sample.splitlines()) < 650
-    assert "only one of these" in run("scan", served.server, "--prefix", "a", "--sample", "3", status=2)
+    assert "only one of these" in run("scan", served.address, "--prefix", "a", "--sample", "3", status=2)
 
 
 def test_formats(served) -> None:
-    assert run("scan", served.server, "--prefix", "user:00001", "--format", "keys") == "user:00001\n"
-    (row,) = csv.DictReader(io.StringIO(run("scan", served.server, "--prefix", "ü", "--format", "csv")))
+    assert run("scan", served.address, "--prefix", "user:00001", "--format", "keys") == "user:00001\n"
+    (row,) = csv.DictReader(io.StringIO(run("scan", served.address, "--prefix", "ü", "--format", "csv")))
     assert (row["key"], row["value"], row["flags"]) == ("ü", 'ß\n"quoted", and\ttabs', "7")
-    (row,) = csv.DictReader(io.StringIO(run("scan", served.server, "--prefix", os.fsdecode(b"\xff"), "--format", "csv")))
+    (row,) = csv.DictReader(io.StringIO(run("scan", served.address, "--prefix", os.fsdecode(b"\xff"), "--format", "csv")))
     assert (row["key"], row["key_encoding"], row["value"], row["value_encoding"]) == ("/wBrZXk=", "base64", "AP4=", "base64")
-    assert run("scan", served.server, "--prefix", "a", "--format", "csv", "--keys-only") == "key,key_encoding\na,utf-8\n"
-    (line,) = run("scan", served.server, "--prefix", "json").splitlines()
+    assert run("scan", served.address, "--prefix", "a", "--format", "csv", "--keys-only") == "key,key_encoding\na,utf-8\n"
+    (line,) = run("scan", served.address, "--prefix", "json").splitlines()
     document = json.loads(line)
     assert (document["value"], document["datatype"], document["expiry"]) == ('{"a": 1}', 1, 0)
 
 
-def test_head_ends_it_cleanly_at_both_ends(served, tmp_path) -> None:
-    documents = "".join(json.dumps({"key": f"big{n:06}", "value": "v" * 1000}) + "\n" for n in range(20_000))
-    run("load", served.server, "-", input=documents)
-    command = [sys.executable, "-m", "trio_spool", "scan", served.server]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout.readline()
-        process.stdout.close()
-        assert process.stderr.read() == b""
-        assert process.wait(100) == 0
-    deadline = time.monotonic() + 20
-    while True:  # the server notices by itself
-        rows = [json.loads(line) for line in run("stat", served.server, "range-scans", "--json").splitlines()]
-        if {row["name"]: row["value"] for row in rows}["open"] == "0":
-            break
-        assert time.monotonic() < deadline
-    assert served.stop()[1] == ""
+def test_head_ends_it_cleanly_at_both_ends(start) -> None:
+    # 20 MB, in few documents: more than the sockets and the pipe on the way take.
+    documents = "".join(json.dumps({"key": f"big{n:06}", "value": "v" * 100_000}) + "\n" for n in range(200))
+    with start("--engine", "memory", "--listen", "tcp://127.0.0.1:0") as served:
+        run("load", served.address, "-", input=documents)
+        with subprocess.Popen(command("scan", served.address), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout.readline()
+            process.stdout.close()
+            assert process.stderr.read() == b""
+            assert process.wait(100) == 0
+        while open_scans(served.address):  # the server notices by itself
+            pass
+        assert served.stop() == (0, "")
 
 
-def test_all_vbuckets(start, tmp_path) -> None:
+def open_scans(address: str) -> int:
+    return int({row["name"]: row["value"] for row in run_rows("stat", address, "range-scans")}["open"])
+
+
+def test_all_vbuckets(tmp_path) -> None:
     documents = "".join(json.dumps({"key": f"k{n:03}", "value": "v"}) + "\n" for n in range(200))
-    with start("--engine", "memory", "--listen", "tcp://127.0.0.1:0", "--vbuckets", "64") as process:
-        run("load", process.server, "-", input=documents)
+    with running_server(vbuckets=64) as process:
+        run("load", process.address, "-", input=documents)
         every = [f"k{n:03}" for n in range(200)]
-        assert keys_of(run("scan", process.server)) == every
-        assert keys_of(run("scan", process.server, "--limit", "7")) == every[:7]
-        assert len(run("scan", process.server, "--sample", "1000").splitlines()) == 200
-        assert "dumped 200 documents" in run("dump", process.server, tmp_path / "file")
+        assert keys_of(run("scan", process.address)) == every
+        assert keys_of(run("scan", process.address, "--limit", "7")) == every[:7]
+        assert len(run("scan", process.address, "--sample", "1000").splitlines()) == 200
+        assert "dumped 200 documents" in run("dump", process.address, tmp_path / "file")
         assert keys_of((tmp_path / "file").read_text()) == every
 
 
 def test_dump_to_standard_output(served, tmp_path) -> None:
-    command = [sys.executable, "-m", "trio_spool", "dump", served.server, "-"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == (run("scan", served.server), "dumped 5005 documents\n")
+    done = subprocess.run(command("dump", served.address, "-"), capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (run("scan", served.address), "dumped 5005 documents\n")
 
 
 def test_dump_into_a_fifo(served, tmp_path) -> None:
@@ -122,9 +124,9 @@ def test_dump_into_a_fifo(served, tmp_path) -> None:
     os.mkfifo(fifo)
     reader = threading.Thread(target=lambda: read.append(fifo.read_text()), daemon=True)
     reader.start()
-    assert "dumped 5005 documents" in run("dump", served.server, fifo)
+    assert "dumped 5005 documents" in run("dump", served.address, fifo)
     reader.join(30)
-    assert read == [run("scan", served.server)]
+    assert read == [run("scan", served.address)]
     assert stat.S_ISFIFO(fifo.stat().st_mode)
 
 
@@ -135,9 +137,9 @@ def test_dump_through_a_symbolic_link(served, tmp_path, exists: bool) -> None:
     if exists:
         target.write_text("old")
     link.symlink_to("elsewhere/target")
-    run("dump", served.server, link)
+    run("dump", served.address, link)
     assert link.readlink() == Path("elsewhere/target")
-    assert target.read_text() == run("scan", served.server)
+    assert target.read_text() == run("scan", served.address)
     assert os.listdir(target.parent) == ["target"]
 
 
@@ -154,7 +156,7 @@ def test_dump_where_nothing_can_be_written(served, tmp_path) -> None:
         (socket_, "no such device or address"),
         (tmp_path / "taken", "taken.partial: is a directory"),
     ]:
-        output = run("dump", served.server, wrong, status=1)
+        output = run("dump", served.address, wrong, status=1)
         assert output.startswith(f"Error: can't write {wrong}")
         assert message in output and "; choose another FILE" in output
     run("dump", "127.0.0.1:1", file, status=1)
@@ -162,13 +164,13 @@ def test_dump_where_nothing_can_be_written(served, tmp_path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["data", "file", "loop", "socket", "taken.partial"]
 
 
-def test_dump_and_load_lose_nothing(served, start, tmp_path) -> None:
+def test_dump_and_load_lose_nothing(served, tmp_path) -> None:
     dumped, again = tmp_path / "dump.ndjson", tmp_path / "again.ndjson"
-    assert "dumped 5005 documents" in run("dump", served.server, dumped)
-    with start(str(tmp_path / "other"), "--listen", "tcp://127.0.0.1:0", "--fsync", "no") as other:
-        assert json.loads(run("load", other.server, dumped, "--json")) == {"stored": 5005}
-        run("dump", other.server, again)
-        assert run("dump", other.server, "--prefix", "a") == run("scan", other.server, "--prefix", "a")
+    assert "dumped 5005 documents" in run("dump", served.address, dumped)
+    with running_server(data_dir=tmp_path / "other", fsync="no") as other:
+        assert run_json("load", other.address, dumped) == {"stored": 5005}
+        run("dump", other.address, again)
+        assert run("dump", other.address, "--prefix", "a") == run("scan", other.address, "--prefix", "a")
 
     def loaded(path) -> list[dict]:
         documents = [json.loads(line) for line in path.read_text().splitlines()]
@@ -184,7 +186,7 @@ def test_dump_and_load_lose_nothing(served, start, tmp_path) -> None:
 
 def test_a_dump_that_fails_leaves_no_file(served, tmp_path) -> None:
     assert "connect" in run("dump", "127.0.0.1:1", tmp_path / "dump", status=1)
-    assert "no such file" in run("dump", served.server, tmp_path / "none" / "dump", status=1)
+    assert "no such file" in run("dump", served.address, tmp_path / "none" / "dump", status=1)
     assert list(tmp_path.glob("dump*")) == []
 
 
@@ -205,7 +207,7 @@ def test_a_dump_that_fails_leaves_no_file(served, tmp_path) -> None:
     ],
 )
 def test_lines_that_are_no_documents(served, line: str, message: str) -> None:
-    output = run("load", served.server, "-", input='{"key": "first", "value": ""}\n' + line + "\n", status=1)
+    output = run("load", served.address, "-", input='{"key": "first", "value": ""}\n' + line + "\n", status=1)
     assert "standard input, line 2: " in output and message in output
     assert len(output.splitlines()) == 1
 
@@ -213,23 +215,23 @@ def test_lines_that_are_no_documents(served, line: str, message: str) -> None:
 def test_load_of_files_that_are_not_text(served, tmp_path) -> None:
     file = tmp_path / "file.ndjson"
     file.write_bytes(b"\xff\xfe")
-    assert "not UTF-8" in run("load", served.server, file, status=1)
-    assert "does not exist" in run("load", served.server, tmp_path / "file.csv", status=2)
+    assert "not UTF-8" in run("load", served.address, file, status=1)
+    assert "does not exist" in run("load", served.address, tmp_path / "file.csv", status=2)
     (tmp_path / "file.csv").write_text("a,b\n")
-    assert "say with --key" in run("load", served.server, tmp_path / "file.csv", status=2)
+    assert "say with --key" in run("load", served.address, tmp_path / "file.csv", status=2)
     (tmp_path / "file.csv").write_bytes(b'name,text\r\nx,"two\r\nlines"\r\n')
-    run("load", served.server, tmp_path / "file.csv", "--key", "name")
-    assert json.loads(json.loads(run("get", served.server, "x", "--json"))["value"])["text"] == "two\r\nlines"
+    run("load", served.address, tmp_path / "file.csv", "--key", "name")
+    assert json.loads(run_json("get", served.address, "x")["value"])["text"] == "two\r\nlines"
 
 
 def test_keys_need_not_be_text(served) -> None:
     key = os.fsdecode(b"\xfe\xff")
-    assert json.loads(run("set", served.server, key, os.fsdecode(b"\xfd"), "--json"))["key_base64"] == "/v8="
-    assert "\\xfe\\xff" in run("get", served.server, key)
-    described = json.loads(run("get", served.server, key, "--json"))
+    assert run_json("set", served.address, key, os.fsdecode(b"\xfd"))["key_base64"] == "/v8="
+    assert "\\xfe\\xff" in run("get", served.address, key)
+    described = run_json("get", served.address, key)
     assert (described["key_base64"], described["value_base64"]) == ("/v8=", "/Q==")
     assert "key" not in described
-    assert json.loads(run("delete", served.server, key, "--json")) == {"key_base64": "/v8=", "deleted": True}
+    assert run_json("delete", served.address, key) == {"key_base64": "/v8=", "deleted": True}
 
 
 u32, u64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)

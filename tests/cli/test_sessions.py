@@ -17,13 +17,14 @@ import attrs
 import pytest
 import trio
 import trustme
-from click.testing import CliRunner
 
-from tests.conftest import Process, running
-from trio_spool.auth import Role, Users, make_user, save_users
-from trio_spool.cli import main
+from support.certificates import Authority
+from support.commands import one_line, run
+from support.process import Process, running
+from support.users import ANN, BOB, EVE, write_users
 from trio_spool.client import open_client
 from trio_spool.mcbp import Feature, encode_leb128
+from trio_spool.testing import running_server
 
 HERE = "127.0.0.1"
 
@@ -49,44 +50,17 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Iterator[Site]:
     files = tmp_path_factory.mktemp("site")
-    users = [
-        make_user("ann", "pencil", [Role.ADMIN], {}, 4096),
-        make_user("bob", "pencil", [], {"orders": [Role.READ, Role.WRITE]}, 4096),
-        make_user("eve", "pencil", [Role.READ], {}, 4096),
-    ]
-    save_users(files / "users.json", Users(users))
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(files / "ca.pem")
-    trustme.CA().cert_pem.write_to_path(files / "other.pem")
-    issued = authority.issue_cert(HERE)
-    issued.cert_chain_pems[0].write_to_path(files / "cert.pem")
-    issued.private_key_pem.write_to_path(files / "key.pem")
-    ann = authority.issue_cert("ann@example.org", common_name="ann")
-    ann.cert_chain_pems[0].write_to_path(files / "ann.pem")
-    ann.private_key_pem.write_to_path(files / "ann.key")
-    ann.private_key_and_cert_chain_pem.write_to_path(files / "both.pem")
-    arguments = ["--listen", f"tcp://{HERE}:0", "--listen", f"tls://{HERE}:0", "--engine", "memory"]
-    for option, name in (("users", "users"), ("tls-cert", "cert"), ("tls-key", "key"), ("tls-client-ca", "ca")):
-        arguments += [f"--{option}", str(files / (name + (".json" if name == "users" else ".pem")))]
+    users = write_users(files / "users.json", ANN, BOB, EVE)
+    authority = Authority(files)
+    trustme.CA().cert_pem.write_to_path(str(files / "other.pem"))
+    cert, key = authority.issue("ann", "ann@example.org", name="ann")
+    (files / "both.pem").write_bytes(key.read_bytes() + cert.read_bytes())
+    arguments = ["--listen", f"tcp://{HERE}:0", "--listen", f"tls://{HERE}:0", "--engine", "memory", f"--users={users}"]
+    arguments += [f"--tls-cert={authority.cert}", f"--tls-key={authority.key}", f"--tls-client-ca={authority.ca_file}"]
     with running(*arguments, listeners=2) as process:
-        made = Site(process.server, process.addresses[1].removeprefix("tls://"), process, files)
+        made = Site(process.address, process.addresses[1].removeprefix("tls://"), process, files)
         made.as_ann("bucket create", "orders")
         yield made
-
-
-def run(*arguments: object, status: int = 0, **kwargs) -> str:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments], **kwargs)
-    assert result.exit_code == status, result.output
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
-    assert "Traceback" not in result.output
-    return result.output
-
-
-def one_line(*arguments: object, **kwargs) -> str:
-    output = run(*arguments, status=1, **kwargs)
-    assert output.startswith("Error: ")
-    assert len(output.splitlines()) == 1
-    return output
 
 
 PENCIL = {"env": {"TRIO_SPOOL_PASSWORD": "pencil"}}
@@ -165,7 +139,7 @@ def test_failures_are_one_line(site: Site) -> None:
 
 
 def test_a_server_without_users(server) -> None:
-    assert "could not prove" in one_line("get", server.server, "k", "-u", "ann", **PENCIL)
+    assert "could not prove" in one_line("get", server.address, "k", "-u", "ann", **PENCIL)
 
 
 def test_every_command_logs_in(site: Site, tmp_path: Path) -> None:
@@ -182,14 +156,14 @@ def test_every_command_logs_in(site: Site, tmp_path: Path) -> None:
     assert "curr_items" in site.as_ann("stat", "--bucket", "orders")
 
 
-def test_backup_of_a_bucket(start, site: Site, tmp_path: Path) -> None:
-    with start(str(tmp_path / "data"), "--listen", f"tcp://{HERE}:0", "--users", site.path("users.json")) as process:
+def test_backup_of_a_bucket(site: Site, tmp_path: Path) -> None:
+    with running_server(data_dir=tmp_path / "data", users=site.path("users.json")) as process:
         session = ("-u", "ann", "-b", "orders")
-        run("bucket", "create", process.server, "orders", "-u", "ann", **PENCIL)
-        run("set", process.server, "k", "v", *session, **PENCIL)
-        run("set", process.server, "other", "v", "-u", "ann", **PENCIL)
+        run("bucket", "create", process.address, "orders", "-u", "ann", **PENCIL)
+        run("set", process.address, "k", "v", *session, **PENCIL)
+        run("set", process.address, "other", "v", "-u", "ann", **PENCIL)
         output = run(
-            "backup", process.server, tmp_path / "backup", "-u", "ann", "-b", "orders", "--password-stdin", input="pencil\n"
+            "backup", process.address, tmp_path / "backup", "-u", "ann", "-b", "orders", "--password-stdin", input="pencil\n"
         )
         assert "backed up" in output
     assert json.loads(run("verify", tmp_path / "backup", "--json"))["items"] == 1
@@ -222,9 +196,9 @@ def test_tls_that_fails(site: Site) -> None:
     assert f"{localhost} is not trusted: Hostname mismatch" in one_line("get", localhost, "k", *trusting)
     assert f"{site.plain} does not speak TLS" in one_line("get", site.plain, "k", *trusting)
     assert "want TLS" in one_line("get", site.tls, "k") or "broke" in one_line("get", site.tls, "k")
-    assert "can't be used" in one_line("get", site.tls, "k", "--tls", "--ca", site.path("key.pem"))
+    assert "can't be used" in one_line("get", site.tls, "k", "--tls", "--ca", site.path("server.key"))
     assert "can't be used" in one_line("get", site.tls, "k", *trusting, "--client-cert", site.path("ann.pem"))
-    wrong_key = ("--client-cert", site.path("ann.pem"), "--client-key", site.path("key.pem"))
+    wrong_key = ("--client-cert", site.path("ann.pem"), "--client-key", site.path("server.key"))
     assert "can't be used" in one_line("get", site.tls, "k", *trusting, *wrong_key)
     assert "does not exist" in run("get", site.tls, "k", "--tls", "--ca", site.path("none.pem"), status=2)
     assert "need --tls" in run("get", site.tls, "k", "--ca", site.path("ca.pem"), status=2)

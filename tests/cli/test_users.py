@@ -8,12 +8,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from trio_spool.auth import Role, Users, changing_users, load_users, make_user, save_users
-from trio_spool.cli._users import user
+from support import commands
+from support.process import command as words
+from support.users import ANN, user, write_users
+from trio_spool.auth import Role, changing_users, load_users, save_users
 
 
 @pytest.fixture
@@ -23,26 +25,16 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def filled(path: Path) -> Path:
-    users = [
-        make_user("bob", "pencil", [], {"orders": [Role.WRITE, Role.READ], "[red]logs": [Role.STATS]}, 4096),
-        make_user("ann", "pencil", [Role.ADMIN], {}, 4096),
-    ]
-    save_users(path, Users(users))
-    return path
+    bob = user("bob", buckets={"orders": [Role.WRITE, Role.READ], "[red]logs": [Role.STATS]})
+    return write_users(path, bob, ANN)
 
 
-def run(*arguments: object, status: int = 0, **kwargs) -> str:
-    result = CliRunner().invoke(user, [str(argument) for argument in arguments], **kwargs)
-    assert result.exit_code == status, result.output
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
-    return result.output
+def run(*arguments: object, **options: Any) -> str:
+    return commands.run("user", *arguments, **options)
 
 
-def one_line(*arguments: object, **kwargs) -> str:
-    output = run(*arguments, status=1, **kwargs)
-    assert output.startswith("Error: ")
-    assert len(output.splitlines()) == 1
-    return output
+def one_line(*arguments: object, **options: Any) -> str:
+    return commands.one_line("user", *arguments, **options)
 
 
 def test_add(path: Path) -> None:
@@ -220,7 +212,7 @@ def test_a_change_waits_for_another(filled: Path, command: str) -> None:
     options = [] if command == "remove" else ["--password-stdin"]
     with changing_users(filled):
         process = subprocess.Popen(
-            [sys.executable, "-m", "trio_spool", "user", command, name, "--users", str(filled), *options],
+            words("user", command, name, "--users", filled, *options),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         process.stdin.write(b"eraser\n")
@@ -229,7 +221,7 @@ def test_a_change_waits_for_another(filled: Path, command: str) -> None:
         while not waits_for_lock(process.pid, filled):
             assert process.poll() is None
         users = load_users(filled)
-        save_users(filled, users.with_user(make_user("bob", "pencil", [Role.STATS], {}, 4096)).without("ann"))
+        save_users(filled, users.with_user(user("bob", Role.STATS)).without("ann"))
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, b""), output
     users = load_users(filled)

@@ -13,7 +13,9 @@ import pytest
 import trio
 import trustme
 
-from trio_spool.auth import Role, Users, make_user, save_users
+from support import users
+from support.certificates import Authority
+from trio_spool.auth import Role
 from trio_spool.client import (
     AccessError,
     AuthenticationError,
@@ -33,60 +35,33 @@ if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup  # noqa: F401
 
 HERE = "127.0.0.1"
-USERS = Users(
-    [
-        make_user("ann", "pencil", [Role.ADMIN], {}, 4096),
-        make_user("a=b,c", "pen,cil", [Role.READ, Role.WRITE], {}, 4096),
-        make_user("bob", "pencil", [], {"orders": [Role.READ, Role.WRITE]}, 4096),
-        make_user("eve", "pencil", [Role.READ], {}, 4096),
-    ]
-)
+USERS = [users.ANN, users.BOB, users.EVE, users.user("a=b,c", Role.READ, Role.WRITE, password="pen,cil")]
 ANN = {"username": "ann", "password": "pencil"}
 BOB = {"username": "bob", "password": "pencil"}
 EVE = {"username": "eve", "password": "pencil"}
 
 
 @pytest.fixture
-def users(tmp_path: Path) -> Path:
-    path = tmp_path / "users.json"
-    save_users(path, USERS)
-    return path
+def users_file(tmp_path: Path) -> Path:
+    return users.write_users(tmp_path / "users.json", *USERS)
 
 
 @pytest.fixture
-async def guarded(start_service, users: Path) -> int:
+async def guarded(start_service, users_file: Path) -> int:
     """A service with users."""
-    return await start_service(engine="memory", users=users)
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
+    return await start_service(engine="memory", users=users_file)
 
 
 @pytest.fixture
-def start_encrypted(start_service, authority: trustme.CA, tmp_path: Path) -> Callable[..., Awaitable[int]]:
+def start_encrypted(start_service, authority: Authority) -> Callable[..., Awaitable[int]]:
     """Start a service with TLS, and return its port."""
-    issued = authority.issue_cert(HERE)
-    certificate, key, trusted = tmp_path / "cert.pem", tmp_path / "key.pem", tmp_path / "ca.pem"
-    issued.cert_chain_pems[0].write_to_path(certificate)
-    issued.private_key_pem.write_to_path(key)
-    authority.cert_pem.write_to_path(trusted)
 
     async def start(**values) -> int:
         return await start_service(
-            engine="memory", listen=(f"tls://{HERE}:0",), tls_cert=certificate, tls_key=key, tls_client_ca=trusted, **values
+            engine="memory", listen=(f"tls://{HERE}:0",), tls_client_ca=authority.ca_file, **authority.files, **values
         )
 
     return start
-
-
-def trusting(authority: trustme.CA, shown: trustme.LeafCert | None = None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    if shown is not None:
-        shown.configure_cert(context)
-    return context
 
 
 # Logins
@@ -165,9 +140,9 @@ async def test_a_server_that_does_not_let_us_in(scripted, time_passes) -> None:
 # TLS
 
 
-async def test_plain_under_tls(start_encrypted, authority: trustme.CA, users: Path) -> None:
-    port = await start_encrypted(users=users)
-    tls = trusting(authority)
+async def test_plain_under_tls(start_encrypted, authority: Authority, users_file: Path) -> None:
+    port = await start_encrypted(users=users_file)
+    tls = authority.client()
     async with open_client(HERE, port, tls=tls, username="a=b,c", password="pen,cil") as client:
         await client.set(b"k", b"v" * 1_000_000)
         assert len((await client.get(b"k")).value) == 1_000_000
@@ -183,9 +158,9 @@ async def test_plain_under_tls(start_encrypted, authority: trustme.CA, users: Pa
                 raise AssertionError
 
 
-async def test_many_tasks_share_an_encrypted_client(start_encrypted, authority: trustme.CA) -> None:
+async def test_many_tasks_share_an_encrypted_client(start_encrypted, authority: Authority) -> None:
     port = await start_encrypted()
-    async with open_client(HERE, port, tls=trusting(authority)) as client, trio.open_nursery() as nursery:
+    async with open_client(HERE, port, tls=authority.client()) as client, trio.open_nursery() as nursery:
 
         async def work(number: int) -> None:
             key, value = b"%d" % number, b"%d" % number * 20_000
@@ -197,50 +172,49 @@ async def test_many_tasks_share_an_encrypted_client(start_encrypted, authority: 
             nursery.start_soon(work, number)
 
 
-async def test_a_certificate_is_a_login(start_encrypted, authority: trustme.CA, users: Path) -> None:
-    port = await start_encrypted(users=users, tls_client_required=True)
-    shown = authority.issue_cert("ann@example.org", common_name="ann")
-    async with open_client(HERE, port, tls=trusting(authority, shown)) as client:
+async def test_a_certificate_is_a_login(start_encrypted, authority: Authority, users_file: Path) -> None:
+    port = await start_encrypted(users=users_file, tls_client_required=True)
+    async with open_client(HERE, port, tls=authority.client("ann@example.org", name="ann")) as client:
         assert await client.list_buckets() == ["default"]
-    foreign = trustme.CA().issue_cert("ann@example.org", common_name="ann")
-    for context in (trusting(authority), trusting(authority, foreign)):
+    foreign = authority.client("ann@example.org", name="ann", ca=trustme.CA())
+    for context in (authority.client(), foreign):
         with pytest.raises(ConnectionLostError):
             async with open_client(HERE, port, tls=context) as client:
                 await client.noop()
 
 
-async def test_certificates_that_are_not_trusted(start_encrypted, authority: trustme.CA) -> None:
+async def test_certificates_that_are_not_trusted(start_encrypted, authority: Authority, tmp_path: Path) -> None:
     port = await start_encrypted()
     with pytest.raises(ConnectionLostError, match=rf"the certificate of {HERE}:{port} is not trusted: .*(self.signed|issuer)"):
-        async with open_client(HERE, port, tls=trusting(trustme.CA())):
+        async with open_client(HERE, port, tls=Authority(tmp_path).client()):
             raise AssertionError
     with pytest.raises(ConnectionLostError, match=rf"localhost:{port} is not trusted: .*not valid for 'localhost'$"):
-        async with open_client("localhost", port, tls=trusting(authority)):
+        async with open_client("localhost", port, tls=authority.client()):
             raise AssertionError
 
 
-async def test_no_tls_at_the_other_end(port: int, scripted, authority: trustme.CA) -> None:
+async def test_no_tls_at_the_other_end(port: int, scripted, authority: Authority) -> None:
     for other in (port, await scripted(b"ERROR\r\n"), await scripted(b"HTTP/1.1 400 Bad Request\r\n\r\n")):
         with pytest.raises(ConnectionLostError, match=f"^{HERE}:{other} does not speak TLS"):
-            async with open_client(HERE, other, tls=trusting(authority)):
+            async with open_client(HERE, other, tls=authority.client()):
                 raise AssertionError
 
 
-async def test_a_handshake_that_does_not_end(scripted, authority: trustme.CA, time_passes) -> None:
+async def test_a_handshake_that_does_not_end(scripted, authority: Authority, time_passes) -> None:
     silent = await scripted()
     with pytest.raises(ConnectionLostError, match="did not shake hands within 10 seconds"):
-        async with open_client(HERE, silent, tls=trusting(authority)):
+        async with open_client(HERE, silent, tls=authority.client()):
             raise AssertionError
     with trio.move_on_after(5) as scope:  # it can be cancelled, too
-        async with open_client(HERE, silent, tls=trusting(authority)):
+        async with open_client(HERE, silent, tls=authority.client()):
             raise AssertionError
     assert scope.cancelled_caught
 
 
-async def test_tls_versions_that_do_not_meet(start_encrypted, authority: trustme.CA, nursery) -> None:
+async def test_tls_versions_that_do_not_meet(start_encrypted, authority: Authority, nursery) -> None:
     listener = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     listener.maximum_version = ssl.TLSVersion.TLSv1_2
-    authority.issue_cert(HERE).configure_cert(listener)
+    authority.ca.issue_cert(HERE).configure_cert(listener)
 
     async def shake(stream: trio.SocketStream) -> None:
         async with trio.SSLStream(stream, listener, server_side=True, https_compatible=True) as encrypted:
@@ -248,7 +222,7 @@ async def test_tls_versions_that_do_not_meet(start_encrypted, authority: trustme
                 await encrypted.do_handshake()
 
     listeners = await nursery.start(trio.serve_tcp, shake, 0)
-    context = trusting(authority)
+    context = authority.client()
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     with pytest.raises(ConnectionLostError, match=r"no version of it that we do|can't agree on TLS"):
         async with open_client(HERE, listeners[0].socket.getsockname()[1], tls=context):
@@ -269,10 +243,10 @@ async def test_no_such_host() -> None:
                 raise AssertionError
 
 
-async def test_a_server_that_says_why_it_refuses_a_certificate(authority: trustme.CA) -> None:
+async def test_a_server_that_says_why_it_refuses_a_certificate(authority: Authority) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.verify_mode = ssl.CERT_REQUIRED
-    authority.issue_cert(HERE).configure_cert(context)
+    authority.ca.issue_cert(HERE).configure_cert(context)
 
     def refuse_in_thread() -> None:
         accepted, _ = listener.accept()
@@ -287,7 +261,7 @@ async def test_a_server_that_says_why_it_refuses_a_certificate(authority: trustm
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.to_thread.run_sync, refuse_in_thread)
             with pytest.raises(ConnectionLostError, match="certificate required"):
-                async with open_client(HERE, listener.getsockname()[1], tls=trusting(authority)) as client:
+                async with open_client(HERE, listener.getsockname()[1], tls=authority.client()) as client:
                     await client.noop()
 
 
@@ -362,8 +336,8 @@ async def test_locks(port: int) -> None:
             await client.set(b"k", b"w")
 
 
-async def test_a_backup_of_a_bucket(start_service, users: Path, tmp_path: Path) -> None:
-    port = await start_service(data_dir=tmp_path / "data", fsync="no", users=users)
+async def test_a_backup_of_a_bucket(start_service, users_file: Path, tmp_path: Path) -> None:
+    port = await start_service(data_dir=tmp_path / "data", fsync="no", users=users_file)
     async with open_client(HERE, port, **ANN) as client:
         await client.create_bucket("orders")
         await client.select_bucket("orders")

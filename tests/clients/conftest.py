@@ -16,7 +16,9 @@ from typing import Any, NoReturn
 
 import pytest
 
-from trio_spool.auth import Role, Users, make_user, save_users
+from support.process import Process, running
+from support.users import user, write_users
+from trio_spool.auth import Role
 
 NODE = Path(__file__).parent / "node"
 # With it, a client that is missing is a failure. The session "clients" of nox sets it.
@@ -76,9 +78,15 @@ def login() -> tuple[str, str]:
 @pytest.fixture(scope="session")
 def users(login: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with that user."""
-    path = tmp_path_factory.mktemp("users") / "users.json"
-    save_users(path, Users([make_user(*login, frozenset({Role.ADMIN}), {})]))
-    return path
+    name, password = login
+    return write_users(tmp_path_factory.mktemp("users") / "users.json", user(name, Role.ADMIN, password=password))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Process]:
+    """A server in a process of its own: a client in C may keep the interpreter while it waits."""
+    with running(str(tmp_path / "data"), "--listen", "tcp://127.0.0.1:0", "--fsync", "no") as process:
+        yield process
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from bmemcached.exceptions import MemcachedException
 
 @pytest.fixture
 def client(server):
-    client = bmemcached.Client((server.server,))
+    client = bmemcached.Client((server.address,))
     yield client
     client.disconnect_all()
 
@@ -68,7 +68,7 @@ def test_long_keys_and_large_values(server, client) -> None:
 
 
 def test_with_a_login(protected, login) -> None:
-    client = bmemcached.Client((protected.server,), *login)
+    client = bmemcached.Client((protected.address,), *login)
     assert client.set("key", "value")
     assert client.get("key") == "value"
     assert client.incr("counter", 5, default=2) == 2
@@ -83,11 +83,11 @@ def test_with_a_login(protected, login) -> None:
 
 @pytest.mark.parametrize("wrong", [("root", "wrong"), ("nobody", "pass=w,rd"), (None, None)])
 def test_with_a_wrong_password(protected, login, wrong) -> None:
-    client = bmemcached.Client((protected.server,), *wrong)
+    client = bmemcached.Client((protected.address,), *wrong)
     with pytest.raises(MemcachedException, match="Auth failure"):
         client.set("key", "value")
     client.disconnect_all()
-    right = bmemcached.Client((protected.server,), *login)
+    right = bmemcached.Client((protected.address,), *login)
     assert right.get("key") is None
     right.disconnect_all()
 
@@ -108,7 +108,7 @@ def test_the_standard_library_survives(start, tmp_path) -> None:
     assert len(sources) > 500
     arguments = (str(tmp_path / "data"), "--listen", "tcp://127.0.0.1:0", "--fsync", "no")
     with start(*arguments) as process:
-        client = bmemcached.Client((process.server,))
+        client = bmemcached.Client((process.address,))
         for key, source in sources.items():
             assert client.set(key, source, compress_level=0)
         _check(client, sources)
@@ -116,11 +116,11 @@ def test_the_standard_library_survives(start, tmp_path) -> None:
         process.popen.kill()
         process.popen.wait()
     with start(*arguments) as process:
-        client = bmemcached.Client((process.server,))
+        client = bmemcached.Client((process.address,))
         _check(client, sources)
         client.disconnect_all()
     with start(*arguments) as process:
-        client = bmemcached.Client((process.server,))
+        client = bmemcached.Client((process.address,))
         _check(client, sources)
         client.disconnect_all()
 

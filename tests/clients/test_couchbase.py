@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 
-from trio_spool.auth import Role, Users, make_user, save_users
+from support.certificates import Authority
+from support.users import user, write_users
+from trio_spool.auth import Role
 from trio_spool.mcbp import Opcode, encode_request
 from trio_spool.server._collections import Collection, Manifest, Scope
 
@@ -401,21 +402,13 @@ def test_async(module_server: Any) -> None:
 
 @pytest.fixture
 def users(tmp_path: Path) -> Path:
-    path = tmp_path / "users.json"
-    reader = make_user("reader", "re,a=d", frozenset({Role.READ}), {})
-    save_users(path, Users([make_user("writer", "pässword", frozenset({Role.READ, Role.WRITE}), {}), reader]))
-    return path
+    writer = user("writer", Role.READ, Role.WRITE, password="pässword")
+    return write_users(tmp_path / "users.json", writer, user("reader", Role.READ, password="re,a=d"))
 
 
 @pytest.fixture
-def certificates(tmp_path: Path) -> tuple[Path, Path, Path]:
-    authority = trustme.CA()
-    issued = authority.issue_cert("127.0.0.1", "localhost")
-    cert, key, ca = tmp_path / "cert.pem", tmp_path / "key.pem", tmp_path / "ca.pem"
-    cert.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
-    issued.private_key_pem.write_to_path(str(key))
-    authority.cert_pem.write_to_path(str(ca))
-    return cert, key, ca
+def certificates(authority: Authority) -> tuple[Path, Path, Path]:
+    return *authority.issue("localhost", "127.0.0.1", "localhost"), authority.ca_file
 
 
 def test_logins(start: Callable[..., Any], users: Path) -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 
 def test_every_operation(node: Any, server: Any) -> None:
-    done = node("memjs.js", server.server)
+    done = node("memjs.js", server.address)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "ok flush" in done.stdout.splitlines()
 
 
 def test_with_a_login(node: Any, protected: Any, login: tuple[str, str]) -> None:
-    done = node("memjs.js", protected.server, *login)
+    done = node("memjs.js", protected.address, *login)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {"ok flush", "ok a wrong password", "ok no password"} <= set(done.stdout.splitlines())

@@ -20,7 +20,7 @@ def _recent(missing: Callable[[str], NoReturn]) -> None:
 
 def connect(server: Any, login: tuple[str, str] | None = None) -> Any:
     options = dict(zip(("username", "password"), login, strict=True)) if login else {}
-    return pylibmc.Client([server.server], binary=True, behaviors={"cas": True, "tcp_nodelay": True}, **options)
+    return pylibmc.Client([server.address], binary=True, behaviors={"cas": True, "tcp_nodelay": True}, **options)
 
 
 @pytest.fixture(params=["open", "with a login"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import signal
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,8 @@ import trio
 from scramp import ScramClient
 from trio.testing import wait_all_tasks_blocked
 
-from trio_spool.auth import MECHANISMS, Role, User, Users, make_user, save_users
+from support.users import user, write_users
+from trio_spool.auth import MECHANISMS, Role
 from trio_spool.mcbp import Feature, Opcode, Response, Status, encode_request
 from trio_spool.server import Settings, SettingsError, _logins, serve
 
@@ -28,16 +28,12 @@ FREE = frozenset({
 _SCRAMP_NAMES = {"SCRAM-SHA1": "SCRAM-SHA-1", "SCRAM-SHA256": "SCRAM-SHA-256", "SCRAM-SHA512": "SCRAM-SHA-512"}
 
 
-@cache
-def user(name: str, *roles: Role, password: str = PASSWORD) -> User:
-    return make_user(name, password, roles, {}, iterations=4096)
+ANN, BOB = user("ann", Role.ADMIN, password=PASSWORD), user("bob", Role.READ, password=PASSWORD)
 
 
 @pytest.fixture
 def users_file(tmp_path: Path) -> Path:
-    path = tmp_path / "users.json"
-    save_users(path, Users([user("ann", Role.ADMIN), user("bob", Role.READ)], secret=bytes(32)))
-    return path
+    return write_users(tmp_path / "users.json", ANN, BOB, secret=bytes(32))
 
 
 @pytest.fixture
@@ -319,7 +315,7 @@ def test_the_delay_doubles_up_to_a_limit(users_file) -> None:
 async def test_reloading_users(service, users_file) -> None:
     async with service.connect() as old, service.connect() as raw:
         assert await old.login("ann", PASSWORD) == 0
-        save_users(users_file, Users([user("carl", Role.READ, password="new")], secret=bytes(32)))
+        write_users(users_file, user("carl", Role.READ, password="new"), secret=bytes(32))
         assert await raw.login("carl", "new") == Status.AUTH_ERROR
         with structlog.testing.capture_logs() as logs:
             service.inside.reload_users()
@@ -347,7 +343,7 @@ async def test_a_broken_file_changes_nothing(service, users_file, content: str |
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no SIGHUP here")
 async def test_a_signal_reloads(service, users_file, until) -> None:
     await wait_all_tasks_blocked()
-    save_users(users_file, Users([user("carl", Role.READ)], secret=bytes(32)))
+    write_users(users_file, user("carl", Role.READ), secret=bytes(32))
     os.kill(os.getpid(), signal.SIGHUP)
     await until(lambda: len(service.inside.logins) == 1)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import struct
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 import structlog
 
-from trio_spool.auth import Role, User, Users, make_user, save_users
+from support.users import user, write_users
+from trio_spool.auth import Role, User
 from trio_spool.mcbp import CONTINUE, Feature, Opcode, ScanRequest, Status, encode_request, encode_scan_request
 from trio_spool.server import _logins
 
@@ -64,25 +66,23 @@ SERVER_WIDE = frozenset({Opcode.VERBOSITY, Opcode.CREATE_BUCKET, Opcode.DELETE_B
 HELD = {"reader": {READ}, "writer": {WRITE}, "both": {READ, WRITE}, "watcher": {STATS}, "boss": {ADMIN}}
 
 
-def user(name: str, roles=(), **buckets) -> User:
-    return make_user(name, name, roles, buckets, iterations=4096)
+def named(name: str, *roles: Role, **buckets: Iterable[Role]) -> User:
+    return user(name, *roles, password=name, buckets=buckets)
 
 
-USERS = Users(
-    [
-        *(user(name, roles) for name, roles in HELD.items()),
-        *(user(f"local {name}", default=roles) for name, roles in HELD.items()),
-        user("mixed", [READ], other=[WRITE]),
-        user("elsewhere", other=[ADMIN]),
-        user("nothing"),
-    ]
-)
+USERS = [
+    *(named(name, *roles) for name, roles in HELD.items()),
+    *(named(f"local {name}", default=roles) for name, roles in HELD.items()),
+    named("mixed", READ, other=[WRITE]),
+    named("elsewhere", other=[ADMIN]),
+    named("nothing"),
+]
 
 
 @pytest.fixture
 async def service(run_service, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(_logins, "FIRST_DELAY", 0.0)
-    save_users(tmp_path / "users.json", USERS)
+    write_users(tmp_path / "users.json", *USERS)
     async with run_service(users=tmp_path / "users.json", data_dir=tmp_path / "data", engine="lmdb", fsync="no") as served:
         await served.inside.buckets.create("other")
         yield served

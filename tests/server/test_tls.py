@@ -17,42 +17,14 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 from trio.testing import wait_all_tasks_blocked
 
-from trio_spool.auth import Role, Users, make_user, save_users
+from support.users import user, write_users
+from trio_spool.auth import Role
 from trio_spool.mcbp import Opcode, Status, encode_request
 from trio_spool.server import Settings, SettingsError, _service
 from trio_spool.server._listening import names_of, tls_context
 
 EXTRAS = bytes(8)
 LISTEN = ("tls://127.0.0.1:0", "tcp://127.0.0.1:0")
-
-
-class Authority:
-    """A certificate authority, the server's certificate, and clients that trust it."""
-
-    def __init__(self, directory: Path) -> None:
-        self.ca = trustme.CA()
-        server = self.ca.issue_cert("127.0.0.1")
-        self.cert, self.key, self.ca_file = directory / "cert.pem", directory / "key.pem", directory / "ca.pem"
-        for number, blob in enumerate(server.cert_chain_pems):
-            blob.write_to_path(self.cert, append=number > 0)
-        server.private_key_pem.write_to_path(self.key)
-        self.ca.cert_pem.write_to_path(self.ca_file)
-
-    @property
-    def files(self) -> dict[str, Path]:
-        return {"tls_cert": self.cert, "tls_key": self.key}
-
-    def client(self, *identities: str, name: str | None = None, ca: trustme.CA | None = None) -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        self.ca.configure_trust(context)
-        if identities:
-            (ca or self.ca).issue_cert(*identities, common_name=name).configure_cert(context)
-        return context
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture
@@ -154,8 +126,7 @@ async def test_a_client_that_just_leaves(service, authority, until) -> None:
 def users(tmp_path) -> Path:
     path = tmp_path / "users.json"
     names = ["ann", "bob.example.org", "carl@example.org"]
-    save_users(path, Users([make_user(name, name, [Role.ADMIN], {}, iterations=4096) for name in names]))
-    return path
+    return write_users(path, *(user(name, Role.ADMIN, password=name) for name in names))
 
 
 @pytest.mark.parametrize(

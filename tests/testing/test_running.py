@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -15,9 +14,10 @@ from pathlib import Path
 
 import pytest
 import trio
-import trustme
 
-from trio_spool.auth import Role, Users, make_user, save_users
+from support.certificates import Authority
+from support.users import user, write_users
+from trio_spool.auth import Role
 from trio_spool.client import Client, NotFoundError, ServerError, open_client
 from trio_spool.mcbp import HEADER, Opcode, encode_request
 from trio_spool.server import ListenError, SettingsError
@@ -183,7 +183,7 @@ def test_paths_may_be_text(tmp_path: Path) -> None:
 
 async def test_users(tmp_path: Path) -> None:
     users = tmp_path / "users"
-    save_users(users, Users([make_user("ada", "secret", [Role.ADMIN], {}, 4096)]))
+    write_users(users, user("ada", Role.ADMIN, password="secret"))
     with running_server(users=users, username="ada", password="secret", buckets=("a",)) as server:
         assert (server.username, server.password) == ("ada", "secret")
         async with open_client(server.host, server.port) as client:
@@ -194,29 +194,18 @@ async def test_users(tmp_path: Path) -> None:
             pass
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[trustme.CA, dict[str, Path]]:
-    authority = trustme.CA()
-    issued = authority.issue_cert("127.0.0.1")
-    issued.private_key_pem.write_to_path(tmp_path / "key")
-    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert")
-    return authority, {"tls_cert": tmp_path / "cert", "tls_key": tmp_path / "key"}
-
-
-def test_tls(certificate: tuple[trustme.CA, dict[str, Path]]) -> None:
-    authority, settings = certificate
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
+def test_tls(authority: Authority) -> None:
+    context = authority.client()
     with ExitStack() as stack:
-        with running_server(listen=("tls://127.0.0.1:0", "tcp://127.0.0.1:0"), buckets=("a",), **settings) as server:
+        with running_server(listen=("tls://127.0.0.1:0", "tcp://127.0.0.1:0"), buckets=("a",), **authority.files) as server:
             assert server.couchbase_connection_string == f"couchbases://127.0.0.1:{server.port}"
             encrypted = context.wrap_socket(stack.enter_context(connect(server)), server_hostname=server.host)
             noop(stack.enter_context(encrypted))
 
 
-def test_buckets_need_a_connection_without_tls(certificate: tuple[trustme.CA, dict[str, Path]]) -> None:
+def test_buckets_need_a_connection_without_tls(authority: Authority) -> None:
     with pytest.raises(ValueError, match="without TLS"):
-        with running_server(listen=("tls://127.0.0.1:0",), buckets=("a",), **certificate[1]):
+        with running_server(listen=("tls://127.0.0.1:0",), buckets=("a",), **authority.files):
             pass
 
 
