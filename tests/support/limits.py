@@ -50,7 +50,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    faulthandler.dump_traceback_later(_grace(config), exit=True, file=config.stash[_stderr])
+    if not hasattr(config, "workerinput"):  # a process of pytest-xdist waits here for the others, and is ended by the first one
+        faulthandler.dump_traceback_later(_grace(config), exit=True, file=config.stash[_stderr])
 
 
 @pytest.hookimpl(wrapper=True)
