@@ -1,6 +1,6 @@
 """The memcached binary protocol with Couchbase's extensions, sans-IO: bytes in, frames out.
 
-Imports neither trio, socket nor threading, and nothing else of this project.
+This package imports neither trio, socket nor threading, and no other package of this project.
 """
 
 from ._decoder import DEFAULT_COLLECTION as DEFAULT_COLLECTION

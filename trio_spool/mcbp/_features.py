@@ -1,4 +1,4 @@
-"""What HELLO negotiates, and the datatype bits."""
+"""The features that HELLO negotiates, and the datatype bits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Feature(IntEnum):
 
 
 class DataType(IntFlag):
-    """What a value is."""
+    """The bits that tell how a value is encoded."""
 
     RAW = 0
     JSON = 1

@@ -1,4 +1,4 @@
-"""Frames, and their encoding.
+"""The layout of frames, and their encoding.
 
 Every frame begins with 24 bytes, big-endian::
 
@@ -9,7 +9,7 @@ Every frame begins with 24 bytes, big-endian::
            5        datatype
            6-7      vbucket of a request, status of a response
            8-11     body length: framing extras + extras + key + value, in this order
-           12-15    opaque, which the response repeats
+           12-15    opaque: a number of the client's choice, which the response repeats
            16-23    CAS
 """
 
@@ -24,19 +24,21 @@ from ._opcodes import Magic
 
 HEADER = struct.Struct(">BBHBBHLLQ")
 _RESPONSE = int(Magic.RESPONSE)
-# The response to a get that found something, but for the key and the value: what comes before the body length, which is that of a
-# successful GET with 4 bytes of extras and takes the datatype at `DATATYPE_SHIFT`; body length, opaque, CAS; flags.
+# The response to a get that found an item, without its key and value. Its fields: the first 8 bytes of the header, which are
+# `GET_HIT_START` for a GET, with the datatype added at `DATATYPE_SHIFT`; the body length; the opaque; the CAS; and the flags of the
+# item, which are the extras.
 GET_HIT = struct.Struct(">QLLQL")
 GET_HIT_START = int(Magic.RESPONSE) << 56 | 4 << 24
 DATATYPE_SHIFT = 16
 
+# In bytes. The maximum length of a key is memcached's; those of a value and of a frame are Couchbase's defaults.
 MAX_KEY = 250
 MAX_VALUE = 20 * 1024 * 1024
 MAX_FRAME = 30 * 1024 * 1024
 
 
 class Request(NamedTuple):
-    """A request that has the shape that its opcode asks for. `size` is that of the whole frame in bytes."""
+    """A request that has the shape its opcode requires. `size` is the size of the whole frame, in bytes."""
 
     opcode: int
     vbucket: int
@@ -51,7 +53,7 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """A response, as a client receives it. `framing` is its framing extras, not parsed."""
+    """A response, as a client receives it. `size` is the size of the whole frame, in bytes; `framing`, its raw framing extras."""
 
     opcode: int
     status: int
@@ -72,7 +74,9 @@ def _encode(
     key_length = len(key)
     if framing:
         if key_length > 0xFF or len(framing) > 0xFF:
-            raise LocalProtocolError("a frame with framing extras has room for 255 bytes of them, and of key")
+            raise LocalProtocolError(
+                f"a frame with framing extras has room for 255 bytes of each: got {len(framing)}, and a key of {key_length}"
+            )
         magic, key_length = flexible, len(framing) << 8 | key_length
     body = len(framing) + len(extras) + len(key) + len(value)
     try:
@@ -125,7 +129,12 @@ def encode_response(
 
 
 def with_framing(frame: bytes, framing: bytes) -> bytes:
-    """Return a response, encoded without framing extras, with some; or as it is, if its key is too long for that."""
+    """Add framing extras to an encoded response that has none. A response whose key is too long for that is returned unchanged.
+
+    Args:
+        frame: The response.
+        framing: The framing extras, at most 255 bytes.
+    """
     if frame[2]:
         return frame
     body = int.from_bytes(frame[8:12], "big") + len(framing)
@@ -142,12 +151,12 @@ def with_framing(frame: bytes, framing: bytes) -> bytes:
 
 
 def encode_done(opcode: int, opaque: int, cas: int, extras: bytes = b"") -> bytes:
-    """Encode the response to a change that was made: `encode_response` with one pack, for the hot path."""
+    """Encode the response to a successful change: `encode_response` in a single pack, for the hot path."""
     size = len(extras)
     return HEADER.pack(Magic.RESPONSE, opcode, 0, size, 0, 0, size, opaque, cas) + extras
 
 
 def encode_get_hit(opcode: int, opaque: int, cas: int, flags: int, value: bytes, key: bytes = b"", datatype: int = 0) -> bytes:
-    """Encode the response to a get that found something: `encode_response` with one pack, for the hot path."""
+    """Encode the response to a get that found an item: `encode_response` in a single pack, for the hot path."""
     start = GET_HIT_START | opcode << 48 | len(key) << 32 | datatype << DATATYPE_SHIFT
     return GET_HIT.pack(start, 4 + len(key) + len(value), opaque, cas, flags) + key + value

@@ -1,7 +1,7 @@
 """Framing extras: small typed parameters between the header and the extras of a flexible frame.
 
-Each starts with a byte: its id in the high four bits and its length in the low four. The value 15 in either
-means that the next byte is added to it.
+Each begins with a byte that has its id in the high four bits and its length in the low four. The value 15 in
+either means that the next byte is added to it.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from ._status import Status
 
 
 class FrameInfoId(IntEnum):
-    """Frame infos of requests."""
+    """The ids of the frame infos of requests."""
 
     BARRIER = 0
     DURABILITY = 1
     PRESERVE_TTL = 5
 
 
-SERVER_DURATION = 0  # the one frame info of responses
+SERVER_DURATION = 0  # the id of the only frame info of responses
 _ESCAPE = 15
-# The duration is 16 bits wide; this many microseconds are its highest value.
+# The longest duration that fits in the 16 bits of Couchbase's encoding, in microseconds: 65,535 ** 1.74 / 2.
 _LONGEST_DURATION_US = 120_125_042
 
 _REQUEST_LENGTHS: dict[int, frozenset[int]] = {
@@ -35,7 +35,7 @@ _REQUEST_LENGTHS: dict[int, frozenset[int]] = {
 
 
 class FrameInfo(NamedTuple):
-    """One frame info."""
+    """A frame info."""
 
     id: int
     value: bytes
@@ -45,8 +45,8 @@ def parse_frame_infos(data: bytes) -> tuple[FrameInfo, ...]:
     """Parse the framing extras of a request.
 
     Raises:
-        RemoteProtocolError: One is cut off or has the wrong length (`status_hint` INVALID), or has an id that is not
-            known (UNKNOWN_FRAME_INFO).
+        RemoteProtocolError: A frame info is cut off or has the wrong length (`status_hint` is INVALID), or has an
+            unknown id (UNKNOWN_FRAME_INFO).
     """
     infos = []
     offset = 0
@@ -65,7 +65,7 @@ def parse_frame_infos(data: bytes) -> tuple[FrameInfo, ...]:
         if lengths is None:
             raise RemoteProtocolError(f"unknown frame info {kind}", status_hint=Status.UNKNOWN_FRAME_INFO)
         if size not in lengths:
-            raise RemoteProtocolError(f"frame info {kind} has {size} bytes", status_hint=Status.INVALID)
+            raise RemoteProtocolError(f"frame info {kind} can't have {size} bytes", status_hint=Status.INVALID)
         infos.append(FrameInfo(kind, value))
     return tuple(infos)
 
@@ -91,14 +91,18 @@ def encode_frame_infos(infos: Iterable[FrameInfo]) -> bytes:
 
 
 def encode_server_duration(seconds: float) -> bytes:
-    """Encode the time from receiving a request to sending its response, as framing extras of three bytes."""
+    """Encode the time from receiving a request to sending its response as framing extras of three bytes.
+
+    Args:
+        seconds: The duration; one that is too long for the encoding becomes the longest, about two minutes.
+    """
     microseconds = min(max(seconds * 1e6, 0.0), _LONGEST_DURATION_US)
     encoded: int = min(round((microseconds * 2) ** (1 / 1.74)), 0xFFFF)
     return b"\x02" + encoded.to_bytes(2, "big")
 
 
 def decode_server_duration(framing: bytes) -> float | None:
-    """Return the seconds that framing extras of a response carry, or None if they carry none."""
+    """Return the duration in the framing extras of a response, in seconds, or None if there is none."""
     if len(framing) < 3 or framing[0] != SERVER_DURATION << 4 | 2:
         return None
     return float(int.from_bytes(framing[1:3], "big") ** 1.74 / 2 / 1e6)

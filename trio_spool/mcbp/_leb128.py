@@ -1,4 +1,4 @@
-"""Unsigned LEB128, the encoding of collection ids and of lengths in scans: seven bits a byte, lowest first."""
+"""Unsigned LEB128, the encoding of collection ids and of lengths in scans: seven bits in each byte, the lowest first."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def encode_leb128(number: int) -> bytes:
     """Encode a number from 0 to 2**32 - 1.
 
     Raises:
-        LocalProtocolError: It is outside that range.
+        LocalProtocolError: The number is out of this range.
     """
     if not 0 <= number < 1 << 32:
-        raise LocalProtocolError(f"LEB128 here encodes 0 to 2**32 - 1; got {number}")
+        raise LocalProtocolError(f"a LEB128 number must be 0 to 2**32 - 1; got {number}")
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)
@@ -29,10 +29,10 @@ def decode_leb128(data: bytes, offset: int = 0) -> tuple[int, int]:
     """Decode the number at an offset.
 
     Returns:
-        The number, and the offset behind it.
+        The number, and the offset after it.
 
     Raises:
-        RemoteProtocolError: The data ends in the middle of it, or it does not fit in 32 bits.
+        RemoteProtocolError: The data ends in the middle of the number, or the number does not fit in 32 bits.
     """
     number = 0
     for index, byte in enumerate(data[offset : offset + MAX_LEB128_BYTES]):
@@ -45,10 +45,10 @@ def decode_leb128(data: bytes, offset: int = 0) -> tuple[int, int]:
 
 
 def split_collection(key: bytes) -> tuple[int, bytes]:
-    """Split a key, as sent when collections are enabled, into its collection id and the key itself.
+    """Split a key, as it is sent when collections are enabled, into its collection id and the key itself.
 
     Raises:
-        RemoteProtocolError: The prefix is malformed.
+        RemoteProtocolError: The collection id is malformed.
     """
     collection, offset = decode_leb128(key)
     return collection, key[offset:]

@@ -5,7 +5,7 @@ As JSON::
     {"uid": hexadecimal, "scopes": [{"name": text, "uid": hexadecimal, "collections": [
         {"name": text, "uid": hexadecimal, "maxTTL": seconds}]}]}
 
-where a collection without ``maxTTL`` has none.
+A collection without ``maxTTL`` has no maximum time to live.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class Collection:
     """A collection.
 
     Attributes:
-        id: What its keys begin with.
-        name: Its name.
-        max_ttl: Seconds after which what is stored there expires at the latest; 0 for never.
+        id: The id, with which its keys begin on the wire.
+        name: The name.
+        max_ttl: The number of seconds after which its documents expire at the latest, or 0 for no such limit.
     """
 
     id: int
@@ -33,7 +33,7 @@ class Collection:
 
 @attrs.frozen
 class Scope:
-    """A scope, and its collections."""
+    """A scope and its collections."""
 
     id: int
     name: str
@@ -41,7 +41,12 @@ class Scope:
 
 
 def encode_manifest(uid: int, scopes: Iterable[Scope]) -> bytes:
-    """Encode a manifest."""
+    """Encode a manifest as JSON.
+
+    Args:
+        uid: The number of the manifest, which grows with each change.
+        scopes: All scopes of the bucket, with their collections.
+    """
     encoded = []
     for scope in scopes:
         collections = [

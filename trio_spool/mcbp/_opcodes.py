@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Magic(IntEnum):
-    """The first byte of a frame: which way it goes, and whether it has framing extras."""
+    """The first byte of a frame, which tells its direction and whether it has framing extras."""
 
     FLEXIBLE_REQUEST = 0x08
     FLEXIBLE_RESPONSE = 0x18
@@ -92,7 +92,7 @@ class Opcode(IntEnum):
     GET_ERROR_MAP = 0xFE
 
 
-# The quiet form of a command does the same, and leaves out the reply that a client expects to get most of the time.
+# The quiet form of each command: it does the same, and leaves out the reply that a client usually gets.
 LOUD: dict[int, Opcode] = {
     Opcode.GETQ: Opcode.GET,
     Opcode.GETKQ: Opcode.GETK,
@@ -112,7 +112,7 @@ LOUD: dict[int, Opcode] = {
 
 
 def opcode_name(opcode: int) -> str:
-    """Return the name of an opcode in lower case, or its number in hexadecimal if it has none."""
+    """Return the name of an opcode in lower case, or its number in hexadecimal if it has no name."""
     try:
         return Opcode(opcode).name.lower()
     except ValueError:

@@ -1,4 +1,4 @@
-"""Range scans: what a client asks for, and how documents and keys are packed.
+"""Range scans: requests for them, and the packing of documents and keys.
 
 The value of RANGE_SCAN_CREATE is a JSON object::
 
@@ -30,24 +30,29 @@ from ._leb128 import decode_leb128, encode_leb128
 from ._opcodes import Magic, Opcode
 from ._status import Status
 
-# A create's JSON holds two keys and a few numbers; more than this is refused unread.
+# The maximum length of a create's JSON, in bytes. It holds two keys and a few numbers: picked, not measured.
 MAX_CREATE = 16 * 1024
+# The maximum length of a scan's name, in bytes: Couchbase's.
 MAX_NAME = 50
-# The vbucket of a create that is to scan all of them, which no vbucket has for its number: a server that can't do so refuses it.
+# The vbucket in a create that scans all vbuckets. No vbucket has this number, so a server that can't do this refuses the create.
 ALL_VBUCKETS = 0xFFFF
+# The extras of RANGE_SCAN_CONTINUE: the scan's uuid, and the limits of items, of milliseconds and of bytes, each 0 for no limit.
 CONTINUE = struct.Struct(">16sLLL")
-# The extras of a frame that carries keys, or documents.
+# The extras of a frame that carries keys, and of one that carries documents.
 KEYS_EXTRAS = bytes(4)
 DOCUMENTS_EXTRAS = b"\0\0\0\1"
 
 _META = struct.Struct(">LLQQB")
 _PAIR = struct.Struct(">L")
+# How many lengths are encoded in advance, since most documents are shorter than this: picked, not measured.
 _LENGTHS = 1 << 11
+# How much longer than a key a bound of a range may be, in bytes: the end of a prefix's range may be longer than any key.
+_BOUND_EXCESS = 6
 _LEB128 = tuple(encode_leb128(number) for number in range(_LENGTHS))
 
 
 class Document(NamedTuple):
-    """A document, or with an empty value and zeros a key, as a scan returns it."""
+    """A document of a scan. In a scan of keys, the value is empty, and the numbers are 0."""
 
     key: bytes
     value: bytes
@@ -60,13 +65,13 @@ class Document(NamedTuple):
 
 @attrs.frozen(kw_only=True)
 class SnapshotRequirements:
-    """What a scan's snapshot must be like.
+    """The requirements on a scan's snapshot.
 
     Attributes:
-        vbucket_uuid: The vbucket must have this one.
-        seqno: The snapshot must reach this sequence number.
-        seqno_exists: A document must still have exactly that number.
-        timeout: How many seconds to wait until it is reached.
+        vbucket_uuid: The uuid that the vbucket must have.
+        seqno: The sequence number that the snapshot must reach.
+        seqno_exists: Whether a document must still have exactly this sequence number.
+        timeout: How long to wait until the sequence number is reached, in seconds.
     """
 
     vbucket_uuid: int
@@ -77,18 +82,18 @@ class SnapshotRequirements:
 
 @attrs.frozen(kw_only=True)
 class ScanRequest:
-    """What RANGE_SCAN_CREATE asks for.
+    """A request for a scan, as RANGE_SCAN_CREATE carries it.
 
     Attributes:
-        start: The first key.
-        end: What comes behind the last key; None for no end.
-        samples: How many documents to expect of a random sample; None for all of the range.
-        seed: Decides which.
-        collection: Its id.
-        keys_only: Whether documents are left out.
-        include_xattrs: Whether the extended attributes come before a document that has some.
-        name: What the client calls the scan.
-        requirements: What the snapshot must be like, if the client says.
+        start: The first key of the range.
+        end: The first key after the range, or None for no end.
+        samples: The expected number of documents of a random sample, or None for all documents of the range.
+        seed: The seed of the random sample.
+        collection: The id of the collection.
+        keys_only: Whether to send only the keys.
+        include_xattrs: Whether to send extended attributes before the documents that have some.
+        name: The name that the client gives the scan.
+        requirements: The requirements on the snapshot, or None for none.
     """
 
     start: bytes = b""
@@ -117,7 +122,7 @@ def _field(container: dict[str, Any], name: str, kind: type, default: Any = None
     return value
 
 
-def _number_in_text(container: dict[str, Any], name: str, base: int, most: int) -> int:
+def _number_in_text(container: dict[str, Any], name: str, base: int, maximum: int) -> int:
     text = _field(container, name, str)
     number = -1
     try:
@@ -125,22 +130,22 @@ def _number_in_text(container: dict[str, Any], name: str, base: int, most: int) 
             number = int(text, base)
     except (ValueError, AttributeError):
         pass
-    if not 0 <= number <= most:
-        raise _invalid(f"{name!r} must be a number as text, not {text!r:.40}")
+    if not 0 <= number <= maximum:
+        raise _invalid(f"{name!r} must be a number in a string, not {text!r:.40}")
     return number
 
 
 def _bound(limits: dict[str, Any], inclusive: str, exclusive: str) -> tuple[bytes, bool]:
-    """Return a bound of a range and whether it is exclusive."""
+    """Return a bound of a range, and whether it is exclusive."""
     if (inclusive in limits) == (exclusive in limits):
-        raise _invalid(f"a range has either {inclusive!r} or {exclusive!r}")
+        raise _invalid(f"a range must have either {inclusive!r} or {exclusive!r}")
     name = inclusive if inclusive in limits else exclusive
     try:
         key = base64.b64decode(_field(limits, name, str, ""), validate=True)
     except (binascii.Error, ValueError):
         raise _invalid(f"{name!r} must be base64, not {limits[name]!r:.40}") from None
-    if len(key) > MAX_KEY + 6:  # a prefix's end may go beyond the longest key
-        raise _invalid(f"{name!r} has {len(key)} bytes; the longest key has {MAX_KEY}")
+    if len(key) > MAX_KEY + _BOUND_EXCESS:
+        raise _invalid(f"{name!r} has {len(key)} bytes, but a key has at most {MAX_KEY}")
     return key, name == exclusive
 
 
@@ -148,22 +153,22 @@ def parse_scan_request(value: bytes) -> ScanRequest:
     """Parse the value of RANGE_SCAN_CREATE. Unknown fields are ignored.
 
     Raises:
-        RemoteProtocolError: It is not valid; `status_hint` is the status to reply.
+        RemoteProtocolError: The value is not valid. `status_hint` is the status to reply with.
     """
     if len(value) > MAX_CREATE:
-        raise _invalid(f"a scan is described in at most {MAX_CREATE} bytes, not {len(value)}")
+        raise _invalid(f"the JSON that describes a scan must have at most {MAX_CREATE} bytes, not {len(value)}")
     try:
         wanted = json.loads(value)
     except (ValueError, RecursionError):
-        raise _invalid("a scan is described in JSON") from None
+        raise _invalid("a scan must be described in JSON") from None
     if not isinstance(wanted, dict):
-        raise _invalid("a scan is described by a JSON object")
+        raise _invalid("a scan must be described by a JSON object")
     limits, sampling = _field(wanted, "range", dict), _field(wanted, "sampling", dict)
     if (limits is None) == (sampling is None):
-        raise _invalid("a scan has either a 'range' or a 'sampling'")
+        raise _invalid("a scan must have either a 'range' or a 'sampling'")
     name = _field(wanted, "name", str, "")
     if len(name.encode("utf-8", "replace")) > MAX_NAME:
-        raise _invalid(f"a scan's name has at most {MAX_NAME} bytes")
+        raise _invalid(f"the name of a scan must have at most {MAX_NAME} bytes")
     start, end, samples, seed = b"", None, None, 0
     if limits is not None:
         start, start_exclusive = _bound(limits, "start", "excl_start")
@@ -202,7 +207,7 @@ def _requirements(wanted: dict[str, Any] | None) -> SnapshotRequirements | None:
 
 
 def encode_scan_request(request: ScanRequest) -> bytes:
-    """Encode what `parse_scan_request` parses."""
+    """Encode the value of RANGE_SCAN_CREATE."""
     wanted: dict[str, Any] = {}
     if request.samples is not None:
         wanted["sampling"] = {"samples": request.samples, "seed": request.seed}
@@ -227,17 +232,18 @@ def encode_scan_request(request: ScanRequest) -> bytes:
 
 
 def prefix_end(prefix: bytes) -> bytes | None:
-    """Return the first key behind all those that begin with a prefix; None if there is none."""
+    """Return the first key after all keys with a prefix, or None if no key comes after them."""
     stripped = prefix.rstrip(b"\xff")
     return stripped[:-1] + bytes([stripped[-1] + 1]) if stripped else None
 
 
 def pack_documents(records: Iterable[tuple[bytes, bytes, int, int, int, int, int]], skip: int = 0) -> list[bytes]:
-    """Pack documents, given as tuples in the order of `Document`, in pieces that are to be joined.
+    """Pack documents, and return pieces to be joined.
 
     Args:
-        records: The documents. The part of a key that is packed must be no longer than a key may be.
-        skip: How many bytes to leave out at the beginning of each key: those that stand for its collection.
+        records: The documents, as tuples in the order of `Document`. Without the skipped part, a key must have at most `MAX_KEY`
+            bytes.
+        skip: The number of bytes to leave out at the beginning of each key: those of its collection id.
     """
     pieces: list[bytes] = []
     pack = _META.pack
@@ -252,7 +258,7 @@ def pack_documents(records: Iterable[tuple[bytes, bytes, int, int, int, int, int
 
 
 def pack_keys(records: Iterable[tuple[bytes, bytes, int, int, int, int, int]], skip: int = 0) -> list[bytes]:
-    """Pack the keys of documents, in pieces that are to be joined: see `pack_documents`."""
+    """Pack the keys of documents, and return pieces to be joined. The arguments are those of `pack_documents`."""
     pieces: list[bytes] = []
     lengths = _LEB128
     for record in records:
@@ -262,9 +268,12 @@ def pack_keys(records: Iterable[tuple[bytes, bytes, int, int, int, int, int]], s
 
 
 def pack_xattrs(xattrs: bytes) -> bytes:
-    """Pack extended attributes, given as a JSON object, as they come before a document.
+    """Pack extended attributes as they are sent before a document.
 
-    u32 length of what follows, and repeated {u32 length of the rest, name, 0, JSON, 0}.
+    The layout: u32 length of the rest, and repeated {u32 length of the pair, name, 0, JSON, 0}.
+
+    Args:
+        xattrs: The attributes, as a JSON object.
     """
     packed = bytearray()
     for name, value in json.loads(xattrs).items():
@@ -274,17 +283,21 @@ def pack_xattrs(xattrs: bytes) -> bytes:
 
 
 def encode_scan_frame(status: int, opaque: int, extras: bytes, pieces: list[bytes]) -> bytes:
-    """Encode a response to RANGE_SCAN_CONTINUE, of what was packed: `encode_response`, without joining the value first."""
+    """Encode a response to RANGE_SCAN_CONTINUE: `encode_response`, without joining the pieces of the value first."""
     body = len(extras) + sum(map(len, pieces))
     header = HEADER.pack(Magic.RESPONSE, Opcode.RANGE_SCAN_CONTINUE, 0, len(extras), 0, status, body, opaque, 0)
     return b"".join([header, extras, *pieces])
 
 
 def unpack_scan(data: bytes, keys_only: bool) -> Iterator[Document]:
-    """Yield the documents, or the keys, of one frame.
+    """Yield the documents or keys of one frame.
+
+    Args:
+        data: The value of the frame.
+        keys_only: Whether the frame carries keys.
 
     Raises:
-        RemoteProtocolError: It is cut off.
+        RemoteProtocolError: The data is cut off.
     """
     offset = 0
     while offset < len(data):

@@ -1,4 +1,4 @@
-"""Response statuses, and what they are called for people and for clients."""
+"""The statuses of responses, and their texts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Status(IntEnum):
-    """What a response says of its request."""
+    """The status of a response, which tells how its request ended."""
 
     OK = 0x00
     NOT_FOUND = 0x01
@@ -59,7 +59,7 @@ class Status(IntEnum):
     SUBDOC_XATTR_CANT_MODIFY_VATTR = 0xD2
 
 
-# What a classic client finds in the body of an error: short, and never empty.
+# The body of an error response, which classic clients show: short, and never empty.
 STATUS_TEXT: dict[int, bytes] = {
     Status.NOT_FOUND: b"Not found",
     Status.EXISTS: b"Data exists for key",
@@ -79,7 +79,7 @@ STATUS_TEXT: dict[int, bytes] = {
 
 
 def status_text(status: int) -> bytes:
-    """Return a short text for an error status, never an empty one."""
+    """Return a short text for the status of an error. It is never empty."""
     try:
         return STATUS_TEXT.get(status) or Status(status).name.replace("_", " ").capitalize().encode()
     except ValueError:

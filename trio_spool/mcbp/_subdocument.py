@@ -1,7 +1,7 @@
-"""Sub-document commands: paths within a document, one a frame or several.
+"""Sub-document commands, which work on one path or several paths within a document.
 
-A single command has the path's length u16, flags u8, and perhaps an expiry u32 and flags for the document u8 as its extras; its
-value is the path and what to put there. The value of a multi lookup is repeated::
+The extras of a command on one path are the length of the path u16, flags u8, and optionally an expiry u32 and flags u8 for the
+document. Its value is the path, and the new value. The value of a multi lookup is repeated::
 
     u8 opcode, u8 flags, u16 path length, path
 
@@ -9,7 +9,7 @@ and that of a multi mutation::
 
     u8 opcode, u8 flags, u16 path length, u32 value length, path, value
 
-with an expiry u32 or flags for the document u8, or both, as extras.
+Its extras are an expiry u32 or flags u8 for the document, or both.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ._errors import RemoteProtocolError
 from ._opcodes import Opcode
 from ._status import Status
 
-# The most paths of one frame.
+# The maximum number of paths in one frame: Couchbase's.
 MAX_PATHS: Final = 16
 _SINGLE = struct.Struct(">HB")
 _LOOKUP = struct.Struct(">BBH")
@@ -35,7 +35,7 @@ _EXPIRY = struct.Struct(">L")
 
 
 class PathFlag(IntFlag):
-    """What may be said of one path."""
+    """The flags of a path."""
 
     CREATE = 0x01
     XATTR = 0x04
@@ -43,7 +43,7 @@ class PathFlag(IntFlag):
 
 
 class DocumentFlag(IntFlag):
-    """What may be said of the document."""
+    """The flags of the document."""
 
     CREATE = 0x01
     ADD = 0x02
@@ -52,13 +52,13 @@ class DocumentFlag(IntFlag):
 
 @attrs.frozen
 class PathSpec:
-    """One path, and what to do there.
+    """An operation on one path.
 
     Attributes:
-        opcode: Of the single command that does it; in a frame of several, GET, SET and DELETE stand for the whole document.
-        flags: What is said of the path.
-        path: Where.
-        value: What to put there.
+        opcode: The opcode of the command on one path; or, among several paths, GET, SET or DELETE for the whole document.
+        flags: The flags of the path: see `PathFlag`.
+        path: The path.
+        value: The new value, if the operation needs one.
     """
 
     opcode: int
@@ -69,13 +69,13 @@ class PathSpec:
 
 @attrs.frozen
 class SubdocumentRequest:
-    """What a sub-document command asks for.
+    """The request of a sub-document command.
 
     Attributes:
-        specs: The paths.
-        expiry: As a client gives it; None for none.
-        flags: What is said of the document.
-        multi: Whether the frame has room for several.
+        specs: The operations, one for each path.
+        expiry: The new expiry, as the client sent it, or None if it sent none.
+        flags: The flags of the document: see `DocumentFlag`.
+        multi: Whether the command is one for several paths.
     """
 
     specs: tuple[PathSpec, ...]
@@ -102,10 +102,15 @@ def _invalid(reason: str, status: Status = Status.INVALID) -> RemoteProtocolErro
 
 
 def parse_subdocument(opcode: int, extras: bytes, value: bytes) -> SubdocumentRequest:
-    """Parse what a frame asks for; its extras have one of the lengths that its opcode allows.
+    """Parse the frame of a sub-document command.
+
+    Args:
+        opcode: The opcode.
+        extras: The extras, which must have one of the lengths that the opcode allows.
+        value: The value.
 
     Raises:
-        RemoteProtocolError: It breaks a rule; `status_hint` is the status to reply.
+        RemoteProtocolError: The frame breaks a rule. `status_hint` is the status to reply with.
     """
     if opcode == Opcode.SUBDOC_MULTI_LOOKUP:
         request = SubdocumentRequest(tuple(_lookups(value)), flags=extras[0] if extras else 0, multi=True)
@@ -115,9 +120,9 @@ def parse_subdocument(opcode: int, extras: bytes, value: bytes) -> SubdocumentRe
     else:
         length, path_flags = _SINGLE.unpack_from(extras)
         if length > len(value):
-            raise _invalid(f"a path of {length} bytes in a value of {len(value)}")
+            raise _invalid(f"the path has {length} bytes, but the value only {len(value)}")
         if opcode in _LOOKUPS and length != len(value):
-            raise _invalid("a lookup has a value")
+            raise _invalid("a lookup can't have a value after the path")
         rest = extras[_SINGLE.size :]
         expiry, flags = (None, rest[0]) if len(rest) == 1 else _options(rest)
         request = SubdocumentRequest((PathSpec(opcode, path_flags, value[:length], value[length:]),), expiry, flags)
@@ -143,7 +148,7 @@ def _lookups(value: bytes) -> Iterable[PathSpec]:
         if offset > len(value):
             raise _invalid("a path is cut off")
         if opcode not in _MULTI_LOOKUPS:
-            raise _invalid(f"opcode 0x{opcode:02x} does not look anything up", Status.SUBDOC_INVALID_COMBO)
+            raise _invalid(f"opcode 0x{opcode:02x} is not a lookup", Status.SUBDOC_INVALID_COMBO)
         yield PathSpec(opcode, flags, path)
 
 
@@ -160,41 +165,45 @@ def _mutations(value: bytes) -> Iterable[PathSpec]:
         if offset > len(value):
             raise _invalid("a path or its value is cut off")
         if opcode not in _MULTI_MUTATIONS:
-            raise _invalid(f"opcode 0x{opcode:02x} does not change anything", Status.SUBDOC_INVALID_COMBO)
+            raise _invalid(f"opcode 0x{opcode:02x} is not a mutation", Status.SUBDOC_INVALID_COMBO)
         yield PathSpec(opcode, flags, path, new)
 
 
 def _check(request: SubdocumentRequest) -> None:
     if not 1 <= len(request.specs) <= MAX_PATHS:
-        raise _invalid(f"{len(request.specs)} paths; there must be 1 to {MAX_PATHS}", Status.SUBDOC_INVALID_COMBO)
+        raise _invalid(f"a frame must have 1 to {MAX_PATHS} paths, not {len(request.specs)}", Status.SUBDOC_INVALID_COMBO)
     if request.flags & ~_ALL_DOCUMENT_FLAGS:
-        raise _invalid(f"flags 0x{request.flags:02x} for the document are not known", Status.NOT_SUPPORTED)
+        raise _invalid(f"unknown flags for the document: 0x{request.flags:02x}", Status.NOT_SUPPORTED)
     if request.flags & DocumentFlag.CREATE and request.flags & DocumentFlag.ADD:
-        raise _invalid("a document is either added, or made if it is missing")
+        raise _invalid("the flags to add the document and to create it if it is missing can't be combined")
     in_document = False
     for spec in request.specs:
         if spec.flags & ~_ALL_PATH_FLAGS:
-            raise _invalid(f"flags 0x{spec.flags:02x} for a path are not known")
+            raise _invalid(f"unknown flags for a path: 0x{spec.flags:02x}")
         xattr = bool(spec.flags & PathFlag.XATTR)
         if spec.flags & PathFlag.EXPAND_MACROS and not xattr:
-            raise _invalid("macros are expanded in extended attributes only", Status.SUBDOC_XATTR_INVALID_FLAGS)
+            raise _invalid("macros can be expanded only in extended attributes", Status.SUBDOC_XATTR_INVALID_FLAGS)
         if spec.opcode in (Opcode.GET, Opcode.SET, Opcode.DELETE) and (spec.path or xattr):
-            raise _invalid("a command on the whole document has no path")
+            raise _invalid("a command on the whole document can't have a path")
         if xattr and in_document:
-            raise _invalid("extended attributes come before the document", Status.SUBDOC_INVALID_COMBO)
+            raise _invalid("paths in extended attributes must come before those in the document", Status.SUBDOC_INVALID_COMBO)
         in_document = in_document or not xattr
 
 
 def encode_lookup_results(results: Iterable[tuple[int, bytes]]) -> bytes:
-    """Encode the value of the reply to a multi lookup: for each path its status u16, the length u32 of what was found, and that."""
+    """Encode the value of the response to a multi lookup: for each path, status u16, value length u32, value."""
     return b"".join([_LOOKUP_RESULT.pack(status, len(value)) + value for status, value in results])
 
 
 def encode_mutation_results(results: Iterable[tuple[int, bytes]]) -> bytes:
-    """Encode the value of the reply to a multi mutation that worked, of those paths that return something, with their indexes."""
+    """Encode the value of the response to a successful multi mutation: repeated index u8, status u16, value length u32, value.
+
+    Args:
+        results: The index of each path that returns a value, and the value.
+    """
     return b"".join([struct.pack(">BHL", index, Status.OK, len(value)) + value for index, value in results])
 
 
 def encode_mutation_failure(index: int, status: int) -> bytes:
-    """Encode the value of the reply to a multi mutation that failed at a path."""
+    """Encode the value of the response to a failed multi mutation: the index of the path that failed, and its status."""
     return struct.pack(">BH", index, status)
