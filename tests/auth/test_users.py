@@ -183,7 +183,7 @@ def test_fake_keys() -> None:
         assert not matches(mechanism, "", keys)
         assert Users().keys_for("nobody", mechanism).iterations == ITERATIONS
         assert Users().keys_for("nobody", mechanism).salt != Users().keys_for("nobody", mechanism).salt  # other secrets
-    with pytest.raises(ValueError, match="no mechanism"):
+    with pytest.raises(ValueError, match="unknown mechanism"):
         BOTH.keys_for("nobody", "PLAIN")
 
 
@@ -262,7 +262,7 @@ def test_there_is_no_directory(tmp_path: Path) -> None:
 
 
 def test_unreadable_files(tmp_path: Path) -> None:
-    with pytest.raises(UsersError, match=r"no file of users .*none\.json; make one with: trio-spool user add"):
+    with pytest.raises(UsersError, match=r"the file of users .*none\.json is missing; make it with: trio-spool user add"):
         load_users(tmp_path / "none.json")
     with pytest.raises(UsersError, match=r"can't read the users in .*: is a directory"):
         load_users(tmp_path)

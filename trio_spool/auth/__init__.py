@@ -1,4 +1,4 @@
-"""Who may log in, and what they may do: SCRAM, and the file of users. Blocking code; knows no event loop and no protocol."""
+"""Users, their roles, and logins with SCRAM. Blocking code that knows no event loop and no protocol."""
 
 from ._changing import changing_users as changing_users
 from ._errors import AuthError as AuthError
@@ -14,6 +14,6 @@ from ._users import ITERATIONS as ITERATIONS
 from ._users import Role as Role
 from ._users import User as User
 from ._users import Users as Users
-from ._users import load_users as load_users
 from ._users import make_user as make_user
-from ._users import save_users as save_users
+from ._users_file import load_users as load_users
+from ._users_file import save_users as save_users

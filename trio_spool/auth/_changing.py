@@ -9,16 +9,20 @@ from pathlib import Path
 
 from .._files import FileLock, explain
 from ._errors import UsersError
-from ._users import keep_owner
+from ._users_file import keep_owner
 
 LOCK_SUFFIX = ".lock"
 
 
 @contextmanager
 def changing_users(path: Path) -> Iterator[None]:
-    """Keep others from changing a file of users meanwhile: what is saved must come of what was loaded within, too.
+    """Keep other processes from changing a file of users while the block runs. Load and save the users inside the block.
 
-    Waits until nobody else does. The lock is that of a file beside it, which stays; whoever reads the users needs none.
+    This waits until no other process holds the lock. The lock is on a separate file beside the file of users, which is never
+    removed. Reading the users takes no lock.
+
+    Args:
+        path: The path of the file of users.
 
     Raises:
         UsersError: The lock can't be taken.

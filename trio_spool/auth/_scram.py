@@ -1,4 +1,4 @@
-"""The server's side of SCRAM (RFC 5802, RFC 7677): a login in which no password is sent.
+"""The server's side of SCRAM (RFC 5802, RFC 7677), a login that does not send the password.
 
 ```
 client-first   n,,n=USER,r=CLIENT NONCE                 the first two commas end the GS2 header
@@ -7,14 +7,14 @@ client-final   c=GS2 HEADER,r=BOTH NONCES,p=PROOF       c, s, p and v are base64
 server-final   v=SIGNATURE
 ```
 
-With SaltedPassword = PBKDF2(password, salt, iterations), the server keeps
+With SaltedPassword = PBKDF2(password, salt, iterations), the server stores
 
 ```
 StoredKey = H(ClientKey)        ClientKey = HMAC(SaltedPassword, "Client Key")
 ServerKey                     = HMAC(SaltedPassword, "Server Key")
 ```
 
-and with AuthMessage = client-first without its GS2 header "," server-first "," client-final without its proof
+and with AuthMessage = client-first without its GS2 header "," server-first "," client-final without its proof, the two sides send
 
 ```
 PROOF     = ClientKey XOR HMAC(StoredKey, AuthMessage)
@@ -36,16 +36,20 @@ import attrs
 from ._errors import ScramError
 from ._saslprep import saslprep
 
-# By their names on the wire, strongest first; what hashlib calls their hash.
+# The mechanisms, by their names on the wire, strongest first, with hashlib's names of their hashes.
 _HASHES = {"SCRAM-SHA512": "sha512", "SCRAM-SHA256": "sha256", "SCRAM-SHA1": "sha1"}
 MECHANISMS: tuple[str, ...] = tuple(_HASHES)
 
-# Bytes. A name of 128 characters, each of four bytes, and a nonce take some 600.
+# The maximum length of a message, in bytes. A name of 128 characters of four bytes each, and a nonce, take some 600: picked, not
+# measured.
 MAX_MESSAGE = 4096
-# Characters. Preparing a text takes time in proportion to it, and anyone may send one.
+# The maximum length of a password, in characters. SASLprep takes time in proportion to the length, and anyone may send a password:
+# picked, not measured.
 MAX_PASSWORD = 4096
+# The number of random bytes in the server's part of a nonce: picked, since RFC 5802 names no number.
+_NONCE_SIZE = 24
 
-# RFC 5802, section 7, and the space, which some of Couchbase's SDKs have in their nonces.
+# The characters of RFC 5802, section 7, and the space, which is in the nonces of some of Couchbase's SDKs.
 _NONCE = re.compile(r"[\x20-\x2b\x2d-\x7e]+")
 _EXTENSION = re.compile(r"[A-Za-z]=[^\0]+", re.DOTALL)
 _BAD_ESCAPE = re.compile("=(?!2C|3D)")
@@ -53,13 +57,13 @@ _BAD_ESCAPE = re.compile("=(?!2C|3D)")
 
 @attrs.frozen
 class ScramKeys:
-    """What is kept of a password, for one mechanism. One can check a login with it, but not log in.
+    """The keys that are stored in place of a password, for one mechanism. They can check a login, but not log in.
 
     Attributes:
-        salt: Random, for this user and mechanism.
-        iterations: Of PBKDF2.
-        stored_key: Checks the client's proof.
-        server_key: Makes the server's signature.
+        salt: Random bytes, for one user and mechanism.
+        iterations: The number of iterations of PBKDF2.
+        stored_key: The key that checks the client's proof.
+        server_key: The key that makes the server's signature.
     """
 
     salt: bytes
@@ -69,15 +73,21 @@ class ScramKeys:
 
 
 def digest_size(mechanism: str) -> int:
-    """Return the length of a mechanism's keys, in bytes."""
+    """Return the length of the keys of a mechanism, in bytes."""
     return hashlib.new(_hash_of(mechanism)).digest_size
 
 
 def derive_keys(mechanism: str, password: str, salt: bytes, iterations: int) -> ScramKeys:
-    """Make the keys of a password. Takes as long as it should: milliseconds.
+    """Derive the keys of a password. This is slow by design: it takes milliseconds.
+
+    Args:
+        mechanism: One of `MECHANISMS`.
+        password: The password, as it was typed.
+        salt: The salt.
+        iterations: The number of iterations of PBKDF2.
 
     Raises:
-        ValueError: There is no such mechanism, or SASLprep refuses the password.
+        ValueError: The mechanism is unknown, or SASLprep refuses the password.
     """
     name = _hash_of(mechanism)
     if len(password) > MAX_PASSWORD:
@@ -88,7 +98,7 @@ def derive_keys(mechanism: str, password: str, salt: bytes, iterations: int) -> 
 
 
 def matches(mechanism: str, password: str, keys: ScramKeys) -> bool:
-    """Return whether the keys are this password's, as for PLAIN. One that SASLprep refuses is nobody's."""
+    """Return whether the keys belong to a password, as a login with PLAIN needs. A password that SASLprep refuses has no keys."""
     _hash_of(mechanism)
     try:
         derived = derive_keys(mechanism, password, keys.salt, keys.iterations)
@@ -98,22 +108,23 @@ def matches(mechanism: str, password: str, keys: ScramKeys) -> bool:
 
 
 def _make_nonce() -> str:
-    return secrets.token_urlsafe(24)
+    return secrets.token_urlsafe(_NONCE_SIZE)
 
 
 class ScramExchange:
-    """One login: `first`, then `final`. After an error it is over.
+    """One login: call `first`, then `final`. After an error, the login is over.
 
     Args:
-        mechanism: One of MECHANISMS.
-        find: Is given the prepared name of a user and returns its keys, fake ones if there is no such user.
-        verify: Whether the proof must be right; without users, any is. The signature is then not the one that the client
-            expects, as only its password could make that.
-        nonce: Makes the server's part of the nonce: printable ASCII without commas.
+        mechanism: One of `MECHANISMS`.
+        find: Returns the keys of a user, given the prepared name. For an unknown user, it must return fake keys.
+        verify: Whether the proof must be right. A server without users accepts any proof; its signature is then not the one that
+            the client expects, since only the keys of the client's password could make that one.
+        nonce: Makes the server's part of the nonce, which must be printable ASCII without commas.
 
     Attributes:
-        mechanism: As above.
-        user: The prepared name that the client gave; empty before `first`. Nothing is proven before `final` has returned.
+        mechanism: The mechanism.
+        user: The prepared name that the client gave, or an empty string before `first`. It is proven only once `final` has
+            returned.
     """
 
     def __init__(
@@ -125,15 +136,15 @@ class ScramExchange:
         self._verify = verify
         self._make_nonce = nonce
         self._begun = False
-        self._keys: ScramKeys | None = None  # set while `final` is awaited
+        self._keys: ScramKeys | None = None  # set from the end of `first` to the beginning of `final`
         self._header = self._nonce = self._auth_message = b""
         self.user = ""
 
     def first(self, message: bytes) -> bytes:
-        """Take client-first, and return server-first.
+        """Process client-first, and return server-first.
 
         Raises:
-            ScramError: It is malformed, or asks for what we don't have.
+            ScramError: The message is malformed, or asks for a feature that is not supported.
         """
         if self._begun:
             raise ScramError("the first message of the login was sent twice")
@@ -143,7 +154,7 @@ class ScramExchange:
         name, client_nonce = _parse_first(bare)
         self.user = _prepare(name)
         if authzid and _prepare(authzid[2:]) != self.user:
-            raise ScramError("a user can't act as another: leave the authorization identity out")
+            raise ScramError("a user can't act as another user: leave out the authorization identity")
         self._keys = self._find(self.user)
         self._header = f"{flag},{authzid},".encode()
         self._nonce = (client_nonce + self._make_nonce()).encode("ascii")
@@ -153,20 +164,20 @@ class ScramExchange:
         return answer
 
     def final(self, message: bytes) -> bytes:
-        """Take client-final, and return server-final: the client is who it says.
+        """Process client-final, and return server-final. When this returns, the client has proven its name.
 
         Raises:
-            ScramError: It is malformed, or the proof, the nonce or the channel binding is wrong.
+            ScramError: The message is malformed, or the proof, the nonce or the channel binding is wrong.
         """
         keys, self._keys = self._keys, None
         if keys is None:
-            raise ScramError("the final message of a login that is not under way")
+            raise ScramError("no login is under way: the final message must follow a first message")
         binding, nonce, *extensions, proof = _split(_decode(message), "crp")
         _check_extensions(extensions)
         if not hmac.compare_digest(binding.encode(), b"c=" + base64.b64encode(self._header)):
-            raise ScramError("the channel binding data is not the header of the first message")
+            raise ScramError("the channel binding data differ from the header of the first message")
         if not hmac.compare_digest(nonce.encode(), b"r=" + self._nonce):
-            raise ScramError("the nonce is not this login's")
+            raise ScramError("the nonce does not belong to this login")
         auth_message = self._auth_message + message[: -len(proof) - 1]
         self._check_proof(_decode_proof(proof[2:], len(keys.stored_key)), keys, auth_message)
         return b"v=" + base64.b64encode(hmac.digest(keys.server_key, auth_message, self._hash))
@@ -183,12 +194,12 @@ def _hash_of(mechanism: str) -> str:
     try:
         return _HASHES[mechanism]
     except KeyError:
-        raise ValueError(f"there is no mechanism {mechanism!r}; there are {', '.join(MECHANISMS)}") from None
+        raise ValueError(f"unknown mechanism {mechanism!r}; use one of {', '.join(MECHANISMS)}") from None
 
 
 def _decode(message: bytes) -> str:
     if len(message) > MAX_MESSAGE:
-        raise ScramError(f"the message has more than {MAX_MESSAGE} bytes")
+        raise ScramError(f"the message has {len(message)} bytes; the maximum is {MAX_MESSAGE}")
     try:
         return message.decode()
     except UnicodeDecodeError:
@@ -198,30 +209,33 @@ def _decode(message: bytes) -> str:
 def _check_header(flag: str, authzid: str) -> None:
     if flag.startswith("p="):
         raise ScramError("channel binding is not supported: begin the login with 'n,,'")
-    # "y": the client could bind the channel, but thinks that we can't; it is right.
+    # "y" means that the client could bind the channel, but believes that the server can't. It is right.
     if flag not in ("n", "y"):
-        raise ScramError("the login does not begin with 'n,' or 'y,'")
+        raise ScramError("the first message must begin with 'n,' or 'y,'")
     if authzid and not authzid.startswith("a="):
-        raise ScramError("the header of the login is malformed")
+        raise ScramError("the header of the first message is malformed")
 
 
 def _parse_first(bare: str) -> tuple[str, str]:
-    """Return the name, still escaped, and the nonce."""
+    """Return the name, which is still escaped, and the nonce."""
     if bare.startswith("m="):
         raise ScramError("mandatory extensions are not supported")
     name, nonce, *extensions = _split(bare, "nr")
     _check_extensions(extensions)
     if not _NONCE.fullmatch(nonce, 2):
-        raise ScramError("the nonce is empty, or not printable ASCII")
+        raise ScramError("the nonce is empty, or has characters other than printable ASCII")
     return name[2:], nonce[2:]
 
 
 def _split(message: str, names: str) -> list[str]:
-    """Split a message into its attributes; the first two must have these names, and the last one the third if there is one."""
+    """Split a message into its attributes.
+
+    The first two must have the first two of these names; if there is a third name, the last attribute must have it.
+    """
     parts = message.split(",")
     found = [parts[0], *parts[1:2], *([parts[-1]] if len(parts) > 2 else [])][: len(names)]
     if [part[:2] for part in found] != [f"{name}=" for name in names]:
-        raise ScramError(f"the message does not have the attributes {', '.join(names)} in this order")
+        raise ScramError(f"the message must have the attributes {', '.join(names)}, in this order")
     return parts
 
 
@@ -235,7 +249,7 @@ def _check_extensions(extensions: list[str]) -> None:
 
 def _prepare(escaped: str) -> str:
     if _BAD_ESCAPE.search(escaped):
-        raise ScramError("in a user name, '=' is sent as '=3D' and ',' as '=2C'")
+        raise ScramError("a user name must be sent with '=' as '=3D' and ',' as '=2C'")
     try:
         name = saslprep(escaped.replace("=2C", ",").replace("=3D", "="))
     except ValueError as exc:
@@ -251,5 +265,5 @@ def _decode_proof(text: str, size: int) -> bytes:
     except ValueError:
         raise ScramError("the proof is not base64") from None
     if len(proof) != size:
-        raise ScramError(f"the proof has {len(proof)} bytes instead of {size}: it is another mechanism's")
+        raise ScramError(f"the proof has {len(proof)} bytes, not {size}: it was made for another mechanism")
     return proof
