@@ -1,7 +1,8 @@
-"""What CI runs: ``nox`` alone runs the tests on every Python there is, the type checkers, the linters, and the documentation."""
+"""What CI runs: ``nox`` alone runs the tests, the type checkers, the linters, and the documentation."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
@@ -11,37 +12,77 @@ import nox
 
 nox.needs_version = ">=2024.3.2"
 nox.options.default_venv_backend = "venv"
+nox.options.reuse_venv = "yes"  # `install` looks whether anything has changed
 nox.options.sessions = ["lint", "typing", "docs", "tests", "clients", "coverage"]
 nox.options.error_on_missing_interpreters = False
 
 HERE = Path(__file__).parent
+PACKAGE = HERE / "trio_spool"
+# What an environment is made of.
+SOURCES = [HERE / "pyproject.toml", HERE / "README.md", *sorted(path for path in PACKAGE.rglob("*.*") if path.suffix != ".pyc")]
 
 
-def _pythons() -> list[str]:
-    """Find the Pythons, 3.10 and up: those on the path, and those of pyenv, which need not be."""
+def find_pythons() -> list[str]:
+    """Return the versions of the Pythons that there are, from 3.10 up, and put those of pyenv on the path.
+
+    pyenv's own commands do not help: python3.12 fails there unless somebody has chosen that version.
+    """
     root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     found = []
     for minor in range(10, 16):
-        managed = sorted(root.glob(f"3.{minor}.*/bin/python"), key=lambda path: path.parts[-3])
+        managed = sorted(root.glob(f"3.{minor}.*/bin/python3.{minor}"), key=lambda path: int(path.parts[-3].split(".")[2]))
         if managed:
-            found.append(str(managed[-1]))
-        elif shutil.which(f"python3.{minor}"):
+            os.environ["PATH"] = os.pathsep.join([str(managed[-1].parent), os.environ["PATH"]])
+        if managed or shutil.which(f"python3.{minor}"):
             found.append(f"3.{minor}")
-    return found or [sys.executable]
+    return found or [f"{sys.version_info.major}.{sys.version_info.minor}"]
 
 
-PYTHONS = _pythons()
+PYTHONS = find_pythons()
+OLDEST, NEWEST = PYTHONS[0], PYTHONS[-1]
+# Processes of pytest-xdist.
+PROCESSES = "2"
+# What the Pythons between the oldest and the newest run: what could behave differently there, and in neither of those two. That is
+# what depends on threads, the interpreter's lock, signals and Trio's loop (the library, and the server in a thread), on TLS and
+# sockets (the client), and a service as a whole, with commands, scans and TLS. The wire, the engines and the command line compute
+# and write files, which is the same everywhere if it is the same on the oldest and the newest Python.
+BETWEEN = (
+    "tests/core", "tests/client", "tests/testing", "tests/test_examples.py", "tests/test_project.py", "tests/cli/test_ending.py",
+    "tests/server/test_commands.py", "tests/server/test_connection.py", "tests/server/test_scanning.py", "tests/server/test_tls.py",
+)  # fmt: skip
+
+
+def install(session: nox.Session, *arguments: str) -> None:
+    """Install into the session's environment, unless it has been done there before and nothing has changed since."""
+    changes = hashlib.sha256(" ".join(arguments).encode())
+    for source in SOURCES:
+        changes.update(source.read_bytes())
+    stamp = Path(session.virtualenv.location) / "installed"
+    if not stamp.exists() or stamp.read_text() != changes.hexdigest():
+        session.install(*arguments)
+        stamp.write_text(changes.hexdigest())
+
+
+def run_pytest(session: nox.Session, *chosen: str, with_coverage: bool, env: dict[str, str] | None = None) -> None:
+    """Run the chosen tests; or what the arguments after ``--`` say, which is quicker in one process and without coverage."""
+    environment = {"COVERAGE_FILE": str(HERE / ".coverage"), "PYTHONWARNINGS": "", **(env or {})}
+    if session.posargs:
+        session.run("pytest", *session.posargs, env=environment)
+    else:
+        command = ("coverage", "run", "-m", "pytest") if with_coverage else ("pytest",)
+        session.run(*command, "-n", PROCESSES, "--durations=10", *chosen, env=environment)
 
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the test suite. On the newest Python, record which branches it takes: that makes it twice as slow."""
-    session.install(".[test]")
-    if session.python == PYTHONS[-1]:
-        environment = {"COVERAGE_FILE": str(HERE / ".coverage"), "PYTHONWARNINGS": ""}
-        session.run("coverage", "run", "-m", "pytest", *session.posargs, env=environment)
-    else:
-        session.run("pytest", *session.posargs, env={"PYTHONWARNINGS": ""})
+    """Run the tests: all on the oldest and the newest Python, and in between what depends on the interpreter.
+
+    On the newest Python, record which branches they take, which makes them slower. The session "clients" runs the tests with other
+    people's clients.
+    """
+    install(session, ".[test]")
+    chosen = ("tests", "--ignore=tests/clients") if session.python in (OLDEST, NEWEST) else BETWEEN
+    run_pytest(session, *chosen, with_coverage=session.python == NEWEST)
 
 
 @nox.session
@@ -51,9 +92,8 @@ def clients(session: nox.Session) -> None:
     if absent and "CI" not in os.environ:
         session.skip(f"not installed: {', '.join(absent)}; .ci/run says which packages of Debian have them")
     # pylibmc's wheels carry a libmemcached that finds no SASL mechanism; the tests want Debian's.
-    session.install("--no-binary=pylibmc", ".[test,clients]")
-    environment = {"COVERAGE_FILE": str(HERE / ".coverage"), "PYTHONWARNINGS": "", "TRIO_SPOOL_REQUIRE_CLIENTS": "1"}
-    session.run("coverage", "run", "-m", "pytest", "tests/clients", *session.posargs, env=environment)
+    install(session, "--no-binary=pylibmc", ".[test,clients]")
+    run_pytest(session, "tests/clients", with_coverage=True, env={"TRIO_SPOOL_REQUIRE_CLIENTS": "1"})
 
 
 @nox.session
@@ -67,7 +107,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Check the types: mypy, strict, of everything; pyright of what users import."""
-    session.install(".[typing,testing]")
+    install(session, ".[typing,testing]")
     session.run("mypy")
     session.run("pyright")
 
@@ -75,7 +115,7 @@ def typing(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, docstrings, and who imports whom."""
-    session.install(".[lint]")
+    install(session, ".[lint]")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports")
@@ -84,19 +124,19 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation; a warning is an error."""
-    session.install(".[docs]")
+    install(session, ".[docs]")
     session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
 
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
     """Run the property tests with many more examples."""
-    session.install(".[test]")
+    install(session, ".[test]")
     session.run("pytest", "-k", "any or Machine or fuzz", *session.posargs, env={"HYPOTHESIS_PROFILE": "fuzz"})
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """Run the benchmarks; arguments after ``--`` choose some of them. Debian's memcached must be installed."""
-    session.install(".[bench]")
+    install(session, ".[bench]")
     session.run("python", "tests/bench/run.py", *session.posargs)
