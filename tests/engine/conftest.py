@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from trio_spool.engine import open_engine
+from support.storage import Faults
+from trio_spool.engine import EngineOptions, open_engine
+from trio_spool.engine.lmdb._engine import LmdbEngine
 
 
 class Clock:
@@ -22,28 +24,47 @@ def clock():
     return Clock()
 
 
-def _opening(kind, path):
+@pytest.fixture
+def faults():
+    return Faults()
+
+
+def _opening(open_one):
     opened = []
 
-    def open_one(**options):
+    def open_and_remember(**options):
         options.setdefault("fsync", "no")
-        engine = open_engine(kind, path, **options)
+        engine = open_one(**options)
         opened.append(engine)
         return engine
 
-    yield open_one
+    yield open_and_remember
     for engine in opened:
         engine.close()
 
 
 @pytest.fixture(params=["memory", "lmdb"])
 def make(request, tmp_path):
-    yield from _opening(request.param, tmp_path / "data")
+    yield from _opening(lambda **options: open_engine(request.param, tmp_path / "data", **options))
 
 
 @pytest.fixture
 def make_lmdb(tmp_path):
-    yield from _opening("lmdb", tmp_path / "data")
+    yield from _opening(lambda **options: open_engine("lmdb", tmp_path / "data", **options))
+
+
+@pytest.fixture
+def make_faulty(tmp_path, faults):
+    """For an engine lmdb with the faults of a test."""
+
+    def open_one(sync_interval=1.0, **options):
+        return LmdbEngine(
+            EngineOptions(directory=tmp_path / "data", **options),
+            open_environment=faults.open_environment,
+            sync_interval=sync_interval,
+        )
+
+    yield from _opening(open_one)
 
 
 @pytest.fixture

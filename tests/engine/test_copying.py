@@ -19,7 +19,6 @@ from trio_spool.engine import (
     Step,
     StepKind,
     Store,
-    copy_files,
     count_copy,
     open_engine,
 )
@@ -42,7 +41,7 @@ def filled(make_lmdb, options):
 
 
 def test_a_copy_is_a_data_directory(filled, options, tmp_path) -> None:
-    files = copy_files(filled, tmp_path / "copy", lambda: None)
+    files = filled.copy_files(tmp_path / "copy", lambda: None)
     filled.execute([Store(b"later", b"v")])
     assert [file.name for file in files] == [DATABASE, MARKER]
     for file in files:
@@ -61,21 +60,19 @@ def test_what_is_raised_ends_the_copying(filled, tmp_path) -> None:
     with pytest.raises(Stop):
         filled.copy(stop)
     with pytest.raises(Stop):
-        copy_files(filled, tmp_path / "copy", stop)
+        filled.copy_files(tmp_path / "copy", stop)
     pieces = []
     filled.copy(pieces.append)
     assert sum(map(len, pieces)) > 200_000
 
 
-def test_a_copy_that_fails(filled, monkeypatch) -> None:
-    class Environment:
-        def copyfd(self, descriptor: int, compact: bool) -> None:
-            raise OSError("the disk is gone")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(filled, "env", Environment())
-        with pytest.raises(CopyError, match="the disk is gone"):
-            filled.copy(lambda piece: None)
+def test_a_copy_that_fails(make_faulty, faults, tmp_path) -> None:
+    engine = make_faulty()
+    faults.add("copyfd", *[OSError("the disk is gone")] * 2)
+    with pytest.raises(CopyError, match="copying the database failed: the disk is gone"):
+        engine.copy(lambda piece: None)
+    with pytest.raises(CopyError, match="the disk is gone"):
+        engine.copy_files(tmp_path / "copy", lambda: None)
 
 
 def test_a_closed_engine(filled) -> None:
@@ -86,14 +83,14 @@ def test_a_closed_engine(filled) -> None:
 
 def test_an_engine_without_files(tmp_path) -> None:
     with open_engine("memory") as engine, pytest.raises(NoFilesError, match="the engine memory"):
-        copy_files(engine, tmp_path / "copy", lambda: None)
+        engine.copy_files(tmp_path / "copy", lambda: None)
 
 
 def test_a_directory_that_is_taken(filled, tmp_path) -> None:
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy" / "letters.txt").write_text("dear")
     with pytest.raises(DataDirectoryError):
-        copy_files(filled, tmp_path / "copy", lambda: None)
+        filled.copy_files(tmp_path / "copy", lambda: None)
 
 
 def test_a_copy_that_does_not_open(tmp_path) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 import lmdb
 import pytest
 
-from trio_spool.engine import CopyError, DataDirectoryError, Store, copy_files, count_copy, open_engine
-from trio_spool.engine import _lmdb_file as lmdb_file
-from trio_spool.engine._lmdb_file import find_shortage
+from trio_spool.engine import CopyError, DataDirectoryError, Store, count_copy, open_engine
+from trio_spool.engine.lmdb import _file as lmdb_file
+from trio_spool.engine.lmdb._file import find_shortage
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -111,7 +111,7 @@ def test_pages_that_were_given_back_at_once_need_not_be_there(used: Path) -> Non
     file = used / "data.mdb"
     with open_engine("lmdb", used, fsync="no") as engine:
         engine.execute([Store(b"k000", bytes(100))])  # leaves free pages, without which LMDB does not do that
-        with engine.env.begin(write=True, db=engine.items) as transaction:
+        with engine.storage.env.begin(write=True, db=engine.storage.databases.items) as transaction:
             transaction.put(b"large", bytes(1_000_000))
             transaction.delete(b"large")
             transaction.put(b"k001", bytes(3000))
@@ -123,19 +123,18 @@ def test_pages_that_were_given_back_at_once_need_not_be_there(used: Path) -> Non
     assert f"it has {length - 50 * PAGE} bytes, and must have" in refused(used)
 
 
-def test_what_is_not_understood_is_left_to_lmdb(used: Path, monkeypatch) -> None:
+def test_what_is_not_understood_is_left_to_lmdb(used: Path) -> None:
     file = used / "data.mdb"
-    with monkeypatch.context() as patch:
-        patch.setattr(lmdb_file, "_VERSION", 2)
-        assert find_shortage(file) is None
-        assert keys(used) == 200
     content = file.read_bytes()
-    for offset in (16, 40):  # magic, page size
-        file.write_bytes(bytes(content[:offset]) + b"\x07\0\0\0" + content[offset + 4 : 3 * PAGE])
+    cut_off = content[: 3 * PAGE]
+    for offset in (16, 20, 40):  # magic, version, page size
+        damaged = bytearray(cut_off)
+        for page in (0, PAGE):
+            damaged[page + offset : page + offset + 4] = b"\x07\0\0\0"
+        file.write_bytes(damaged)
         assert find_shortage(file) is None
-    with monkeypatch.context() as patch:
-        patch.setattr(sys, "byteorder", "big")
-        assert find_shortage(file) is None
+    file.write_bytes(cut_off)
+    assert find_shortage(file) == (3 * PAGE, len(content))
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -168,8 +167,10 @@ def test_pages_of_random_bytes_are_refused(tmp_path, page: int) -> None:
 
 
 def test_a_state_of_another_length_is_refused(used: Path) -> None:
-    with open_engine("lmdb", used) as engine, engine.env.begin(write=True, db=engine.meta) as transaction:
-        transaction.put(b"state", b"short")
+    with open_engine("lmdb", used) as engine:
+        storage = engine.storage
+        with storage.env.begin(write=True, db=storage.databases.meta) as transaction:
+            transaction.put(b"state", b"short")
     assert "it is damaged: restore a backup" in refused(used)
 
 
@@ -192,7 +193,7 @@ def test_a_database_that_can_not_be_read(used: Path) -> None:
 
 def test_a_copy_can_be_used_before_it_was(used: Path, tmp_path) -> None:
     with open_engine("lmdb", used) as engine:
-        copy_files(engine, tmp_path / "copy", lambda: None)
+        engine.copy_files(tmp_path / "copy", lambda: None)
     assert keys(tmp_path / "copy") == 200
 
 
@@ -200,11 +201,11 @@ def test_a_copy_can_be_used_before_it_was(used: Path, tmp_path) -> None:
 
 
 STEPS = [
-    ("trio_spool.engine._lmdb", "begin_directory"),
-    ("trio_spool.engine._lmdb", "check_database"),
+    ("trio_spool.engine.lmdb._engine", "begin_directory"),
+    ("trio_spool.engine.lmdb._engine", "check_database"),
     ("lmdb", "open"),
-    ("trio_spool.engine._lmdb.LmdbEngine", "_open_databases"),
-    ("trio_spool.engine._lmdb", "finish_directory"),
+    ("trio_spool.engine.lmdb._storage.LmdbStorage", "_recover_state"),
+    ("trio_spool.engine.lmdb._engine", "finish_directory"),
 ]
 
 
@@ -214,7 +215,9 @@ def test_a_first_start_that_was_interrupted_is_done_again(tmp_path, owner: str, 
     script = f"""
 import os, pkgutil
 from pathlib import Path
-from trio_spool.engine import _lmdb
+import lmdb
+from trio_spool.engine import EngineOptions
+from trio_spool.engine.lmdb._engine import LmdbEngine
 
 owner = pkgutil.resolve_name({owner!r})
 original = getattr(owner, {name!r})
@@ -225,7 +228,7 @@ def interrupted(*arguments, **options):
     os._exit(9)
 
 setattr(owner, {name!r}, interrupted)
-_lmdb.LmdbEngine(Path({str(tmp_path)!r}), fsync="no")
+LmdbEngine(EngineOptions(directory=Path({str(tmp_path)!r}), fsync="no"), open_environment=lmdb.open)
 """
     assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == 9
     marked = (tmp_path / "trio-spool.json").exists()

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from support.storage import writer_held
 from trio_spool.engine import (
     Delete,
     Edit,
@@ -233,7 +234,7 @@ def test_an_expiry_that_was_given_is_kept_to(engine, clock) -> None:
     assert document_of(engine) is None
     (outcome,) = engine.execute([Edit(b"k", (Step(K.UPSERT, b"a", b"1"),), create=True)])
     assert document_of(engine) == Item(b'{"a":1}', 0, 0, 0, outcome.cas, outcome.seqno)
-    engine.remove_expired()
+    engine.writer.remove_expired()
     assert document_of(engine) is not None
 
 
@@ -298,12 +299,12 @@ def test_a_virtual_attribute_is_read_only(engine) -> None:
 
 
 def test_values_of_steps_count_as_queued(engine) -> None:
-    with engine._condition:  # the writer waits until this is let go
+    with writer_held(engine):
         engine.submit(
             [Edit(b"k", (Step(K.UPSERT, b"a", b"1" * 100), Step(K.UPSERT, b"b", b"1" * 50))), Store(b"k", b"12345")],
             lambda outcomes: None,
         )
-        assert engine._queued_bytes == 155
+        assert engine.statistics().queued_bytes == 155
     engine.execute([Get(b"k")])
     assert engine.statistics().queued_bytes == 0
 

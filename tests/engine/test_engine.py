@@ -12,28 +12,36 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import lmdb
 import pytest
 
+from support.storage import PATIENCE, wait_until, writer_held
+from trio_spool._files import FileLock
 from trio_spool.engine import (
     Concat,
     DataDirectoryError,
     Delete,
     EngineClosedError,
+    EngineOptions,
     Flush,
     Get,
     Item,
+    NoSpaceError,
     Problem,
     Snapshot,
     SnapshotEndedError,
+    StorageError,
     Store,
     TooManySnapshotsError,
     Touch,
     open_engine,
 )
 from trio_spool.engine._directory import DirectoryLock
+from trio_spool.engine._snapshots import SnapshotRegistry
+from trio_spool.engine.lmdb._engine import LmdbEngine
 
 
 def items_of(snapshot: Snapshot) -> Iterator[tuple[bytes, Item]]:
@@ -45,15 +53,20 @@ def test_answers_come_in_one_wakeup(make) -> None:
     calls = []
 
     def wake(function) -> None:
-        calls.append(function)
-        waking.set()
+        if threading.current_thread() is threading.main_thread():
+            raise AssertionError("woken in another thread than the writer's")
+        if not calls and engine.statistics().operations == 0:
+            function()  # the one that holds the writer
+        else:
+            calls.append(function)
+            waking.set()
 
     engine = make(wake=wake)
     answers = []
-    with engine._condition:  # the writer waits until all are queued
+    with writer_held(engine):
         for number in range(10):
             engine.submit([Store(b"%d" % number, b"v")], answers.append)
-    assert waking.wait(10)
+    assert waking.wait(PATIENCE)
     assert answers == []
     for call in calls:
         call()
@@ -83,13 +96,13 @@ def test_close_carries_out_what_is_queued(make) -> None:
         engine.submit([Get(b"k")], answers.append)
     with pytest.raises(EngineClosedError):
         engine.snapshot()
-    assert not engine._thread.is_alive()
+    assert [thread.name for thread in threading.enumerate() if thread.name == "trio-spool-writer"] == []
 
 
 def test_a_bug_fails_its_own_submission_alone(make) -> None:
     engine = make()
     answers = {}
-    with engine._condition:
+    with writer_held(engine):
         engine.submit([Store(b"a", b"1")], lambda outcomes: answers.update(a=outcomes))
         engine.submit([Store(b"b", b"1"), object()], lambda outcomes: answers.update(b=outcomes))
         engine.submit([Store(b"c", b"1")], lambda outcomes: answers.update(c=outcomes))
@@ -184,7 +197,7 @@ def test_closed_snapshot_ends_its_generators(make) -> None:
 def test_snapshots_are_limited_in_number(make) -> None:
     engine = make(max_snapshots=2)
     first, _second = engine.snapshot(), engine.snapshot()
-    with pytest.raises(TooManySnapshotsError, match="2 snapshots"):
+    with pytest.raises(TooManySnapshotsError, match="limit of 2 open snapshots"):
         engine.snapshot()
     first.close()
     engine.snapshot().close()
@@ -194,19 +207,44 @@ def test_snapshots_are_limited_in_time(make) -> None:
     engine = make(max_snapshot_life=0.01, expiry_interval=0.01)
     engine.execute([Store(b"k", b"v")])
     snapshot = engine.snapshot()
-    ended = threading.Event()
-    original = engine.registry.end_old
-
-    def end_old() -> None:
-        original()
-        if engine.registry.ended:
-            ended.set()
-
-    engine.registry.end_old = end_old
-    assert ended.wait(20)
+    wait_until(lambda: engine.statistics().snapshots_ended)
     with pytest.raises(SnapshotEndedError):
         list(items_of(snapshot))
     assert engine.statistics().snapshots_ended == 1
+    assert engine.statistics().snapshots == 0
+
+
+def test_registry_ends_what_is_old_and_nothing_else(clock) -> None:
+    class Fake(Snapshot):
+        seqno = count = 0
+
+        def __init__(self) -> None:
+            self.closed = False
+
+        def read(self, *arguments, **options):
+            raise NotImplementedError
+
+        def close(self) -> None:
+            self.closed = True
+            registry.discard(self)
+
+    registry = SnapshotRegistry(2, 10.0, clock)
+    first = Fake()
+    registry.add(first)
+    clock.now += 5
+    second = Fake()
+    registry.add(second)
+    with pytest.raises(TooManySnapshotsError, match="limit of 2 open snapshots"):
+        registry.check_room()
+    clock.now += 4.5
+    registry.end_old()
+    assert (first.closed, second.closed, len(registry), registry.ended) == (False, False, 2, 0)
+    clock.now += 0.5
+    registry.end_old()
+    assert (first.closed, second.closed, len(registry), registry.ended) == (True, False, 1, 1)
+    registry.check_room()
+    registry.end_all()
+    assert (second.closed, len(registry), registry.ended) == (True, 0, 1)
 
 
 def test_expired_items_are_not_returned_and_are_removed(make, clock) -> None:
@@ -221,17 +259,7 @@ def test_expired_items_are_not_returned_and_are_removed(make, clock) -> None:
     clock.now = 1010.0
     assert reader.get(b"5") is None
     assert engine.execute([Get(b"5"), Touch(b"5", 0)])[1].problem is Problem.NOT_FOUND
-    removed = threading.Event()
-    original = engine.remove_expired
-
-    def remove_expired() -> bool:
-        more = original()
-        if engine.statistics().items == 4:
-            removed.set()
-        return more
-
-    engine.remove_expired = remove_expired
-    assert removed.wait(20)
+    wait_until(lambda: engine.statistics().items == 4)
     assert [key for key, _ in engine.entries()] == [b"1", b"2", b"later", b"stays"]
     assert engine.statistics().expired == 2497
 
@@ -267,7 +295,7 @@ def test_concat_limit(make) -> None:
 
 def test_large_groups_are_split(make) -> None:
     engine = make()
-    with engine._condition:
+    with writer_held(engine):
         for _ in range(5):
             engine.submit([Store(b"k", b"x" * 15_000_000)], lambda outcomes: None)
     engine.execute([Get(b"k")])
@@ -322,27 +350,52 @@ def test_delayed_flush_survives_a_restart(make_lmdb, clock) -> None:
     assert engine.open_reader().get(b"k") is None
 
 
-def test_everysec_syncs(make_lmdb, monkeypatch) -> None:
-    from trio_spool.engine import _lmdb
-
-    monkeypatch.setattr(_lmdb, "SYNC_INTERVAL", 0.0)
-    engine = make_lmdb(fsync="everysec", expiry_interval=0.01)
-    synced = threading.Event()
-
-    class Environment:
-        def __init__(self, env) -> None:
-            self._env = env
-
-        def __getattr__(self, name):
-            return getattr(self._env, name)
-
-        def sync(self, force) -> None:
-            self._env.sync(force)
-            synced.set()
-
-    engine.env = Environment(engine.env)
+def test_everysec_syncs(make_faulty, faults) -> None:
+    engine = make_faulty(fsync="everysec", expiry_interval=0.01, sync_interval=0.0)
+    before = faults.calls.count("sync")
     engine.execute([Store(b"k", b"v")])
-    assert synced.wait(20)
+    wait_until(lambda: faults.calls.count("sync") > before)
+
+
+def test_everysec_syncs_only_what_was_committed(make_faulty, faults) -> None:
+    engine = make_faulty(fsync="everysec", sync_interval=0.0)
+    engine.execute([Store(b"k", b"v")])
+    engine.execute([Get(b"k")])  # after the chores
+    synced = faults.calls.count("sync")
+    engine.execute([Get(b"k")])
+    engine.execute([Get(b"k")])
+    assert faults.calls.count("sync") == synced
+
+
+def test_everysec_syncs_once_in_a_while_and_at_the_end(make_faulty, faults) -> None:
+    engine = make_faulty(fsync="everysec", sync_interval=3600.0)
+    before = faults.calls.count("sync")
+    for _ in range(3):
+        engine.execute([Store(b"k", b"v")])
+    assert faults.calls.count("sync") == before
+    engine.close()
+    assert faults.calls.count("sync") == before + 1
+
+
+@pytest.mark.parametrize("fsync", ["always", "no"])
+def test_other_policies_leave_syncing_to_lmdb(make_faulty, faults, fsync: str) -> None:
+    engine = make_faulty(fsync=fsync, sync_interval=0.0)
+    assert faults.calls.count("sync") == 1  # before the directory is marked
+    engine.execute([Store(b"k", b"v")])
+    engine.close()
+    assert faults.calls.count("sync") == 1
+
+
+@pytest.mark.parametrize(("fsync", "synced"), [("always", True), ("everysec", False), ("no", False)])
+def test_commits_are_synced_by_lmdb(tmp_path, fsync: str, synced: bool) -> None:
+    given = {}
+
+    def open_environment(path, **options):
+        given.update(options)
+        return lmdb.open(path, **options)
+
+    LmdbEngine(EngineOptions(directory=tmp_path, fsync=fsync), open_environment=open_environment).close()
+    assert (given["sync"], given["metasync"]) == (synced, synced)
 
 
 def _writer(path: Path, fsync: str) -> str:
@@ -428,39 +481,69 @@ def test_full_disk_is_a_clear_outcome(tmp_path) -> None:
         assert engine.statistics().items == stored + 2
 
 
-def test_commit_errors_are_told_apart(make_lmdb, monkeypatch) -> None:
-    engine = make_lmdb()
-    from trio_spool.engine import _lmdb
+def coded(error: Exception, code: int) -> Exception:
+    error.code = code
+    return error
 
-    errors = [lmdb.DiskError("x"), lmdb.Error("mdb_txn_commit: No space left on device"), OSError(28, "full"), RuntimeError("bug")]
-    expected = [Problem.NO_SPACE, Problem.NO_SPACE, Problem.NO_SPACE, Problem.FAILED]
-    for error, problem in zip(errors, expected):
 
-        def commit(self, state, spaces, error=error):
-            raise error
-
-        with monkeypatch.context() as patch:
-            patch.setattr(_lmdb._LmdbTransaction, "commit", commit)
-            assert engine.execute([Store(b"k", b"v")])[0].problem is problem
+@pytest.mark.parametrize(
+    ("error", "problem"),
+    [
+        (lmdb.DiskError("x"), Problem.NO_SPACE),
+        (lmdb.MemoryError("x"), Problem.NO_SPACE),
+        (MemoryError(), Problem.NO_SPACE),
+        (lmdb.Error(f"mdb_txn_commit: {os.strerror(errno.ENOSPC)}"), Problem.NO_SPACE),
+        (lmdb.Error(f"mdb_txn_commit: {os.strerror(errno.EFBIG)}"), Problem.NO_SPACE),
+        (lmdb.Error(f"mdb_txn_commit: {os.strerror(errno.EDQUOT)}"), Problem.NO_SPACE),
+        (coded(lmdb.Error("x"), errno.ENOSPC), Problem.NO_SPACE),
+        (OSError(errno.ENOSPC, "full"), Problem.NO_SPACE),
+        (OSError(errno.EIO, "pool"), Problem.NO_SPACE),
+        (OSError(errno.EPERM, "no"), Problem.FAILED),
+        (coded(lmdb.Error("x"), errno.EPERM), Problem.FAILED),
+        (lmdb.CorruptedError("x"), Problem.FAILED),
+        (RuntimeError("bug"), Problem.FAILED),
+    ],
+)
+@pytest.mark.parametrize("point", ["begin", "commit"])
+def test_errors_of_writing_are_told_apart(make_faulty, faults, error: Exception, problem: Problem, point: str) -> None:
+    engine = make_faulty()
+    faults.add(point, error)
+    assert engine.execute([Store(b"k", b"v")])[0].problem is problem
     assert engine.open_reader().get(b"k") is None
     assert engine.execute([Store(b"k", b"v")])[0].problem is None
 
 
-def test_errors_while_removing_expired_items_are_survived(make_lmdb, monkeypatch, clock) -> None:
-    from trio_spool.engine import _lmdb
+@pytest.mark.parametrize(("error", "expected"), [(lmdb.DiskError("x"), NoSpaceError), (lmdb.PageNotFoundError("x"), StorageError)])
+def test_errors_of_reading_are_ours(make_faulty, faults, error: Exception, expected: type[Exception]) -> None:
+    engine = make_faulty()
+    engine.execute([Store(b"k", b"v")])
+    reader = engine.open_reader()
+    for read in (
+        lambda: reader.get(b"k"),
+        lambda: reader.get_many([b"k"], 100),
+        engine.snapshot,
+        lambda: list(engine.entries()),
+        engine.statistics,
+    ):
+        faults.add("read", error)
+        with pytest.raises(expected) as caught:
+            read()
+        assert type(caught.value) is expected
+        assert caught.value.__cause__ is error
+        reader.release()
+    assert reader.get(b"k").value == b"v"
 
-    engine = make_lmdb(clock=clock, expiry_interval=3600)
+
+@pytest.mark.parametrize("point", ["cursor", "commit"])
+def test_errors_while_removing_expired_items_are_survived(make_faulty, faults, clock, point: str) -> None:
+    engine = make_faulty(clock=clock, expiry_interval=3600)
     engine.execute([Store(b"k", b"v", expiry=1001)])
     clock.now = 2000.0
-
-    def fail(*args):
-        raise lmdb.DiskError("x")
-
-    for name in ("expired", "commit"):
-        with monkeypatch.context() as patch:
-            patch.setattr(_lmdb._LmdbTransaction, name, fail)
-            assert engine.remove_expired() is False
+    faults.add(point, lmdb.DiskError("x"))
+    assert engine.writer.remove_expired() is False
     assert engine.statistics().items == 1
+    assert engine.writer.remove_expired() is False
+    assert engine.statistics().items == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on address space that the system keeps")
@@ -552,24 +635,16 @@ def test_a_directory_that_can_not_be_locked(tmp_path) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     with pytest.raises(DataDirectoryError, match=f"can't lock the data directory .*: {os.strerror(errno.ENOLCK).lower()}"):
-        DirectoryLock(tmp_path, flock=refuse)
+        DirectoryLock(tmp_path, open_lock=partial(FileLock, flock=refuse))
 
 
-def test_a_directory_is_free_after_the_last_sync_failed(monkeypatch, tmp_path) -> None:
-    engine = open_engine("lmdb", tmp_path / "other", fsync="everysec")
-    environment = engine.env
-
-    class Failing:
-        def sync(self, force: bool) -> None:
-            raise lmdb.DiskError("no space")
-
-        def close(self) -> None:
-            environment.close()
-
-    monkeypatch.setattr(engine, "env", Failing())
-    with pytest.raises(lmdb.DiskError):
+def test_a_directory_is_free_after_the_last_sync_failed(make_faulty, faults, tmp_path) -> None:
+    engine = make_faulty(fsync="everysec")
+    faults.add("sync", lmdb.DiskError("no space"))
+    with pytest.raises(NoSpaceError, match="there is no room for the database: no space"):
         engine.close()
-    open_engine("lmdb", tmp_path / "other").close()
+    open_engine("lmdb", tmp_path / "data").close()
+    engine.close()
 
 
 def test_a_process_id_that_can_not_be_written_matters_to_nobody(tmp_path) -> None:

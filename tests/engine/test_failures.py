@@ -8,77 +8,62 @@ import threading
 import lmdb
 import pytest
 
-from trio_spool.engine import DataDirectoryError, Problem, Store, open_engine
-from trio_spool.engine import _lmdb as module
+from support.storage import PATIENCE, wait_until
+from trio_spool.engine import DataDirectoryError, Problem, SnapshotEndedError, Store, open_engine
 
 
-@pytest.fixture
-def expired(make_lmdb, options, clock):
-    """An engine with an item that has expired and was not removed yet."""
-    engine = make_lmdb(**options)
+@pytest.mark.parametrize("point", ["cursor", "commit"])
+def test_the_map_is_full_while_expired_items_are_removed(make_faulty, options, clock, faults, point: str) -> None:
+    engine = make_faulty(**options)
     engine.execute([Store(b"k", b"v", expiry=1005)])
     clock.now = 1005
-    return engine
-
-
-def failing(times: int, error: Exception, then):
-    """Return a function that raises some times, and then does what another does."""
-
-    def function(*arguments, **options):
-        nonlocal times
-        if times:
-            times -= 1
-            raise error
-        return then(*arguments, **options)
-
-    return function
-
-
-def test_a_transaction_that_can_not_begin(engine, monkeypatch) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(engine, "_begin", failing(1, RuntimeError("no"), engine._begin))
-        assert engine.execute([Store(b"a", b"v")])[0].problem is Problem.FAILED
-        assert engine.execute([Store(b"b", b"v")])[0].problem is None
-        patch.setattr(engine, "_begin", failing(1, RuntimeError("no"), engine._begin))
-        assert engine.remove_expired() is False
-    assert [key for key, _ in engine.entries()] == [b"b"]
-    assert engine.writer_seconds > 0
-
-
-@pytest.mark.parametrize("name", ["expired", "commit"])
-def test_the_map_is_full_while_expired_items_are_removed(expired, monkeypatch, name: str) -> None:
-    original = getattr(module._LmdbTransaction, name)
-    monkeypatch.setattr(module._LmdbTransaction, name, failing(2, lmdb.MapFullError("full"), original))
-    assert expired.remove_expired() is False
-    statistics = expired.statistics()
+    faults.add(point, lmdb.MapFullError("full"), lmdb.MapFullError("full"))
+    assert engine.writer.remove_expired() is False
+    statistics = engine.statistics()
     assert (statistics.items, statistics.expired, statistics.map_growths) == (0, 1, 2)
-    assert expired.spaces == {}
+    assert engine.spaces == {}
 
 
-def test_a_sync_that_fails_is_tried_again(make_lmdb, clock, monkeypatch) -> None:
-    """The writer goes on: whoever asks it for something would wait for ever otherwise."""
-    monkeypatch.setattr(module, "SYNC_INTERVAL", 0.0)
-    engine = make_lmdb(fsync="everysec", clock=clock, expiry_interval=0.01)
-    synced = threading.Event()
+def test_the_map_grows_while_nobody_reads(make_faulty, faults) -> None:
+    """LMDB unmaps what a reader looks at: so nobody may be inside, or have a transaction."""
+    engine = make_faulty(map_size=1 << 20)
+    engine.execute([Store(b"k", b"v")])
+    readers = [engine.open_reader() for _ in range(3)]
+    assert [reader.get(b"k").value for reader in readers] == [b"v"] * 3
+    snapshot = engine.snapshot()
+    readings = list(engine.storage._readings)
+    seen = []
+    faults.hooks["set_mapsize"] = lambda: seen.append([(each.lock.locked(), each.transaction) for each in readings])
+    answered = threading.Event()
+    outcomes = []
+    engine.submit([Store(b"large", b"x" * 1_500_000)], lambda outcome: (outcomes.extend(outcome), answered.set()))
+    assert answered.wait(PATIENCE)
+    assert outcomes[0].problem is None
+    assert seen == [[(True, None)] * 4] * len(seen) != []
+    assert not any(reading.lock.locked() for reading in readings)
+    assert [len(reader.get(b"large").value) for reader in readers] == [1_500_000] * 3
+    with pytest.raises(SnapshotEndedError):
+        list(snapshot.records())
 
-    class Environment:
-        def __init__(self, env) -> None:
-            self._env = env
-            self._failures = 3
 
-        def __getattr__(self, name):
-            return getattr(self._env, name)
+@pytest.mark.parametrize("error", [lmdb.MemoryError("no address space"), OSError(errno.ENOMEM, "no address space")])
+def test_a_map_that_can_not_grow_is_no_space(make_faulty, faults, error: Exception) -> None:
+    """The writer goes on: its end would keep everybody who writes waiting for ever."""
+    engine = make_faulty()
+    faults.add("commit", lmdb.MapFullError("full"))
+    faults.add("set_mapsize", error)
+    assert engine.execute([Store(b"k", b"v")])[0].problem is Problem.NO_SPACE
+    assert engine.execute([Store(b"k", b"v")])[0].problem is None
+    assert engine.statistics().map_growths == 0
 
-        def sync(self, force) -> None:
-            if self._failures:
-                self._failures -= 1
-                raise lmdb.DiskError("the disk is gone")
-            self._env.sync(force)
-            synced.set()
 
-    engine.env = Environment(engine.env)
+def test_a_sync_that_fails_is_tried_again(make_faulty, clock, faults) -> None:
+    """The writer goes on: its end would keep everybody who writes waiting for ever."""
+    engine = make_faulty(fsync="everysec", clock=clock, expiry_interval=0.01, sync_interval=0.0)
+    before = faults.calls.count("sync")
+    faults.add("sync", *[lmdb.DiskError("the disk is gone")] * 3)
     engine.execute([Store(b"a", b"v")])
-    assert synced.wait(20)
+    wait_until(lambda: faults.calls.count("sync") == before + 4)
     engine.execute([Store(b"b", b"v")])
     assert [key for key, _ in engine.entries()] == [b"a", b"b"]
 
@@ -96,24 +81,32 @@ def test_a_walk_of_many_keys(make) -> None:
 # Opening
 
 
-@pytest.mark.parametrize("error", [MemoryError(), OverflowError(), lmdb.MemoryError("x"), lmdb.Error("no memory")])
-def test_the_map_that_is_reserved_gets_smaller(tmp_path, monkeypatch, error: Exception) -> None:
-    if type(error) is lmdb.Error:
-        error.code = errno.ENOMEM
-    monkeypatch.setattr(lmdb, "open", failing(3, error, lmdb.open))
-    with open_engine("lmdb", tmp_path, fsync="no", map_size=1 << 26) as engine:
-        assert engine.statistics().map_bytes == 1 << 23
-
-
-def test_there_is_no_room_for_any_map(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(lmdb, "open", failing(100, MemoryError(), lmdb.open))
-    with pytest.raises(MemoryError):
-        open_engine("lmdb", tmp_path, map_size=1 << 22)
-    error = lmdb.Error("no memory")
+def out_of_memory(error: Exception = lmdb.Error("no memory")) -> Exception:
     error.code = errno.ENOMEM
-    monkeypatch.setattr(lmdb, "open", failing(100, error, lmdb.open))
-    with pytest.raises(DataDirectoryError, match="can't open the database"):
-        open_engine("lmdb", tmp_path, map_size=1 << 22)
+    return error
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), OverflowError(), lmdb.MemoryError("x"), out_of_memory(), OSError(errno.ENOMEM, "x")]
+)
+def test_the_map_that_is_reserved_gets_smaller(make_faulty, faults, error: Exception) -> None:
+    faults.add("open", error, error, error)
+    assert make_faulty(map_size=1 << 26).statistics().map_bytes == 1 << 23
+
+
+@pytest.mark.parametrize("error", [MemoryError(), out_of_memory()])
+def test_there_is_no_room_for_any_map(make_faulty, faults, error: Exception) -> None:
+    faults.add("open", *[error] * 3)
+    with pytest.raises(DataDirectoryError, match=r"can't open the database in .*: (MemoryError|no memory)"):
+        make_faulty(map_size=1 << 22)
+    assert faults.calls == ["open"] * 3  # of 4, 2 and 1 MiB
+
+
+def test_another_error_is_no_reason_for_a_smaller_map(make_faulty, faults) -> None:
+    faults.add("open", PermissionError(errno.EACCES, "no"))
+    with pytest.raises(DataDirectoryError, match=r"can't open the database in .*: .*no"):
+        make_faulty()
+    assert faults.calls == ["open"]
 
 
 def test_directories_that_can_not_be_used(tmp_path) -> None:

@@ -773,10 +773,5 @@ def test_is_json_agrees_with_the_decoder(data):
     assert paths.is_json(data) == expected
 
 
-def test_a_value_at_the_start_is_found_without_reading_the_rest(monkeypatch):
-    document = b'{"a":{"b":1,"c":[%s]},"d":%s}' % (b"1," * 1000 + b"1", b"[]")
-    read = []
-    scan = paths.scan
-    monkeypatch.setattr(paths, "scan", lambda text, position: read.append(position) or scan(text, position))
-    assert paths.get(document, b"a.b") == b"1"
-    assert read == [document.index(b"1")]
+def test_a_value_at_the_start_is_found_without_reading_the_rest():
+    assert paths.get(b'{"a":{"b":1,"c":[this is no JSON', b"a.b") == b"1"

@@ -296,44 +296,23 @@ def test_a_transaction_that_is_aborted_changes_no_locks(locked) -> None:
     assert not engine.is_locked(b"free")
 
 
-def at_commit(engine, monkeypatch, function) -> None:
-    """Call a function right before and after the next commits."""
-    original = engine._begin
-
-    def begin():
-        transaction = original()
-        commit = transaction.commit
-
-        def commit_watched(state, spaces):
-            function("before")
-            commit(state, spaces)
-            function("after")
-
-        transaction.commit = commit_watched
-        return transaction
-
-    monkeypatch.setattr(engine, "_begin", begin)
-
-
-def test_nobody_reads_the_cas_of_a_lock_before_it_holds(engine, monkeypatch) -> None:
+def test_nobody_reads_the_cas_of_a_lock_before_it_holds(make_faulty, options, faults) -> None:
     """Readers show no CAS of a locked item: so it must count as locked as soon as they can read what the lock made of it."""
+    engine = make_faulty(**options)
     engine.execute([Store(b"k", b"v"), Store(b"other", b"v"), Lock(b"other", SECONDS)])
     seen = []
-    at_commit(engine, monkeypatch, lambda when: seen.append((when, engine.is_locked(b"k"), engine.is_locked(b"other"))))
+    for point in ("commit", "committed"):
+        faults.hooks[point] = lambda: seen.append((engine.is_locked(b"k"), engine.is_locked(b"other")))
     engine.execute([Lock(b"k", SECONDS)])
-    assert seen == [("before", True, True), ("after", True, True)]
+    assert seen == [(True, True), (True, True)]
 
 
-def test_a_lock_that_is_not_committed_does_not_hold(engine, monkeypatch) -> None:
+def test_a_lock_that_is_not_committed_does_not_hold(make_faulty, options, faults) -> None:
+    engine = make_faulty(**options)
     _, _, lock = engine.execute([Store(b"k", b"v"), Store(b"other", b"v"), Lock(b"other", SECONDS)])
     before = engine.locks
-
-    def fail(when: str) -> None:
-        raise OSError("the disk is gone")
-
-    with monkeypatch.context() as patch:
-        at_commit(engine, patch, fail)
-        assert engine.execute([Lock(b"k", SECONDS), Unlock(b"other", lock.cas)])[0].problem is Problem.FAILED
+    faults.add("commit", OSError("the disk is gone"))
+    assert engine.execute([Lock(b"k", SECONDS), Unlock(b"other", lock.cas)])[0].problem is Problem.FAILED
     assert engine.locks == before
     assert engine.execute([Store(b"k", b"w"), Store(b"other", b"w")])[0].problem is None
     assert engine.is_locked(b"other")

@@ -354,7 +354,7 @@ class EngineMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.flush_due())
     @rule()
     def remove_expired(self) -> None:
-        assert self.engine.remove_expired() is False
+        assert self.engine.writer.remove_expired() is False
         for key in [key for key in self.model if self.live(key) is None]:
             del self.model[key]
             self.locks.pop(key, None)

@@ -85,7 +85,7 @@ def test_the_expiry_of_a_removed_item_is_forgotten(engine, clock) -> None:
     engine.execute([Remove(b"a")])
     engine.execute([Store(b"a1", b"v"), Store(b"a2", b"v"), Touch(b"a2", 1010)])
     clock.now = 1005
-    engine.remove_expired()
+    engine.writer.remove_expired()
     assert keys_of(engine) == [b"a1", b"a2"]
     assert engine.statistics().expired == 0
 
@@ -101,7 +101,7 @@ def test_locks_do_not_hold_it_up_and_end(engine) -> None:
 def test_a_lock_ends_when_its_item_has_expired_and_is_removed(engine, clock) -> None:
     engine.execute([Store(b"a", b"v", expiry=1005), Lock(b"a", 15)])
     clock.now = 1005
-    engine.remove_expired()
+    engine.writer.remove_expired()
     assert not engine.is_locked(b"a")
     assert engine.locks == {}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import lmdb
 import pytest
 
+from support.storage import writer_held
 from trio_spool.engine import (
     Arithmetic,
     Concat,
@@ -132,12 +134,12 @@ def test_expired_items_are_counted_until_they_are_removed(engine, clock) -> None
     )
     clock.now = 1005
     assert engine.spaces == {b"a": (2, 6), b"b": (1, 2), b"c": (1, 1)}
-    assert engine.remove_expired() is False
+    assert engine.writer.remove_expired() is False
     assert engine.spaces == {b"a": (1, 3), b"c": (1, 1)} == counted(engine)
-    assert engine.remove_expired() is False
+    assert engine.writer.remove_expired() is False
     assert engine.spaces == {b"a": (1, 3), b"c": (1, 1)}
     clock.now = 1010
-    engine.remove_expired()
+    engine.writer.remove_expired()
     assert engine.spaces == {b"c": (1, 1)}
     assert engine.statistics().expired == 3
 
@@ -147,7 +149,7 @@ def test_an_expired_item_that_is_replaced_is_counted_once(engine, clock) -> None
     clock.now = 1005
     engine.execute([Store(b"a", b"v")])
     assert engine.spaces == {b"a": (1, 2)} == counted(engine)
-    engine.remove_expired()
+    engine.writer.remove_expired()
     assert engine.spaces == {b"a": (1, 2)}
 
 
@@ -157,9 +159,9 @@ def test_an_expiry_that_was_set_twice_is_counted_once(engine, clock) -> None:
     for _ in range(100):
         engine.execute([Arithmetic(b"a", 1)])
     if engine.kind == "memory":
-        assert len(engine.by_expiry) < 10
+        assert len(engine.storage.by_expiry) < 10
     clock.now = 2000
-    engine.remove_expired()
+    engine.writer.remove_expired()
     assert engine.spaces == {}
     assert engine.statistics().expired == 1
 
@@ -169,7 +171,7 @@ def test_an_expiry_that_returns_after_a_flush(engine, clock) -> None:
     engine.execute([Flush(), Store(b"a", b"22", expiry=1005)])
     assert engine.spaces == {b"a": (1, 3)}
     clock.now = 1005
-    engine.remove_expired()
+    engine.writer.remove_expired()
     assert engine.spaces == {}
 
 
@@ -186,7 +188,7 @@ def test_a_transaction_that_is_aborted_changes_nothing(engine) -> None:
 
 
 def test_a_group_that_is_done_again_is_counted_once(engine) -> None:
-    with engine._condition:  # the writer waits until all are queued
+    with writer_held(engine):
         engine.submit([Store(b"a", b"1")], lambda outcomes: None)
         engine.submit([Store(b"b", b"1"), object()], lambda outcomes: None)
         engine.submit([Store(b"c", b"1")], lambda outcomes: None)
@@ -194,27 +196,18 @@ def test_a_group_that_is_done_again_is_counted_once(engine) -> None:
     assert engine.spaces == {b"a": (1, 2), b"c": (1, 2)} == counted(engine)
 
 
-def test_a_commit_that_fails_changes_nothing(engine, monkeypatch) -> None:
+def test_a_commit_that_fails_changes_nothing(make_faulty, options, faults) -> None:
+    engine = make_faulty(**options)
     engine.execute([Store(b"a", b"1")])
     before = engine.spaces
-    original = engine._begin
-
-    def begin():
-        transaction = original()
-
-        def commit(state, spaces):
-            assert spaces == {b"b": (1, 2)}
-            raise OSError("the disk is gone")
-
-        transaction.commit = commit
-        return transaction
-
-    with monkeypatch.context() as patch:
-        patch.setattr(engine, "_begin", begin)
-        (outcome, _) = engine.execute([Delete(b"a"), Store(b"b", b"1")])
+    faults.add("commit", OSError("the disk is gone"))
+    (outcome, _) = engine.execute([Delete(b"a"), Store(b"b", b"1")])
     assert outcome.problem is Problem.FAILED
     assert engine.spaces is before
     assert counted(engine) == before == {b"a": (1, 2)}
+    assert engine.execute([Store(b"b", b"1")])[0].problem is None
+    engine.close()
+    assert make_faulty(**options).spaces == {b"a": (1, 2), b"b": (1, 2)}
 
 
 # Restart
@@ -230,7 +223,7 @@ def test_restart(make_lmdb, options) -> None:
     engine = make_lmdb(**options)
     assert engine.spaces == before == counted(engine)
     options["clock"].now = 1005
-    engine.remove_expired()
+    engine.writer.remove_expired()
     engine.execute([Store(b"a1", b"22")])
     after = engine.spaces
     assert b"b" not in after
@@ -256,26 +249,9 @@ def test_many_spaces_and_the_map_grows(make_lmdb, clock) -> None:
 
 
 @pytest.mark.parametrize("growths", [1, 3])
-def test_the_map_is_full_at_the_commit(make_lmdb, options, monkeypatch, growths: int) -> None:
-    import lmdb
-
-    engine = make_lmdb(**options)
-    original = engine._begin
-    left = growths
-
-    def begin():
-        nonlocal left
-        transaction = original()
-        if left:
-            left -= 1
-
-            def commit(state, spaces):
-                raise lmdb.MapFullError("full")
-
-            transaction.commit = commit
-        return transaction
-
-    monkeypatch.setattr(engine, "_begin", begin)
+def test_the_map_is_full_at_the_commit(make_faulty, options, faults, growths: int) -> None:
+    engine = make_faulty(**options)
+    faults.add("commit", *[lmdb.MapFullError("full")] * growths)
     assert engine.execute([Store(b"a", b"1")])[0].problem is None
     assert engine.statistics().map_growths == growths
     assert engine.spaces == {b"a": (1, 2)} == counted(engine)

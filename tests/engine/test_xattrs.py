@@ -165,10 +165,10 @@ def test_snapshots_of_keys_only(mixed, xattrs: bool) -> None:
 def test_sizes_of_chunks(mixed, how: dict[str, bool]) -> None:
     engine, _ = mixed
     with engine.snapshot(**how) as snapshot:
-        chunk = snapshot.read(b"", None, most_records=10, most_bytes=10_000)
+        chunk = snapshot.read(b"", None, max_records=10, max_bytes=10_000)
         assert chunk.following is None
         assert chunk.size == sum(len(record[0]) + len(record[1]) + RECORD_OVERHEAD for record in chunk.records)
-        first = snapshot.read(b"", None, most_records=10, most_bytes=len(b"k") + RECORD_OVERHEAD)
+        first = snapshot.read(b"", None, max_records=10, max_bytes=len(b"k") + RECORD_OVERHEAD)
         assert (len(first.records), first.following) == (1, b"k")
 
 

@@ -351,7 +351,7 @@ async def test_a_directory_that_must_not_be_entered(tmp_path, monkeypatch) -> No
 
     for name in ("mkdir", "is_dir", "iterdir", "stat"):
         monkeypatch.setattr(Path, name, guarded(getattr(Path, name)))
-    with pytest.raises(DataDirectoryError, match=r"can't use the data directory .*private.x: Permission denied"):
+    with pytest.raises(DataDirectoryError, match=r"can't use the data directory .*private.x: permission denied"):
         await serve(Settings(listen="tcp://127.0.0.1:0", data_dir=private / "x"))
 
 

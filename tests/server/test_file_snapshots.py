@@ -196,12 +196,12 @@ async def test_they_are_removed_at_the_end_and_at_the_start(run_service, tmp_pat
 async def test_a_full_disk_is_a_temporary_failure(service, raw, tmp_path, monkeypatch) -> None:
     await raw.hello(Feature.XERROR)
 
-    def full(engine, directory, check):
+    def full(directory, check):
         directory.mkdir(parents=True)
         (directory / "data.mdb").write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("trio_spool.server.binary._snapshots.copy_files", full)
+    monkeypatch.setattr(service.inside.buckets.default.engine, "copy_files", full)
     reply = await raw.call(Opcode.PREPARE_SNAPSHOT)
     assert (reply.status, b"no space left" in reply.value) == (Status.TEMPORARY_FAILURE, True)
     assert list((tmp_path / "data" / "snapshots").iterdir()) == []

@@ -174,9 +174,9 @@ async def test_a_lock_in_a_pipeline(raw) -> None:
 
 
 async def test_a_lock_ends(service, raw, monkeypatch) -> None:
-    engine = service.inside.buckets.default.engine
-    now = engine._clock()
-    monkeypatch.setattr(engine, "_clock", lambda: now)
+    writer = service.inside.buckets.default.engine.writer
+    now = writer._clock()
+    monkeypatch.setattr(writer, "_clock", lambda: now)
     await raw.hello(Feature.XERROR)
     await put(raw)
     cas = (await lock(raw, 10)).cas

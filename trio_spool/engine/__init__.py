@@ -1,27 +1,26 @@
 """Storage: blocking code, for worker threads. Knows no event loop and no protocol."""
 
 from ._apply import apply as apply
-from ._copying import CopiedFile as CopiedFile
-from ._copying import copy_files as copy_files
-from ._copying import count_copy as count_copy
-from ._directory import DATABASE as DATABASE
 from ._directory import MARKER as MARKER
 from ._directory import claim_directory as claim_directory
-from ._engine import Engine as Engine
-from ._engine import EngineStatistics as EngineStatistics
 from ._errors import CopyError as CopyError
 from ._errors import DataDirectoryError as DataDirectoryError
 from ._errors import EngineClosedError as EngineClosedError
 from ._errors import EngineError as EngineError
 from ._errors import NoFilesError as NoFilesError
+from ._errors import NoSpaceError as NoSpaceError
 from ._errors import SnapshotEndedError as SnapshotEndedError
+from ._errors import SnapshotError as SnapshotError
+from ._errors import StorageError as StorageError
 from ._errors import TooManySnapshotsError as TooManySnapshotsError
+from ._interface import CopiedFile as CopiedFile
+from ._interface import Engine as Engine
+from ._interface import EngineOptions as EngineOptions
+from ._interface import EngineStatistics as EngineStatistics
 from ._json_paths import PathProblem as PathProblem
 from ._json_paths import is_json as is_json
-from ._memory import MemoryEngine as MemoryEngine
 from ._open import ENGINES as ENGINES
 from ._open import EngineKind as EngineKind
-from ._open import EngineOptions as EngineOptions
 from ._open import find_engine as find_engine
 from ._open import open_engine as open_engine
 from ._operations import RECORD_OVERHEAD as RECORD_OVERHEAD
@@ -57,3 +56,6 @@ from ._steps import StepResult as StepResult
 from ._steps import XattrProblem as XattrProblem
 from ._subdocument import Virtual as Virtual
 from ._subdocument import lookup as lookup
+from .lmdb._database import DATABASE as DATABASE
+from .lmdb._database import count_copy as count_copy
+from .memory import MemoryEngine as MemoryEngine

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
 from .._files import FileLock, explain, replace_durably, sync_directory, sync_file
 from ._errors import DataDirectoryError
-from ._lmdb_file import find_shortage
 
 MARKER = "trio-spool.json"
 # What the marker is called until there is something to be marked: a directory that has this one, and not the other, was never used.
 NEW_MARKER = MARKER + ".new"
 LOCK = "trio-spool.lock"
-# LMDB's names for its files.
-DATABASE = "data.mdb"
-LMDB_LOCK = "lock.mdb"
+# The version of what is stored. It was 1 before extended attributes.
 FORMAT = 2
 
 
-def check_directory(path: Path) -> bool:
-    """Make sure that a directory is there, and is either a data directory or empty.
+def check_directory(path: Path, files: Collection[str] = ()) -> bool:
+    """Make sure that a directory is there, and is either a data directory or empty. One that is missing is made.
+
+    Args:
+        path: The directory.
+        files: The names of the engine's files, which an interrupted first start may have left there.
 
     Returns:
         Whether it is a data directory already.
@@ -40,7 +40,7 @@ def check_directory(path: Path) -> bool:
         raise DataDirectoryError(f"{path} is not a directory; name one, or a path where one can be made") from None
     except OSError as exc:
         raise DataDirectoryError(f"can't use the data directory {path}: {explain(exc)}; check who owns it") from exc
-    ours = {NEW_MARKER, LOCK, DATABASE, LMDB_LOCK} if NEW_MARKER in names else {LOCK}
+    ours = {NEW_MARKER, LOCK, *files} if NEW_MARKER in names else {LOCK}
     if MARKER not in names and names - ours:
         raise DataDirectoryError(
             f"{path} is not empty and has no {MARKER}: it is not a data directory of trio-spool; name another, or an empty one"
@@ -51,7 +51,11 @@ def check_directory(path: Path) -> bool:
 
 
 def claim_directory(path: Path, engine: str) -> str:
-    """Make sure that a directory is there and belongs to an engine; mark one that is new or empty.
+    """Make sure that a directory is there and belongs to an engine. One that is missing or empty is marked.
+
+    Args:
+        path: The directory.
+        engine: The name of the engine.
 
     Returns:
         The UUID that the directory was given when it was made.
@@ -65,10 +69,15 @@ def claim_directory(path: Path, engine: str) -> str:
     return identity
 
 
-def begin_directory(path: Path, engine: str) -> tuple[str, bool]:
+def begin_directory(path: Path, engine: str, files: Collection[str] = ()) -> tuple[str, bool]:
     """Do as `claim_directory` does, but leave a new directory to be marked by `finish_directory`, once its database is there.
 
-    So a marker without a database tells that the database was lost. What was interrupted before is begun anew.
+    So a marker without a database tells that the database was lost. A first start that was interrupted is begun anew.
+
+    Args:
+        path: The directory.
+        engine: The name of the engine.
+        files: The names of the engine's files.
 
     Returns:
         The UUID, and whether the directory is new.
@@ -76,7 +85,7 @@ def begin_directory(path: Path, engine: str) -> tuple[str, bool]:
     Raises:
         DataDirectoryError: It can't be used.
     """
-    if check_directory(path):
+    if check_directory(path, files):
         return _read_marker(path, engine), False
     return _write_marker(path, engine), True
 
@@ -94,34 +103,6 @@ def finish_directory(path: Path) -> None:
         raise _not_writable(path, exc) from exc
 
 
-def check_database(path: Path, is_new: bool) -> None:
-    """Make sure that the database of a data directory is whole, as far as can be seen without opening it.
-
-    Args:
-        path: The directory.
-        is_new: Whether it was never used; then what is not whole is removed.
-
-    Raises:
-        DataDirectoryError: It is not.
-    """
-    database = path / DATABASE
-    try:
-        shortage = find_shortage(database)
-        length = database.stat().st_size
-        if is_new and shortage is not None:
-            database.unlink()
-            return
-    except FileNotFoundError:
-        shortage, length = None, 0
-    except OSError as exc:
-        raise DataDirectoryError(f"can't read {database}: {explain(exc)}; check who owns it") from exc
-    if length == 0 and not is_new:
-        state = "is empty" if database.exists() else "is missing"
-        raise DataDirectoryError(f"{database} {state}, though {path} was in use; restore a backup, or name another directory")
-    if shortage is not None:
-        raise DataDirectoryError(f"{database} is damaged: it has {length} bytes, and must have {shortage[1]}; restore a backup")
-
-
 def _not_writable(path: Path, exc: OSError) -> DataDirectoryError:
     return DataDirectoryError(f"can't write to the data directory {path}: {explain(exc)}; change its permissions, or name another")
 
@@ -133,15 +114,15 @@ class DirectoryLock:
 
     Args:
         path: The directory, which exists.
-        flock: Stands in for `fcntl.flock`.
+        open_lock: Stands in for `FileLock`.
 
     Raises:
         DataDirectoryError: It is in use already, or can't be locked.
     """
 
-    def __init__(self, path: Path, *, flock: Callable[[int, int], object] = fcntl.flock) -> None:
+    def __init__(self, path: Path, *, open_lock: Callable[[Path], FileLock] = FileLock) -> None:
         try:
-            self._lock = FileLock(path / LOCK, flock=flock)
+            self._lock = open_lock(path / LOCK)
         except OSError as exc:
             raise DataDirectoryError(f"can't write to the data directory {path}: {explain(exc)}; check who owns it") from exc
         try:

@@ -2,49 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from ._engine import Engine, Wake
-from ._memory import MemoryEngine
-from ._transaction import SpaceOf
-
-
-def _one_space(key: bytes) -> bytes:
-    """Count all keys as one space."""
-    return b""
-
-
-@attrs.frozen(kw_only=True)
-class EngineOptions:
-    """What every engine is opened with. An engine ignores the options that mean nothing to it.
-
-    Attributes:
-        directory: The data directory, made if it is missing; None for engines that need none.
-        fsync: When what was written is forced to the disk: ``always``, ``everysec`` or ``no``.
-        wake: Calls a function, given to it in the writer thread, where the answers are wanted: once for each group of operations.
-            None calls it in the writer thread.
-        clock: Returns the Unix time in seconds.
-        expiry_interval: Seconds between two searches for expired items.
-        max_snapshots: The maximum number of open snapshots.
-        max_snapshot_life: Seconds after which a snapshot is ended.
-        space_of: Returns the part of a key by which `Engine.spaces` counts items.
-        map_size: Bytes of address space that LMDB reserves at first; None for its default.
-    """
-
-    directory: Path | None = None
-    fsync: str = "always"
-    wake: Wake | None = None
-    clock: Callable[[], float] = time.time
-    expiry_interval: float = 1.0
-    max_snapshots: int = 64
-    max_snapshot_life: float = 180.0
-    space_of: SpaceOf = _one_space
-    map_size: int | None = None
+from ._interface import Engine, EngineOptions
+from .memory import MemoryEngine
 
 
 @attrs.frozen
@@ -63,29 +28,15 @@ class EngineKind:
 
 
 def _open_lmdb(options: EngineOptions) -> Engine:
-    from ._lmdb import DEFAULT_MAP, LmdbEngine  # only a program that opens one has to load LMDB
+    from .lmdb._engine import LmdbEngine  # only a program that opens one has to load LMDB
 
-    if options.directory is None:
-        raise ValueError("the engine lmdb needs a data directory")
-    return LmdbEngine(
-        options.directory, fsync=options.fsync, wake=options.wake, clock=options.clock,
-        expiry_interval=options.expiry_interval, max_snapshots=options.max_snapshots,
-        max_snapshot_life=options.max_snapshot_life, space_of=options.space_of,
-        map_size=DEFAULT_MAP if options.map_size is None else options.map_size,
-    )  # fmt: skip
-
-
-def _open_memory(options: EngineOptions) -> Engine:
-    return MemoryEngine(
-        wake=options.wake, clock=options.clock, expiry_interval=options.expiry_interval, max_snapshots=options.max_snapshots,
-        max_snapshot_life=options.max_snapshot_life, space_of=options.space_of,
-    )  # fmt: skip
+    return LmdbEngine(options)
 
 
 # By name. Looking an engine up here loads no library that it is built on.
 ENGINES: Mapping[str, EngineKind] = {
     "lmdb": EngineKind("lmdb", needs_directory=True, open=_open_lmdb),
-    "memory": EngineKind("memory", needs_directory=False, open=_open_memory),
+    "memory": EngineKind("memory", needs_directory=False, open=MemoryEngine),
 }
 
 

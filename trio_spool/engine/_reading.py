@@ -38,7 +38,7 @@ class Reader(ABC):
         """Return the live item under a key, as of the first `get` since the last `release`."""
 
     @abstractmethod
-    def get_many(self, keys: Sequence[bytes], most: int) -> list[Shown | None]:
+    def get_many(self, keys: Sequence[bytes], max_bytes: int) -> list[Shown | None]:
         """Do `get` for several keys: for the first, and for as many more as it takes for the values to exceed `most` bytes.
 
         Returns only what is sent of each item.
@@ -67,14 +67,14 @@ class Snapshot(AbstractContextManager["Snapshot"]):
         """How many keys it has, with those that had expired and were not yet removed."""
 
     @abstractmethod
-    def read(self, start: bytes, end: bytes | None, *, most_records: int, most_bytes: int) -> Chunk:
+    def read(self, start: bytes, end: bytes | None, *, max_records: int, max_bytes: int) -> Chunk:
         """Return live records from the key `start` on.
 
         Args:
             start: The first key.
             end: What comes behind the last key; None for no end.
-            most_records: Return no more than this.
-            most_bytes: Return no further ones once their size is so many bytes.
+            max_records: Return no more than this.
+            max_bytes: Return no further ones once their size is so many bytes.
 
         It may return fewer than were asked for, even none, though the end is not reached: a call takes a bounded time.
 
@@ -90,7 +90,7 @@ class Snapshot(AbstractContextManager["Snapshot"]):
         """
         position: bytes | None = start
         while position is not None:
-            records, position, _ = self.read(position, end, most_records=CHUNK_RECORDS, most_bytes=CHUNK_BYTES)
+            records, position, _ = self.read(position, end, max_records=CHUNK_RECORDS, max_bytes=CHUNK_BYTES)
             yield from records
 
     @abstractmethod

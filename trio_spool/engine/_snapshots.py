@@ -1,42 +1,52 @@
-"""Which snapshots are open, how many there may be, and for how long."""
+"""The open snapshots of an engine: their maximum number, and their maximum life."""
 
 from __future__ import annotations
 
 import threading
 import time
 import weakref
+from collections.abc import Callable
 
 from ._errors import TooManySnapshotsError
 from ._reading import Snapshot
 
 
 class SnapshotRegistry:
-    """The open snapshots of an engine.
+    """The open snapshots of an engine. Any thread may use it.
 
     Args:
-        most: How many may be open at once.
-        life: Seconds after which one is ended.
+        max_open: The maximum number of open snapshots.
+        life: Seconds after which a snapshot is ended.
+        clock: Returns seconds that nobody sets.
+
+    Attributes:
+        ended: The number of snapshots that were ended because of their age.
     """
 
-    def __init__(self, most: int, life: float) -> None:
-        self._most = most
+    def __init__(self, max_open: int, life: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._max_open = max_open
         self._life = life
+        self._clock = clock
         self._lock = threading.Lock()
-        self._open: weakref.WeakKeyDictionary[Snapshot, float] = weakref.WeakKeyDictionary()  # monotonic deadline
-        self.ended = 0  # how many were ended because of their age
+        self._open: weakref.WeakKeyDictionary[Snapshot, float] = weakref.WeakKeyDictionary()  # with the end of its life
+        self.ended = 0
 
     def __len__(self) -> int:
         return len(self._open)
 
     def check_room(self) -> None:
-        """Raise TooManySnapshotsError if there is no room for another."""
-        if len(self._open) >= self._most:
-            raise TooManySnapshotsError(f"{self._most} snapshots are open, which is as many as may be; close one, or wait")
+        """Make sure that there is room for another snapshot.
+
+        Raises:
+            TooManySnapshotsError: There is none.
+        """
+        if len(self._open) >= self._max_open:
+            raise TooManySnapshotsError(f"the limit of {self._max_open} open snapshots is reached: close one, or wait")
 
     def add(self, snapshot: Snapshot) -> None:
-        """Count a snapshot, from now on."""
+        """Count a snapshot. Its life begins now."""
         with self._lock:
-            self._open[snapshot] = time.monotonic() + self._life
+            self._open[snapshot] = self._clock() + self._life
 
     def discard(self, snapshot: Snapshot) -> None:
         """Forget a snapshot that is closed."""
@@ -44,17 +54,17 @@ class SnapshotRegistry:
             self._open.pop(snapshot, None)
 
     def end_old(self) -> None:
-        """End those that are past their life."""
+        """End the snapshots whose life is over."""
         if self._open:
-            now = time.monotonic()
+            now = self._clock()
             with self._lock:
-                old = [snapshot for snapshot, deadline in self._open.items() if deadline <= now]
+                old = [snapshot for snapshot, end in self._open.items() if end <= now]
             for snapshot in old:
                 snapshot.close()
                 self.ended += 1
 
     def end_all(self) -> None:
-        """End all of them."""
+        """End all snapshots."""
         with self._lock:
             snapshots = list(self._open)
         for snapshot in snapshots:

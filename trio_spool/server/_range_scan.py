@@ -145,7 +145,7 @@ class RangeScan:
         most = 1 if self._vbuckets == 1 else SAMPLE_RECORDS
         while self._position is not None:
             trio.from_thread.check_cancelled()
-            records, following, _ = self._snapshot.read(self._position, self._end, most_records=most, most_bytes=SAMPLE_BYTES)
+            records, following, _ = self._snapshot.read(self._position, self._end, max_records=most, max_bytes=SAMPLE_BYTES)
             if self._own(records):
                 return False
             self._position = following
@@ -168,7 +168,7 @@ class RangeScan:
         position: bytes | None = b"\0"
         while position is not None:
             trio.from_thread.check_cancelled()
-            records, position, _ = self._snapshot.read(position, None, most_records=SAMPLE_RECORDS, most_bytes=SAMPLE_BYTES)
+            records, position, _ = self._snapshot.read(position, None, max_records=SAMPLE_RECORDS, max_bytes=SAMPLE_BYTES)
             if any(record[6] == seqno for record in records):
                 return True
         return False
@@ -215,8 +215,8 @@ class RangeScan:
         assert self._position is not None
         end = self._end
         if self._random is None:
-            return self._snapshot.read(self._position, end, most_records=int(most_records), most_bytes=int(most_bytes))
-        records, following, _ = self._snapshot.read(self._position, end, most_records=SAMPLE_RECORDS, most_bytes=SAMPLE_BYTES)
+            return self._snapshot.read(self._position, end, max_records=int(most_records), max_bytes=int(most_bytes))
+        records, following, _ = self._snapshot.read(self._position, end, max_records=SAMPLE_RECORDS, max_bytes=SAMPLE_BYTES)
         chosen: list[Record] = []
         size = 0
         for record in records:

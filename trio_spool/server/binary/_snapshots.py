@@ -8,7 +8,7 @@ import time
 
 import trio
 
-from ...engine import EngineError, NoFilesError, copy_files
+from ...engine import EngineError, NoFilesError
 from ...mcbp import (
     DataType,
     FragmentRequest,
@@ -49,7 +49,7 @@ async def _prepare(answer: Answer) -> None:
     status, reason = Status.OK, ""
     try:
         snapshot.files = await answer.in_worker(
-            lambda: copy_files(engine, snapshot.directory, trio.from_thread.check_cancelled), service.copiers
+            lambda: engine.copy_files(snapshot.directory, trio.from_thread.check_cancelled), service.copiers
         )
         snapshot.used = time.monotonic()
     except NoFilesError as exc:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import os
 import struct
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -56,8 +55,6 @@ def find_shortage(path: Path) -> tuple[int, int] | None:
     Raises:
         OSError: It can't be read.
     """
-    if sys.byteorder != "little" or sys.maxsize <= 1 << 32:
-        return None
     with path.open("rb") as file:
         length = os.fstat(file.fileno()).st_size
         meta = _read_meta(file)

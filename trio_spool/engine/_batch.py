@@ -1,0 +1,192 @@
+"""Carrying out operations in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ._apply import NO_VERSION, Deleted, apply
+from ._interface import SpaceOf
+from ._operations import Edit, Flush, Get, Item, Lock, Operation, Outcome, Remember, Remove, Space
+from ._storage import State, Transaction
+from ._subdocument import Version
+
+
+class Shared(NamedTuple):
+    """What all threads may read beside the items, as of the last commit. Nothing in it is ever changed: it is replaced.
+
+    Attributes:
+        state: The state.
+        spaces: What each space holds.
+        locks: The locked keys, with the Unix time at which each lock ends.
+        memories: What `Remember` stored, by name.
+    """
+
+    state: State = State()
+    spaces: Mapping[bytes, Space] = {}
+    locks: Mapping[bytes, float] = {}
+    memories: Mapping[bytes, bytes] = {}
+
+
+class Batch:
+    """Operations in one transaction, and what they lead to.
+
+    Args:
+        transaction: Takes the changes. It is committed or aborted by others.
+        shared: What the last commit left.
+        now: The Unix time of all operations.
+        space_of: Returns the space of a key.
+
+    Attributes:
+        changed: Whether there is something to commit.
+        locks: The locked keys afterwards, with the Unix time at which each lock ends; None if no lock has changed.
+    """
+
+    def __init__(self, transaction: Transaction, shared: Shared, now: float, space_of: SpaceOf) -> None:
+        state = shared.state
+        self.transaction = transaction
+        self.now = now
+        self.changed = False
+        self.locks: dict[bytes, float] | None = None
+        self._shared = shared
+        self._space_of = space_of
+        self._space_changes: dict[bytes, list[int]] = {}  # items and bytes that were added
+        self._cleared = False
+        self._memories: dict[bytes, bytes] = {}
+        self._seqno = state.seqno
+        # A hybrid clock: CAS values follow the time in nanoseconds, and go on counting where it stands still or is set back.
+        self._cas = max(state.cas, int(now * 1e9))
+        self._flush_at = state.flush_at
+        if 0 < self._flush_at <= now:
+            self._flush()
+
+    # What the operations lead to
+
+    def state(self) -> State:
+        """Return the state to store with the changes."""
+        return State(self._seqno, self._cas if self.changed else self._shared.state.cas, self._flush_at)
+
+    def changed_spaces(self) -> dict[bytes, Space]:
+        """Return the spaces that have changed, with what they hold now; those without items included."""
+        before = self._shared.spaces
+        changed = dict.fromkeys(before, Space()) if self._cleared else {}
+        for space, (items, size) in self._space_changes.items():
+            old = Space() if self._cleared else before.get(space, Space())
+            held = Space(old.items + items, old.bytes + size)
+            if held != old or space in changed:
+                changed[space] = held
+        return changed
+
+    def shared(self, state: State, changed_spaces: Mapping[bytes, Space]) -> Shared:
+        """Return what other threads may see once the changes are committed."""
+        _, spaces, locks, memories = self._shared
+        if changed_spaces:
+            spaces = {space: held for space, held in {**spaces, **changed_spaces}.items() if held.items}
+        if self._memories:
+            memories = {**memories, **self._memories}
+        return Shared(state, spaces, locks if self.locks is None else self.locks, memories)
+
+    # The operations
+
+    def run(self, operation: Operation) -> Outcome:
+        """Carry out an operation."""
+        if isinstance(operation, (Flush, Remove, Remember)):
+            return self._run_on_all(operation)
+        key = operation.key
+        stored = self.transaction.get(key)
+        current = stored if stored is not None and not 0 < stored.expiry <= self.now else None
+        locks = self._shared.locks if self.locks is None else self.locks
+        locked = bool(locks) and locks.get(key, 0.0) > self.now
+        version = Version(self._cas + 1, self._seqno + 1) if isinstance(operation, Edit) else NO_VERSION
+        outcome, change = apply(operation, current, locked=locked, version=version)
+        if outcome.problem is None:
+            if isinstance(operation, Lock):
+                self._own_locks()[key] = self.now + operation.seconds
+            elif locked and not isinstance(operation, Get):
+                self._own_locks().pop(key, None)  # any change of a locked item ends the lock
+        if change is None:
+            return outcome
+        self.changed = True
+        self._seqno += 1
+        self._cas += 1
+        if isinstance(change, Deleted):
+            assert stored is not None
+            self.transaction.delete(key, stored)
+            self._count(key, -1, -_size(key, stored))
+            return outcome._replace(cas=self._cas, seqno=self._seqno)
+        # Written out: `_replace` would take longer than everything else here but the store.
+        value, flags, expiry, datatype, _, _, xattrs = change
+        item = Item(value, flags, expiry, datatype, self._cas, self._seqno, xattrs)
+        self.transaction.put(key, item, stored)
+        if stored is None:
+            self._count(key, 1, _size(key, item))
+        else:
+            self._count(key, 0, len(value) + len(xattrs) - len(stored.value) - len(stored.xattrs))
+        shown = item if outcome.item is not None else None
+        return Outcome(None, self._cas, self._seqno, shown, outcome.number, outcome.results)
+
+    def remove_expired(self, limit: int) -> int:
+        """Remove at most `limit` expired items, and return how many there were."""
+        keys = self.transaction.expired(self.now, limit)
+        for key in keys:
+            stored = self.transaction.get(key)
+            if stored is not None and 0 < stored.expiry <= self.now:
+                self._remove(key, stored)
+        return len(keys)
+
+    def _run_on_all(self, operation: Flush | Remove | Remember) -> Outcome:
+        if isinstance(operation, Remove):
+            return self._remove_prefix(operation)
+        if isinstance(operation, Remember):
+            self.transaction.remember(operation.name, operation.value)
+            self._memories[operation.name] = operation.value
+            self.changed = True
+        elif operation.at <= self.now:
+            self._flush()
+        else:
+            self._flush_at = operation.at
+            self.changed = True
+        return Outcome()
+
+    def _flush(self) -> None:
+        self.transaction.clear()
+        self._cleared = True
+        self._space_changes.clear()
+        self.locks = {}
+        self._seqno += 1
+        self._flush_at = 0.0
+        self.changed = True
+
+    def _remove_prefix(self, operation: Remove) -> Outcome:
+        keys = self.transaction.keys(operation.prefix, operation.limit)
+        for key in keys:
+            stored = self.transaction.get(key)
+            assert stored is not None
+            self._remove(key, stored)
+        return Outcome(number=len(keys))
+
+    def _remove(self, key: bytes, stored: Item) -> None:
+        self.transaction.delete(key, stored)
+        self._count(key, -1, -_size(key, stored))
+        self._seqno += 1
+        self.changed = True
+        if key in (self._shared.locks if self.locks is None else self.locks):
+            self._own_locks().pop(key, None)
+
+    def _own_locks(self) -> dict[bytes, float]:
+        if self.locks is None:
+            self.locks = {key: until for key, until in self._shared.locks.items() if until > self.now}
+        return self.locks
+
+    def _count(self, key: bytes, items: int, size: int) -> None:
+        space = self._space_of(key)
+        change = self._space_changes.get(space)
+        if change is None:
+            self._space_changes[space] = [items, size]
+        else:
+            change[0] += items
+            change[1] += size
+
+
+def _size(key: bytes, item: Item) -> int:
+    return len(key) + len(item.value) + len(item.xattrs)

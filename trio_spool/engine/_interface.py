@@ -1,0 +1,271 @@
+"""What an engine is: the promises that its users rely on, without a word on how they are kept."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import attrs
+
+from ._errors import NoFilesError
+from ._operations import Entry, Operation, Outcome, Space
+from ._reading import Reader, Snapshot
+
+Done = Callable[["list[Outcome]"], None]
+Wake = Callable[[Callable[[], None]], object]
+SpaceOf = Callable[[bytes], bytes]
+
+
+def one_space(key: bytes) -> bytes:
+    """Count all keys as one space."""
+    return b""
+
+
+@attrs.frozen(kw_only=True)
+class EngineOptions:
+    """The options of all engines. An engine ignores those that mean nothing to it.
+
+    Attributes:
+        directory: The data directory, made if it is missing; None for engines that need none.
+        fsync: When what was written is forced to the disk: ``always``, ``everysec`` or ``no``.
+        wake: Is given a function, in the writer thread, and calls it where the outcomes are wanted: once for each group of
+            operations. None calls it in the writer thread.
+        clock: Returns the Unix time in seconds.
+        expiry_interval: Seconds between two searches for expired items. The default is picked, not measured.
+        max_snapshots: The maximum number of open snapshots. The default is picked, not measured.
+        max_snapshot_life: Seconds after which a snapshot is ended. The default is picked, not measured.
+        space_of: Returns the part of a key by which `Engine.spaces` counts items.
+        map_size: Bytes of address space that LMDB reserves at first; None for its default.
+    """
+
+    directory: Path | None = None
+    fsync: str = "always"
+    wake: Wake | None = None
+    clock: Callable[[], float] = time.time
+    expiry_interval: float = 1.0
+    max_snapshots: int = 64
+    max_snapshot_life: float = 180.0
+    space_of: SpaceOf = one_space
+    map_size: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class EngineStatistics:
+    """What an engine holds and has done since it was opened.
+
+    Attributes:
+        kind: The name of the engine.
+        fsync: When what was written is forced to the disk.
+        items: The number of items, including expired ones that have not been removed yet.
+        disk_bytes: Bytes of disk in use; 0 for an engine without files.
+        map_bytes: Bytes of address space reserved; 0 for an engine without a map.
+        map_growths: How often the map had to grow.
+        seqno: The sequence number of the last mutation.
+        snapshots: The number of open snapshots.
+        snapshots_ended: The number of snapshots that reached the end of their life.
+        operations: The number of operations that were carried out.
+        commits: The number of transactions that changed something.
+        largest_group: The largest number of operations in one transaction.
+        commit_seconds: Seconds spent in committing.
+        queued: The number of submissions that wait for the writer thread.
+        queued_bytes: Bytes of the values in them.
+        expired: The number of expired items that were removed.
+    """
+
+    kind: str
+    fsync: str
+    items: int
+    disk_bytes: int
+    map_bytes: int
+    map_growths: int
+    seqno: int
+    snapshots: int
+    snapshots_ended: int
+    operations: int
+    commits: int
+    largest_group: int
+    commit_seconds: float
+    queued: int
+    queued_bytes: int
+    expired: int
+
+
+@attrs.frozen
+class CopiedFile:
+    """A file of a copy.
+
+    Attributes:
+        name: The name of the file in the directory of the copy.
+        size: The size in bytes.
+        sha512: The SHA-512 of its content, in hexadecimal.
+    """
+
+    name: str
+    size: int
+    sha512: str
+
+
+class Engine(ABC):
+    """Ordered storage of items by key.
+
+    Mutations are submitted from any thread. They are carried out one after the other, in groups; a group is committed before its
+    outcomes are given to those who submitted it. Reading does not wait for mutations: it shows what has been committed.
+
+    Methods may be called by any thread, unless they say otherwise.
+
+    Attributes:
+        kind: The name of the engine.
+        fsync: When what was written is forced to the disk: ``always``, ``everysec`` or ``no``.
+        durable: Whether a mutation is on disk once its outcome is given, so that a crash of the machine does not lose it.
+        local: Whether point reads take microseconds and may run on an event loop. If not, they must run in a worker thread.
+        identity: A string that tells this store from all others, and is the same whenever the store is opened again.
+    """
+
+    kind: str
+    fsync = "no"
+    durable = False
+    local = True
+    identity: str
+
+    # Reading
+
+    @abstractmethod
+    def open_reader(self) -> Reader:
+        """Open a reader, for one thread at a time.
+
+        Raises:
+            EngineError: The engine can't be read.
+        """
+
+    @abstractmethod
+    def snapshot(self, *, keys_only: bool = False, xattrs: bool = False) -> Snapshot:
+        """Open a snapshot of what has been committed. This may block for a moment.
+
+        Args:
+            keys_only: Whether to leave the values out of its records.
+            xattrs: Whether to put the extended attributes before the value in its records, as `split_extended` explains.
+
+        Raises:
+            TooManySnapshotsError: The maximum number of snapshots is open.
+            EngineClosedError: The engine is closed.
+            StorageError: The store failed.
+        """
+
+    @abstractmethod
+    def entries(self, start: bytes = b"") -> Iterator[tuple[bytes, Entry]]:
+        """Yield every live key in order, without its value, and without holding a transaction for long. Blocks.
+
+        A key that is stored or deleted meanwhile may or may not be seen. A key that exists all the time is seen once.
+
+        Args:
+            start: The first key.
+
+        Raises:
+            EngineClosedError: The engine is closed.
+            StorageError: The store failed.
+        """
+
+    def copy_files(self, directory: Path, check: Callable[[], None]) -> list[CopiedFile]:
+        """Copy the store, as it is now, to files in a new data directory, while others go on reading and writing. Blocks.
+
+        Args:
+            directory: The directory, which is made. If copying fails, what is in it is no copy, and may be removed.
+            check: Called again and again. What it raises ends the copying, and is raised here.
+
+        Returns:
+            The files, in the order in which a copy of the copy must write them: the marker, which makes it a data directory, is
+            the last.
+
+        Raises:
+            NoFilesError: The engine has no files.
+            CopyError: Reading the store failed.
+            DataDirectoryError: The directory can't be used.
+            OSError: Writing the copy failed.
+        """
+        raise NoFilesError(f"the engine {self.kind} has no files to copy")
+
+    # Writing
+
+    @abstractmethod
+    def submit(self, operations: Sequence[Operation], done: Done) -> None:
+        """Queue operations, to be carried out in order within one transaction. Does not block.
+
+        Args:
+            operations: Later ones see the effect of earlier ones.
+            done: Called with the outcomes, by way of `wake`, once the transaction is committed. It must not raise.
+
+        Raises:
+            EngineClosedError: The engine is closed.
+        """
+
+    def execute(self, operations: Sequence[Operation]) -> list[Outcome]:
+        """Carry out operations and wait for their outcomes: `submit` for a thread that may block.
+
+        Raises:
+            EngineClosedError: The engine is closed.
+        """
+        finished = threading.Event()
+        outcomes: list[Outcome] = []
+
+        def done(answer: list[Outcome]) -> None:
+            outcomes.extend(answer)
+            finished.set()
+
+        self.submit(operations, done)
+        finished.wait()
+        return outcomes
+
+    @abstractmethod
+    def close(self) -> None:
+        """Carry out what is queued, end every snapshot, and release everything. Blocks. Harmless if it was called before."""
+
+    def __enter__(self) -> Engine:
+        """Return the engine."""
+        return self
+
+    def __exit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> None:
+        """Close it."""
+        self.close()
+
+    # What is known without reading the store
+
+    @abstractmethod
+    def statistics(self) -> EngineStatistics:
+        """Return what the engine holds and has done.
+
+        Raises:
+            EngineClosedError: The engine is closed.
+            StorageError: The store failed.
+        """
+
+    @property
+    @abstractmethod
+    def seqno(self) -> int:
+        """The sequence number of the last mutation that has been committed."""
+
+    @property
+    @abstractmethod
+    def writer_seconds(self) -> float:
+        """Seconds of processor time that carrying out mutations has used."""
+
+    @property
+    @abstractmethod
+    def spaces(self) -> Mapping[bytes, Space]:
+        """What the keys of each space hold, as of the last commit."""
+
+    @property
+    @abstractmethod
+    def locks(self) -> Mapping[bytes, float]:
+        """The locked keys, as of the last commit, with the Unix time at which each lock ends; it may have passed."""
+
+    @abstractmethod
+    def is_locked(self, key: bytes) -> bool:
+        """Return whether an item is locked."""
+
+    @abstractmethod
+    def recall(self, name: bytes) -> bytes | None:
+        """Return what `Remember` stored under a name; None if nothing was."""

@@ -1,0 +1,87 @@
+"""What engines with one writer thread have in common: all that the writer and the registry of snapshots know."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+
+from ._errors import EngineClosedError
+from ._interface import Done, Engine, EngineOptions, EngineStatistics
+from ._operations import Operation, Space
+from ._reading import Snapshot
+from ._snapshots import SnapshotRegistry
+from ._storage import Storage
+from ._writer import Writer
+
+
+class SingleWriterEngine(Engine):
+    """An engine whose mutations one writer thread carries out.
+
+    A subclass starts `writer` as the last thing that its constructor does.
+
+    Args:
+        storage: Where the items are kept.
+        options: The options of the engine.
+        chores: See `Writer`.
+
+    Attributes:
+        writer: The writer thread, and its queue.
+        registry: The open snapshots.
+    """
+
+    def __init__(self, storage: Storage, options: EngineOptions, chores: Sequence[Callable[[], object]] = ()) -> None:
+        self.registry = SnapshotRegistry(options.max_snapshots, options.max_snapshot_life)
+        self.writer = Writer(storage, options, (self.registry.end_old, *chores))
+        self._clock = options.clock
+
+    def snapshot(self, *, keys_only: bool = False, xattrs: bool = False) -> Snapshot:
+        if self.writer.closing:
+            raise EngineClosedError
+        self.registry.end_old()
+        self.registry.check_room()
+        now = self._clock()
+        snapshot = self._open_snapshot(keys_only, xattrs, now, self.writer.flushed(now))
+        self.registry.add(snapshot)
+        return snapshot
+
+    @abstractmethod
+    def _open_snapshot(self, keys_only: bool, xattrs: bool, now: float, flushed: bool) -> Snapshot:
+        """Open a snapshot as of a Unix time. If it is `flushed`, nothing that is stored exists any more."""
+
+    def submit(self, operations: Sequence[Operation], done: Done) -> None:
+        self.writer.submit(operations, done)
+
+    def close(self) -> None:
+        self.writer.close()
+        self.registry.end_all()
+
+    def _statistics(self, *, items: int, disk_bytes: int = 0, map_bytes: int = 0, map_growths: int = 0) -> EngineStatistics:
+        writer = self.writer.statistics()
+        return EngineStatistics(
+            kind=self.kind, fsync=self.fsync, items=items, disk_bytes=disk_bytes, map_bytes=map_bytes, map_growths=map_growths,
+            seqno=self.seqno, snapshots=len(self.registry), snapshots_ended=self.registry.ended, operations=writer.operations,
+            commits=writer.commits, largest_group=writer.largest_group, commit_seconds=writer.commit_seconds,
+            queued=writer.queued, queued_bytes=writer.queued_bytes, expired=writer.expired,
+        )  # fmt: skip
+
+    @property
+    def seqno(self) -> int:
+        return self.writer.shared.state.seqno
+
+    @property
+    def writer_seconds(self) -> float:
+        return self.writer.cpu_seconds
+
+    @property
+    def spaces(self) -> Mapping[bytes, Space]:
+        return self.writer.shared.spaces
+
+    @property
+    def locks(self) -> Mapping[bytes, float]:
+        return self.writer.shared.locks
+
+    def is_locked(self, key: bytes) -> bool:
+        return self.writer.is_locked(key)
+
+    def recall(self, name: bytes) -> bytes | None:
+        return self.writer.shared.memories.get(name)

@@ -1,0 +1,67 @@
+"""The files of LMDB in a data directory: whether they are whole, and what is in a copy of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..._files import explain
+from .._errors import CopyError, DataDirectoryError
+from ._file import find_shortage
+
+# The names that LMDB gives to its files.
+DATABASE = "data.mdb"
+FILES = frozenset({DATABASE, "lock.mdb"})
+
+
+def check_database(path: Path, is_new: bool) -> None:
+    """Make sure that the database of a data directory is whole, as far as can be seen without opening it.
+
+    Args:
+        path: The directory.
+        is_new: Whether the directory was never used; then a database that is not whole is removed.
+
+    Raises:
+        DataDirectoryError: The database is missing, empty or too short.
+    """
+    database = path / DATABASE
+    try:
+        shortage = find_shortage(database)
+        length = database.stat().st_size
+        if is_new and shortage is not None:
+            database.unlink()
+            return
+    except FileNotFoundError:
+        shortage, length = None, 0
+    except OSError as exc:
+        raise DataDirectoryError(f"can't read {database}: {explain(exc)}; check who owns it") from exc
+    if length == 0 and not is_new:
+        state = "is empty" if database.exists() else "is missing"
+        raise DataDirectoryError(f"{database} {state}, though {path} was in use; restore a backup, or name another directory")
+    if shortage is not None:
+        raise DataDirectoryError(f"{database} is damaged: it has {length} bytes, and must have {shortage[1]}; restore a backup")
+
+
+def count_copy(directory: Path) -> int:
+    """Open the copy of a database, without changing it, and return the number of its items.
+
+    Raises:
+        CopyError: It does not open.
+    """
+    import lmdb  # nothing else here needs it
+
+    from ._mapping import MAPPED
+
+    database = directory / DATABASE
+    try:
+        shortage = find_shortage(database)
+    except OSError as exc:
+        raise CopyError(f"can't read {database}: {explain(exc)}") from exc
+    if shortage is not None:
+        raise CopyError(f"the database in {directory} is damaged: it has {shortage[0]} bytes, and must have {shortage[1]}")
+    try:
+        with lmdb.open(str(directory), readonly=True, lock=False, max_dbs=8) as env:
+            items = env.open_db(b"items", create=False)
+            with env.begin(db=items) as transaction:
+                return int(transaction.stat(items)["entries"])
+    except MAPPED as exc:
+        raise CopyError(f"the database in {directory} does not open: {exc}") from exc

@@ -1,0 +1,134 @@
+"""The durable engine: items in LMDB."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import lmdb
+
+from .._directory import DirectoryLock, begin_directory, check_directory, finish_directory
+from .._errors import EngineClosedError
+from .._interface import CopiedFile, EngineOptions, EngineStatistics
+from .._operations import Entry
+from .._reading import CHUNK_RECORDS, EXTENDED, Reader, Snapshot, split_extended
+from .._single_writer import SingleWriterEngine
+from ._copying import copy_environment, make_copy
+from ._database import FILES, check_database
+from ._mapping import map_errors
+from ._reading import LmdbReader, LmdbSnapshot
+from ._records import RECORD_SIZE, unpack_record
+from ._storage import SYNC_INTERVAL, LmdbStorage, OpenEnvironment, Reading
+
+FSYNC_POLICIES = ("always", "everysec", "no")
+
+
+class LmdbEngine(SingleWriterEngine):
+    """An engine that keeps its items in a data directory, which it has for itself.
+
+    Args:
+        options: The options of the engine; `directory` is needed.
+        open_environment: Stands in for `lmdb.open`.
+        sync_interval: Seconds between two syncs of the policy ``everysec``.
+
+    Attributes:
+        storage: The environment of LMDB.
+
+    Raises:
+        DataDirectoryError: The directory can't be used.
+        ValueError: An option is missing or wrong.
+    """
+
+    kind = "lmdb"
+
+    def __init__(
+        self, options: EngineOptions, *, open_environment: OpenEnvironment = lmdb.open, sync_interval: float = SYNC_INTERVAL
+    ) -> None:
+        path = options.directory
+        if path is None:
+            raise ValueError("the engine lmdb needs a data directory")
+        if options.fsync not in FSYNC_POLICIES:
+            raise ValueError(f"fsync is 'always', 'everysec' or 'no'; got {options.fsync!r}")
+        self.fsync = options.fsync
+        self.durable = options.fsync == "always"
+        check_directory(path, FILES)  # before anything is written there, and a lock is the first
+        self._directory = DirectoryLock(path)
+        try:
+            self.identity, is_new = begin_directory(path, self.kind, FILES)
+            check_database(path, is_new)
+            self.storage = LmdbStorage(
+                path, fsync=options.fsync, map_size=options.map_size, max_snapshots=options.max_snapshots,
+                open_environment=open_environment, sync_interval=sync_interval,
+            )  # fmt: skip
+            try:
+                if is_new:
+                    finish_directory(path)
+                super().__init__(self.storage, options, [self.storage.sync_if_due])
+                self.writer.start()
+            except BaseException:
+                self.storage.close()
+                raise
+        except BaseException:
+            self._directory.release()
+            raise
+
+    def open_reader(self) -> Reader:
+        return LmdbReader(self.storage, self._clock, self.writer.flushed)
+
+    def _open_snapshot(self, keys_only: bool, xattrs: bool, now: float, flushed: bool) -> Snapshot:
+        return LmdbSnapshot(self.storage, self.registry, now, flushed=flushed, keys_only=keys_only, xattrs=xattrs)
+
+    def entries(self, start: bytes = b"") -> Iterator[tuple[bytes, Entry]]:
+        reading = self.storage.reading()
+        while True:
+            chunk, start = self._entries_chunk(reading, start)
+            yield from chunk
+            if not start:
+                return
+
+    def _entries_chunk(self, reading: Reading, start: bytes) -> tuple[list[tuple[bytes, Entry]], bytes]:
+        """Return some entries, and the key to go on from; an empty key at the end."""
+        now = self._clock()
+        chunk: list[tuple[bytes, Entry]] = []
+        with reading.lock, map_errors:
+            if self.writer.flushed(now):
+                return [], b""
+            try:
+                with reading.begin(buffers=True).cursor() as cursor:
+                    if not cursor.set_range(start):
+                        return [], b""
+                    for count, (key, record) in enumerate(cursor):
+                        if count == CHUNK_RECORDS:
+                            return chunk, bytes(key)
+                        datatype, flags, expiry, cas, seqno = unpack_record(record)
+                        size = len(record) - RECORD_SIZE
+                        if datatype >= EXTENDED:
+                            datatype &= ~EXTENDED
+                            size = len(split_extended(record, RECORD_SIZE)[1])
+                        if not 0 < expiry <= now:
+                            chunk.append((bytes(key), Entry(size, flags, expiry, datatype, cas, seqno)))
+            finally:
+                reading.end()
+        return chunk, b""
+
+    def copy(self, take: Callable[[bytes], object]) -> None:
+        """Give `take` the bytes of a compacted copy of the database, in order. What it raises ends the copying."""
+        reading = self.storage.reading()
+        with reading.lock:
+            if self.storage.closing:
+                raise EngineClosedError
+            copy_environment(self.storage.env, take)
+
+    def copy_files(self, directory: Path, check: Callable[[], None]) -> list[CopiedFile]:
+        return make_copy(self.copy, self.kind, directory, check)
+
+    def statistics(self) -> EngineStatistics:
+        items, disk_bytes, map_bytes = self.storage.measure()
+        return self._statistics(items=items, disk_bytes=disk_bytes, map_bytes=map_bytes, map_growths=self.storage.map_growths)
+
+    def close(self) -> None:
+        super().close()
+        try:
+            self.storage.close()
+        finally:
+            self._directory.release()

@@ -1,0 +1,66 @@
+"""Errors of LMDB and of the system below it, as errors of an engine: the one place where they are told apart."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from types import TracebackType
+
+import lmdb
+
+from .._errors import NoSpaceError, StorageError
+
+# The numbers of errors that mean "no room". With EIO, the disk may be thin-provisioned, and its pool full; with EFBIG, the file has
+# reached the limit of the process.
+_NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.ENOMEM)
+# Raised by LMDB where a database is not what was written.
+_DAMAGED = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.IncompatibleError, lmdb.BadDbiError, struct.error)
+# All that is mapped. Other errors are bugs of ours.
+MAPPED = (lmdb.Error, OSError, MemoryError)
+
+
+class MapFullError(NoSpaceError):
+    """The transaction does not fit into the map, which can grow."""
+
+
+def map_error(error: Exception) -> StorageError:
+    """Return the error of an engine for one of `MAPPED`."""
+    if isinstance(error, lmdb.MapFullError):
+        return MapFullError(str(error))
+    if _is_no_room(error):
+        return NoSpaceError(f"there is no room for the database: {str(error) or type(error).__name__}")
+    return StorageError(f"the database failed: {error}")
+
+
+def _is_no_room(error: Exception) -> bool:
+    if isinstance(error, (lmdb.DiskError, lmdb.MemoryError, MemoryError)):
+        return True
+    if getattr(error, "errno", None) in _NO_ROOM or getattr(error, "code", None) in _NO_ROOM:
+        return True
+    # LMDB has no classes for the errors of the system, and some of its versions don't keep their numbers: only their text is left.
+    return any(os.strerror(number) in str(error) for number in _NO_ROOM)
+
+
+def is_damage(error: Exception) -> bool:
+    """Return whether an error says that the database is damaged."""
+    return isinstance(error, _DAMAGED)
+
+
+class MapErrors:
+    """A block in which errors of `MAPPED` turn into StorageError.
+
+    It keeps nothing, so one object serves all threads. A generator with `contextmanager` would take three times as long, once for
+    each group of operations.
+    """
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> None:
+        """Raise what an error is mapped to."""
+        if isinstance(exc, MAPPED):
+            raise map_error(exc) from exc
+
+
+map_errors = MapErrors()

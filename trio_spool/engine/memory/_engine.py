@@ -1,0 +1,54 @@
+"""An engine in memory: a dict, with the interface of an engine."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+from .._interface import EngineOptions, EngineStatistics
+from .._operations import Entry
+from .._reading import Reader, Snapshot
+from .._single_writer import SingleWriterEngine
+from ._reading import MemoryReader, MemorySnapshot, in_order
+from ._storage import MemoryStorage
+
+
+class MemoryEngine(SingleWriterEngine):
+    """An engine whose items are lost when it is closed.
+
+    Args:
+        options: The options of the engine. Those about files are ignored.
+
+    Attributes:
+        storage: The items.
+    """
+
+    kind = "memory"
+
+    def __init__(self, options: EngineOptions | None = None) -> None:
+        options = options if options is not None else EngineOptions()
+        self.identity = str(uuid.uuid4())  # another store never holds what this one did
+        self.storage = MemoryStorage()
+        super().__init__(self.storage, options)
+        self.writer.start()
+
+    def open_reader(self) -> Reader:
+        return MemoryReader(self.storage, self._clock, self.writer.flushed)
+
+    def _open_snapshot(self, keys_only: bool, xattrs: bool, now: float, flushed: bool) -> Snapshot:
+        with self.storage.lock:
+            items = {} if flushed else self.storage.items.copy()
+            return MemorySnapshot(self.registry, items, now, self.storage.seqno, keys_only=keys_only, xattrs=xattrs)
+
+    def entries(self, start: bytes = b"") -> Iterator[tuple[bytes, Entry]]:
+        with self.storage.lock:
+            items = {} if self.writer.flushed(self._clock()) else self.storage.items.copy()
+        reader = self.open_reader()
+        for key in in_order(items, start):
+            item = reader.get(key)
+            if item is not None:
+                value, *rest, _ = item
+                yield key, Entry(len(value), *rest)
+
+    def statistics(self) -> EngineStatistics:
+        return self._statistics(items=len(self.storage.items))
