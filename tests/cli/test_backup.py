@@ -123,7 +123,7 @@ def test_a_damaged_manifest_is_said_to_be_one(served, tmp_path) -> None:
         for words in (["verify", backup], ["restore", backup, tmp_path / "restored"]):
             output = run(*words, status=1)
             assert output.startswith(f"Error: {path} is damaged"), content[:80]
-            assert "back up anew" in output
+            assert "back up again" in output
             assert "remove" not in output  # the database is as it was
     path.write_text(json.dumps({**manifest, "files": marker}))
     assert f"the backup in {backup} has no data.mdb; make another backup" in run("verify", backup, status=1)
@@ -312,12 +312,12 @@ def test_damaged_leftovers_are_found(served, tmp_path) -> None:
     kill_half_way(served, backup, signal.SIGKILL)
     partial = backup / "data.mdb.partial"
     partial.write_bytes(bytes(partial.stat().st_size))
-    assert "another SHA-512" in run("backup", served.address, backup, status=1)
+    assert "its SHA-512 differs" in run("backup", served.address, backup, status=1)
     assert run_json("backup", served.address, backup)["resumed_at"] == 0
     run("verify", backup)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "backup.json.partial").write_text("{}")
-    assert "begin anew" in run("backup", served.address, tmp_path / "other", status=1)
+    assert "back up again" in run("backup", served.address, tmp_path / "other", status=1)
 
 
 def test_a_backup_during_a_write_load_is_a_prefix_of_its_history(served, tmp_path) -> None:

@@ -124,8 +124,10 @@ def test_failures_are_one_line(site: Site) -> None:
         assert f"the login of '{name}' was refused: the user name or the password is wrong" in output
     assert "give --username" in one_line("get", site.plain, "k")
     assert "give --username" in one_line("scan", site.plain)
-    assert "no bucket 'none' that this user may use" in one_line("get", site.plain, "k", "-u", "ann", "-b", "none", **PENCIL)
-    assert "no bucket 'default' that" in one_line("get", site.plain, "k", "-u", "bob", "-b", "default", **PENCIL)
+    assert "the bucket 'none' does not exist, or this user may not use it" in one_line(
+        "get", site.plain, "k", "-u", "ann", "-b", "none", **PENCIL
+    )
+    assert "the bucket 'default' does not exist" in one_line("get", site.plain, "k", "-u", "bob", "-b", "default", **PENCIL)
     assert "choose one with --bucket" in one_line("get", site.plain, "k", "-u", "bob", **PENCIL)
     assert "lacks the role write" in one_line("set", site.plain, "k", "v", "-u", "eve", **PENCIL)
     assert "lacks the role stats" in one_line("stat", site.plain, "-u", "eve", **PENCIL)
@@ -287,8 +289,8 @@ def test_collections(site: Site, tmp_path: Path) -> None:
     assert len((tmp_path / "dump").read_text().splitlines()) == 2
     assert json.loads(site.as_ann("dump", *bucket))["key"] == "default"
     for path in ("shop.none", "none.orders"):
-        assert f"there is no collection '{path}'" in site.as_ann("scan", "--collection", path, *bucket, status=1)
-        assert f"there is no collection '{path}'" in site.as_ann("collection drop", path, *bucket, status=1)
+        assert f"no collection is named '{path}'" in site.as_ann("scan", "--collection", path, *bucket, status=1)
+        assert f"no collection is named '{path}'" in site.as_ann("collection drop", path, *bucket, status=1)
     assert "not SCOPE.COLLECTION" in site.as_ann("scan", "--collection", "orders", *bucket, status=2)
 
     assert "already" in site.as_ann("collection create", "shop.orders", *bucket, status=1)
@@ -313,7 +315,7 @@ def test_dropping_scopes(site: Site) -> None:
     assert "│ a " in site.as_ann("collection list", *bucket)
     assert "not SCOPE.COLLECTION" in site.as_ann("collection drop", "a", *bucket, status=2)
     assert site.as_ann("collection drop", "a", "--scope", *bucket) == "dropped the scope a\n"
-    assert "there is no scope 'a'" in site.as_ann("collection drop", "a", "--scope", *bucket, status=1)
+    assert "no scope is named 'a'" in site.as_ann("collection drop", "a", "--scope", *bucket, status=1)
     site.as_ann("collection drop", "b.x", "--scope", *bucket)
     assert set(listed(site, *bucket)) == {"_default._default"}
     table = site.as_ann("collection list", *bucket)

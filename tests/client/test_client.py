@@ -81,9 +81,9 @@ async def test_many_tasks_share_a_client(port: int) -> None:
 
 async def test_statistics_are_streamed_with_a_bounded_look_ahead(port: int) -> None:
     async with open_client("127.0.0.1", port, look_ahead=50) as client:
-        calls = [await client.store_nowait(b"%05d" % number, b"v") for number in range(20_000)]
+        calls = [await client.begin_set(b"%05d" % number, b"v") for number in range(20_000)]
         for call in calls:
-            assert await client.settle(call)
+            assert await client.finish_set(call)
         async with client.stat("keys") as statistics:
             names = [name async for name, _ in statistics]
         assert names == [b"%05d" % number for number in range(20_000)]
@@ -147,11 +147,11 @@ async def test_requests_queue_up_to_a_bound() -> None:
         nursery.start_soon(client.receive)
         with trio.move_on_after(0.1) as scope:
             while True:
-                await client.store_nowait(b"k", b"x" * 100_000)
+                await client.begin_set(b"k", b"x" * 100_000)
         assert scope.cancelled_caught
         assert sender.statistics().high_water < SpoolLimits().window + 101_000
         await right.aclose()
         with pytest.raises(ConnectionLostError):
             while True:
-                await client.store_nowait(b"k", b"x" * 100_000)
+                await client.begin_set(b"k", b"x" * 100_000)
         nursery.cancel_scope.cancel()

@@ -56,12 +56,12 @@ SALT = base64.b64encode(b"sixteen bytes...").decode()
 @pytest.mark.parametrize(
     ("challenge", "message"),
     [
-        ("", "what SCRAM wants"),
-        (f"s={SALT},r=mine+theirs,i=4096", "what SCRAM wants"),
-        (f"m=x,r=mine+theirs,s={SALT},i=4096", "what SCRAM wants"),
-        (f"r=mine+theirs,s={SALT},i=-4096", "what SCRAM wants"),
-        (f"r=mine+theirs,s={SALT},i=4096\xff", "what SCRAM wants"),
-        (f"r=mine\0+theirs,s={SALT},i=4096", "what SCRAM wants"),
+        ("", "first message is malformed"),
+        (f"s={SALT},r=mine+theirs,i=4096", "first message is malformed"),
+        (f"m=x,r=mine+theirs,s={SALT},i=4096", "first message is malformed"),
+        (f"r=mine+theirs,s={SALT},i=-4096", "first message is malformed"),
+        (f"r=mine+theirs,s={SALT},i=4096\xff", "first message is malformed"),
+        (f"r=mine\0+theirs,s={SALT},i=4096", "first message is malformed"),
         ("r=mine+theirs,s=AAAAA,i=4096", "not base64"),
         (f"r=mine,s={SALT},i=4096", "nonce"),
         (f"r=other+theirs,s={SALT},i=4096", "nonce"),

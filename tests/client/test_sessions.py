@@ -106,9 +106,13 @@ async def test_a_name_needs_a_password(port: int) -> None:
     ("answer", "error", "message"),
     [
         (encode_response(Opcode.SASL_AUTH, Status.UNKNOWN_COMMAND, 0), ServerError, "has no logins"),
-        (encode_response(Opcode.SASL_AUTH, Status.OK, 0, value=b"v=x"), AuthenticationError, "not what it should be"),
+        (encode_response(Opcode.SASL_AUTH, Status.OK, 0, value=b"v=x"), AuthenticationError, "ended before the server proved"),
         (encode_response(Opcode.SASL_AUTH, Status.BUSY, 0), ServerError, "sasl_auth: Busy"),
-        (encode_response(Opcode.SASL_AUTH, Status.AUTH_CONTINUE, 0, value=b"r=x"), AuthenticationError, "what SCRAM wants"),
+        (
+            encode_response(Opcode.SASL_AUTH, Status.AUTH_CONTINUE, 0, value=b"r=x"),
+            AuthenticationError,
+            "first message is malformed",
+        ),
     ],
 )
 async def test_servers_that_log_in_otherwise(scripted, answer: bytes, error: type[Exception], message: str) -> None:
@@ -132,7 +136,7 @@ def time_passes(nursery, mock_clock) -> None:
 
 async def test_a_server_that_does_not_let_us_in(scripted, time_passes) -> None:
     port = await scripted()
-    with pytest.raises(ConnectionLostError, match="did not let us in within 30 seconds"):
+    with pytest.raises(ConnectionLostError, match="did not answer the login within 30 seconds"):
         async with open_client(HERE, port, **ANN):
             raise AssertionError
 
@@ -202,7 +206,7 @@ async def test_no_tls_at_the_other_end(port: int, scripted, authority: Authority
 
 async def test_a_handshake_that_does_not_end(scripted, authority: Authority, time_passes) -> None:
     silent = await scripted()
-    with pytest.raises(ConnectionLostError, match="did not shake hands within 10 seconds"):
+    with pytest.raises(ConnectionLostError, match="did not complete the TLS handshake within 10 seconds"):
         async with open_client(HERE, silent, tls=authority.client()):
             raise AssertionError
     with trio.move_on_after(5) as scope:  # it can be cancelled, too
@@ -224,7 +228,7 @@ async def test_tls_versions_that_do_not_meet(start_encrypted, authority: Authori
     listeners = await nursery.start(trio.serve_tcp, shake, 0)
     context = authority.client()
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    with pytest.raises(ConnectionLostError, match=r"no version of it that we do|can't agree on TLS"):
+    with pytest.raises(ConnectionLostError, match=r"no version that this client supports|the TLS handshake with"):
         async with open_client(HERE, listeners[0].socket.getsockname()[1], tls=context):
             raise AssertionError
 
@@ -286,7 +290,7 @@ async def test_buckets(guarded: int) -> None:
         async with open_client(HERE, guarded, **BOB, bucket="orders") as other:
             assert await other.list_buckets() == ["orders"]
             assert (await other.get(b"k")).value == b"in orders"
-            with pytest.raises(AccessError, match="there is no bucket 'default' that this user may use"):
+            with pytest.raises(AccessError, match="the bucket 'default' does not exist, or this user may not use it"):
                 await other.select_bucket("default")
             assert (await other.get(b"k")).value == b"in orders"
             with pytest.raises(AccessError):

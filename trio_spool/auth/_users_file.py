@@ -64,9 +64,7 @@ def load_users(path: Path) -> Users:
         content = json.loads(path.read_bytes(), object_pairs_hook=_to_dict)
         return _from_json(content)
     except FileNotFoundError:
-        raise UsersError(
-            f"the file of users {path} is missing; make it with: trio-spool user add NAME --users {path}"
-        ) from None
+        raise UsersError(f"the file of users {path} is missing; make it with: trio-spool user add NAME --users {path}") from None
     except OSError as exc:
         raise UsersError(f"can't read the users in {path}: {explain(exc)}; check who owns it") from exc
     except _NewerError as exc:

@@ -134,13 +134,13 @@ def load(server: Server, file: Path, field: str | None, as_json: bool) -> None:
             async def settle_first() -> None:
                 key, call = under_way.popleft()
                 try:
-                    await client.settle(call)  # type: ignore[arg-type]
+                    await client.finish_set(call)  # type: ignore[arg-type]
                 except ServerError as exc:
                     raise click.ClickException(f"after {stored} documents, storing {printable(key)!r}: {exc}") from None
 
             known = DataType.JSON if Feature.JSON in client.features else DataType.RAW
             for item in source.items():
-                call = await client.store_nowait(
+                call = await client.begin_set(
                     item.key, item.value, flags=item.flags, expiry=item.expiry, datatype=item.datatype & known
                 )  # fmt: skip
                 under_way.append((item.key, call))

@@ -1,4 +1,4 @@
-"""A small Trio client of the protocol: for the command line, for tests, and for programs.
+"""A small Trio client of the protocol, for programs, for tests, and for the command line.
 
 ::
 

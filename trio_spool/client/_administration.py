@@ -1,4 +1,4 @@
-"""Buckets and collections: choosing, listing, making and deleting them."""
+"""Commands that select, list, create and delete buckets and collections."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from ._connection import Connection
 from ._errors import AccessError, ConnectionLostError, NotFoundError, ServerError, UnknownCollectionError
 
 _IDENTITY = struct.Struct(">QL")
-# How often a change of the collections is made anew because another one came first. Each time, somebody has succeeded.
+# How often to try a change of the collections while changes of other clients come first, of which one succeeds each time. Picked.
 _ATTEMPTS = 20
 
 
 class Administration(Connection):
-    """The commands on what holds the data."""
+    """The commands on buckets and collections."""
 
     async def select_bucket(self, name: str) -> None:
-        """Work on a bucket from now on.
+        """Select the bucket that later requests work on.
 
         Raises:
-            AccessError: There is none of this name, or none that this user may use.
+            AccessError: The bucket does not exist, or this user may not use it.
         """
         try:
             await self._call(Opcode.SELECT_BUCKET, key=name.encode())
         except (AccessError, NotFoundError) as exc:
-            raise AccessError(f"there is no bucket {name!r} that this user may use", exc.status) from None
+            raise AccessError(f"the bucket {name!r} does not exist, or this user may not use it", exc.status) from None
 
     async def list_buckets(self) -> list[str]:
         """Return the names of the buckets that this user may use."""
         return (await self._call(Opcode.LIST_BUCKETS)).value.decode().split()
 
     async def create_bucket(self, name: str) -> None:
-        """Make a bucket.
+        """Create a bucket.
 
         Raises:
-            ExistsError: There is one of this name.
-            AccessError: The user may not.
+            ExistsError: A bucket has this name already.
+            AccessError: The user may not create buckets.
         """
         await self._call(Opcode.CREATE_BUCKET, key=name.encode())
 
     async def delete_bucket(self, name: str) -> None:
-        """Delete a bucket and all that it holds. Other connections that work on it are closed.
+        """Delete a bucket and all its data. Other connections that work on it are closed.
 
         Raises:
-            NotFoundError: There is none of this name.
-            AccessError: The user may not.
+            NotFoundError: No bucket has this name.
+            AccessError: The user may not delete buckets.
         """
         await self._call(Opcode.DELETE_BUCKET, key=name.encode())
 
@@ -56,26 +56,27 @@ class Administration(Connection):
         return parse_collections((await self._call(Opcode.GET_COLLECTIONS_MANIFEST)).value)
 
     async def set_collections(self, collections: Collections) -> None:
-        """Replace the scopes and collections of the selected bucket. What belonged to those that are left out is deleted.
+        """Replace the scopes and collections of the selected bucket. The data of those that are left out is deleted.
 
         Raises:
-            ServerError: With the status RANGE_ERROR, the uid is not above that of those that are in use: another change came first.
-            AccessError: The user may not.
+            ServerError: The server refused the change. The status RANGE_ERROR means that another change came first: the uid is not
+                higher than the current one.
+            AccessError: The user may not change collections.
         """
         await self._call(Opcode.SET_COLLECTIONS_MANIFEST, value=collections.to_json())
 
     async def change_collections(self, change: Callable[[Collections], Collections]) -> Collections:
-        """Change the scopes and collections of the selected bucket, and return what they are then.
+        """Change the scopes and collections of the selected bucket, and return the new ones.
 
-        If cancelled, they may have been changed all the same.
+        If this is cancelled, they may have been changed.
 
         Args:
-            change: Is given those that there are, and returns what they are to be, with a higher uid. It is called again if another
-                change came first.
+            change: Takes the current scopes and collections, and returns the new ones, with a higher uid. It is called again if
+                another change came first.
 
         Raises:
-            ServerError: The server refuses it, or other changes came first again and again.
-            Exception: What `change` raises.
+            ServerError: The server refused the change, or other changes came first each time.
+            Exception: `change` raised it.
         """
         attempts = 0
         while True:
@@ -89,16 +90,19 @@ class Administration(Connection):
                     raise
 
     async def collection_id(self, path: str) -> int:
-        """Return the id of a collection of the selected bucket, which is given as ``scope.collection``.
+        """Return the id of a collection of the selected bucket.
+
+        Args:
+            path: The collection, as ``scope.collection``.
 
         Raises:
-            UnknownCollectionError: There is none.
+            UnknownCollectionError: The bucket has no such collection.
         """
         try:
             extras = (await self._call(Opcode.GET_COLLECTION_ID, value=path.encode())).extras
         except UnknownCollectionError as exc:
-            raise UnknownCollectionError(f"there is no collection {path!r}", exc.status) from None
+            raise UnknownCollectionError(f"no collection is named {path!r}", exc.status) from None
         if len(extras) != _IDENTITY.size:
-            raise ConnectionLostError(f"the server sent {len(extras)} bytes for the id of a collection, not {_IDENTITY.size}")
+            raise ConnectionLostError(f"the server sent the id of a collection in {len(extras)} bytes, not {_IDENTITY.size}")
         _, number = _IDENTITY.unpack(extras)
         return int(number)

@@ -1,8 +1,8 @@
-"""Copying a snapshot of a server's files to this machine, so that it can be interrupted at any moment and gone on with.
+"""Backups: copying a snapshot of a server's files to this machine, in a way that can be interrupted and resumed at any moment.
 
-While it is incomplete, a backup's directory has ``backup.json.partial``, which is the manifest, and files named ``NAME.partial``.
-Each gets its name once its SHA-512 is the manifest's; the one that makes the directory a data directory is the last, and then
-``backup.json``.
+While a backup is incomplete, its directory has the manifest as ``backup.json.partial``, and files named ``NAME.partial``. A file
+gets its final name once its SHA-512 is that of the manifest. The last file is the one that makes the directory a data directory.
+After it, ``backup.json`` gets its name.
 """
 
 from __future__ import annotations
@@ -31,14 +31,17 @@ if sys.version_info < (3, 11):
 
 MANIFEST = "backup.json"
 PARTIAL = ".partial"
-# What is asked for at once, and what each checksum is of, in bytes.
+# The numbers below were picked, not measured.
+#
+# The size of the fragments to ask for, and of the pieces that have a checksum each, in bytes.
 PIECE = 4 * 1024 * 1024
 CHECKSUM_LENGTH = 64 * 1024
-# A broken connection is tried again so many times without a byte of progress, after so many seconds.
+# How many connections in a row may break without a byte of progress, and how long to wait between them, in seconds.
 ATTEMPTS = 5
 RETRY_SECONDS = 1.0
-# A server that sends nothing for so long is given up; it may first have to copy its database.
+# How long to wait for a response, in seconds.
 SILENCE = 60.0
+# How long to wait for a snapshot, in seconds: the server copies its whole database first.
 PREPARE_SECONDS = 3600.0
 
 Report = Callable[[int, int], object]
@@ -46,12 +49,12 @@ Report = Callable[[int, int], object]
 
 @attrs.frozen
 class BackupResult:
-    """What `backup_server` has done.
+    """The result of `backup_server`.
 
     Attributes:
-        manifest: What the backup consists of.
-        resumed_at: How many bytes were there already.
-        reconnections: How many times the connection broke.
+        manifest: The manifest of the backup.
+        resumed_at: The number of bytes that an earlier, interrupted call had copied.
+        reconnections: The number of times that the connection broke and was made again.
     """
 
     manifest: Manifest
@@ -71,21 +74,21 @@ async def backup_server(
     tls: ssl.SSLContext | None = None,
     retry_seconds: float = RETRY_SECONDS,
 ) -> BackupResult:
-    """Copy a server's database into a directory, or go on with that.
+    """Copy a server's database into a directory, or resume a copy that was interrupted.
 
     Args:
-        host: Of the server.
-        port: Of the server.
-        directory: Where; made if it is missing. It must be empty, or what an interrupted `backup_server` has left.
-        report: Is called with the bytes that are here, and all of them, as they arrive.
-        username: As for `open_client`, like the others.
-        password: Likewise.
-        bucket: Whose database; by default that of the default bucket.
-        tls: Likewise.
-        retry_seconds: How long to wait before connecting again, after a connection that brought nothing.
+        host: The host of the server.
+        port: The TCP port of the server.
+        directory: The directory, which is made if it is missing. It must be empty, or hold an interrupted backup.
+        report: Called as bytes arrive, with the number of bytes that are here and the total.
+        username: As for `open_client`.
+        password: As for `open_client`.
+        bucket: The bucket whose database to copy. By default, the default bucket.
+        tls: As for `open_client`.
+        retry_seconds: How long to wait before connecting again, after a connection that made no progress.
 
     Raises:
-        BackupError: The directory can't be used, or what arrived is not what the server has said.
+        BackupError: The directory can't be used, or a file did not arrive as the server described it.
         ClientError: The server can't make a snapshot, or can't be reached any more.
     """
     transfer = _Transfer(directory, report)
@@ -100,7 +103,7 @@ async def backup_server(
 
 
 async def _transfer_until_complete(transfer: _Transfer, host: str, port: int, retry_seconds: float, **login: Any) -> BackupResult:
-    """Connect as often as it takes."""
+    """Transfer everything, and connect again when the connection breaks."""
     manifest = transfer.manifest
     failures = 0
     while True:
@@ -114,48 +117,48 @@ async def _transfer_until_complete(transfer: _Transfer, host: str, port: int, re
             if failures >= ATTEMPTS or not transfer.reached:
                 if isinstance(exc, ClientError):
                     raise
-                raise ConnectionLostError(f"the server has sent nothing for {SILENCE:g} seconds") from exc
+                raise ConnectionLostError(f"the server sent nothing for {SILENCE:g} seconds") from exc
             transfer.reconnections += 1
             manifest = transfer.manifest
             await trio.sleep(retry_seconds if failures else 0)
 
 
 class _Transfer:
-    """The state of one `backup_server`."""
+    """The state of one call of `backup_server`."""
 
     def __init__(self, directory: Path, report: Report) -> None:
         self._directory = directory
         self._report = report
-        self._made: list[Path] = []  # directories, the deepest first
+        self._made: list[Path] = []  # the directories that this has made, the deepest first
         self.manifest: Manifest | None = None
-        self.done = 0  # bytes that are here
+        self.done = 0  # the number of bytes that are here
         self.resumed_at = 0
         self.reconnections = 0
-        self.reached = False  # the server has answered
+        self.reached = False  # whether the server has ever answered
 
     # In worker threads
 
     def begin_in_thread(self) -> None:
-        """Look at the directory, and take up the manifest that an interrupted backup has left."""
+        """Check the directory, and read the manifest of an interrupted backup."""
         directory = self._directory
         try:
             self._made = [path for path in (directory, *directory.parents) if not path.exists()]
             directory.mkdir(parents=True, exist_ok=True)
             names = {path.name for path in directory.iterdir()}
             if MANIFEST in names:
-                raise BackupError(f"{directory} has a complete backup already; choose another directory, or remove it")
+                raise BackupError(f"{directory} has a complete backup already; choose another directory, or remove this one")
             if MANIFEST + PARTIAL in names:
-                self.manifest = _read_manifest(directory / (MANIFEST + PARTIAL), "remove the directory, and begin anew")
+                self.manifest = _read_manifest(directory / (MANIFEST + PARTIAL), "remove the directory, and back up again")
                 return
         except (FileExistsError, NotADirectoryError):
             raise BackupError(f"{directory} is not a directory") from None
         except OSError as exc:
             raise BackupError(f"can't use {directory}: {explain(exc)}") from exc
         if names:
-            raise BackupError(f"{directory} is not empty, and has no interrupted backup; choose an empty directory")
+            raise BackupError(f"{directory} is not empty, and holds no interrupted backup; choose an empty directory")
 
     def _keep_manifest_in_thread(self, manifest: Manifest) -> None:
-        if self.manifest is not None:  # of a snapshot that the server no longer has
+        if self.manifest is not None:  # it belongs to a snapshot that the server no longer has
             for file in self.manifest.files:
                 (self._directory / file.path).unlink(missing_ok=True)
                 (self._directory / (file.path + PARTIAL)).unlink(missing_ok=True)
@@ -169,7 +172,7 @@ class _Transfer:
             raise
 
     def _open_in_thread(self, file: ManifestFile) -> tuple[BinaryIO, Any]:
-        """Open the part of a file that is here, to be gone on with, and return its digest so far as well."""
+        """Open the part of a file that is here, and return it with its digest so far."""
         out = (self._directory / (file.path + PARTIAL)).open("a+b")
         digest = hashlib.sha512()
         if out.tell() > file.size:
@@ -189,7 +192,7 @@ class _Transfer:
         if file.sha512 is not None and digest.hexdigest() != file.sha512:
             out.close()
             partial.unlink()
-            raise BackupError(f"what arrived of {file.path} has another SHA-512 than the server says; run this again")
+            raise BackupError(f"{file.path} did not arrive as the server sent it: its SHA-512 differs; run this again")
         sync_file(out)
         out.close()
         partial.replace(self._directory / file.path)
@@ -201,18 +204,18 @@ class _Transfer:
     # In the event loop
 
     def remove_empty(self) -> None:
-        """Remove the directories that were made, as far as there is nothing in them; it takes no time worth a thread."""
+        """Remove the directories that were made, if they are empty. This is too quick to need a thread."""
         with suppress(OSError):
             for path in self._made:
                 path.rmdir()
 
     async def run(self, client: Client, manifest: Manifest | None) -> Manifest:
-        """Copy what is missing."""
+        """Copy the files that are missing, with one connection."""
         with trio.fail_after(SILENCE):
             try:
                 await client.hello("trio-spool backup", (Feature.XERROR, Feature.JSON))
             except ServerError:
-                pass  # then errors say less
+                pass  # a server without HELLO: its errors say less
         self.reached = True
         if manifest is None or not await self._still_there(client, manifest):
             with trio.fail_after(PREPARE_SECONDS):
@@ -228,7 +231,7 @@ class _Transfer:
             with trio.move_on_after(SILENCE):
                 await client.release_snapshot(manifest.uuid)
         except ClientError:
-            pass  # it will be removed when nobody has asked for it for a while
+            pass  # the server removes a snapshot that is not used for a while
         return manifest
 
     async def _still_there(self, client: Client, manifest: Manifest) -> bool:
@@ -269,11 +272,11 @@ class _Transfer:
         try:
             return await trio.to_thread.run_sync(function, *arguments)
         except OSError as exc:
-            raise BackupError(f"can't write to {self._directory}: {explain(exc)}; run this again to go on") from exc
+            raise BackupError(f"can't write to {self._directory}: {explain(exc)}; run this again to resume the backup") from exc
 
 
 async def _fetch(client: Client, snapshot: str, file: ManifestFile, offset: int, pieces: trio.MemorySendChannel[bytes]) -> None:
-    """Ask for a file, piece by piece: one while the last one is being written."""
+    """Ask for the pieces of a file, each while the one before is being written."""
     with pieces:
         while offset < file.size:
             length = min(PIECE, file.size - offset)
@@ -291,20 +294,23 @@ def _read_manifest(path: Path, advice: str) -> Manifest:
     try:
         return parse_manifest(path.read_bytes())
     except ClientError:
-        raise BackupError(f"{path} is damaged: it is not what a backup writes; {advice}") from None
+        raise BackupError(f"{path} is damaged: it is not the manifest of a backup; {advice}") from None
 
 
 def read_manifest(directory: Path) -> Manifest:
-    """Return what a complete backup consists of.
+    """Return the manifest of a complete backup.
+
+    Args:
+        directory: The directory of the backup.
 
     Raises:
-        BackupError: There is none, or it is damaged.
+        BackupError: The directory has no complete backup, or its manifest is damaged.
     """
     try:
-        return _read_manifest(directory / MANIFEST, "without it, the files can't be verified: put it back, or back up anew")
+        return _read_manifest(directory / MANIFEST, "the files can't be verified without it: put it back, or back up again")
     except FileNotFoundError:
         if (directory / (MANIFEST + PARTIAL)).exists():
-            raise BackupError(f"the backup in {directory} is not complete; run the backup again to go on with it") from None
+            raise BackupError(f"the backup in {directory} is not complete; run the backup again to resume it") from None
         raise BackupError(f"{directory} has no {MANIFEST}: it is not a backup") from None
     except OSError as exc:
         raise BackupError(f"can't read {directory / MANIFEST}: {explain(exc)}") from exc

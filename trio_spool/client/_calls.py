@@ -1,4 +1,4 @@
-"""Requests that wait for their responses."""
+"""Calls: requests that wait for their responses."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ Last = Callable[[Response], bool]
 
 
 class Call:
-    """A request that is waiting for its response, or for several.
+    """A request that waits for its response, or for several responses.
 
     Args:
-        opcode: Of the request, and of the responses.
-        last: Tells which response is the last; None if there is one. An error always is.
-        held: Whether responses that are not taken keep the connection from being read.
+        opcode: The opcode of the request and its responses.
+        last: Returns whether a response is the last one; None if there is only one. An error is always the last one.
+        held: Whether responses that are not taken yet count against the look-ahead of the connection.
+
+    Attributes:
+        responses: The responses that have arrived and were not taken.
+        arrived: Set when a response arrives, or the connection is lost.
+        lost: The error to raise once no response is left, if the connection is lost.
+        abandoned: Whether to drop the responses that are still to come.
     """
 
     def __init__(self, opcode: int, last: Last | None = None, *, held: bool = False) -> None:
@@ -32,7 +38,7 @@ class Call:
         self.abandoned = False
 
     async def next_response(self) -> Response:
-        """Wait for the next response, and take it."""
+        """Wait for the next response and take it."""
         while not self.responses:
             if self.lost is not None:
                 raise self.lost
@@ -41,7 +47,7 @@ class Call:
         return self.responses.popleft()
 
     async def expect_success(self) -> Response:
-        """Wait for the next response, and take it; raise an error that it reports."""
+        """Wait for the next response and take it. If it reports an error, raise that."""
         response = await self.next_response()
         if response.status:
             raise error_of(response)

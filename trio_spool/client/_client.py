@@ -1,4 +1,4 @@
-"""The client: a method for each command on data."""
+"""The client, which has a method for each command on data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,13 @@ _COUNT_EXTRAS = struct.Struct(">QQL")
 
 @attrs.frozen
 class StoredValue:
-    """What `Client.get` returns."""
+    """The result of `Client.get`.
+
+    Attributes:
+        value: The value.
+        flags: The 32 bits that were stored with it.
+        cas: The CAS, which changes with each change of the document.
+    """
 
     value: bytes
     flags: int
@@ -37,13 +43,17 @@ class StoredValue:
 
 
 class Client(Administration):
-    """A connection. Any number of tasks may use it: their requests are sent one after the other, without waiting for each other."""
+    """A connection to a server, made by `open_client`.
+
+    Any number of tasks may use it at the same time. Their requests don't wait for each other's responses. Every method raises a
+    `ClientError` if the server answers with an error or the connection is lost.
+    """
 
     async def get(self, key: bytes) -> StoredValue:
-        """Return what is stored under a key.
+        """Return the value of a key.
 
         Raises:
-            NotFoundError: Nothing is.
+            NotFoundError: The key does not exist.
         """
         response = await self._call(Opcode.GET, key=key)
         return StoredValue(response.value, int.from_bytes(response.extras, "big"), response.cas)
@@ -52,73 +62,78 @@ class Client(Administration):
         """Store a value and return its CAS.
 
         Args:
-            key: 1 to 250 bytes.
-            value: The bytes.
-            flags: 32 bits that the server keeps with it.
-            expiry: 0 for never, seconds up to thirty days, or a Unix time.
-            cas: If not 0, the CAS that the stored value must have.
+            key: The key, 1 to 250 bytes.
+            value: The value.
+            flags: 32 bits that the server stores with the value.
+            expiry: When the value expires: 0 for never, a number of seconds up to thirty days, or a Unix time.
+            cas: The CAS that the stored value must have, or 0 to store in any case.
 
         Raises:
-            ExistsError: The CAS is another one.
-            NotFoundError: A CAS was given, and nothing is stored.
-            TooBigError: The value is over the server's limit.
+            ExistsError: The stored value has another CAS.
+            NotFoundError: A CAS was given, and the key does not exist.
+            TooBigError: The value is larger than the server allows.
         """
         return (await self._call(Opcode.SET, key=key, value=value, extras=_STORE_EXTRAS.pack(flags, expiry), cas=cas)).cas
 
     async def add(self, key: bytes, value: bytes, *, flags: int = 0, expiry: int = 0) -> int:
-        """Store a value where there is none; ExistsError if there is one."""
+        """Store a value for a new key and return its CAS. `ExistsError` if the key exists."""
         return (await self._call(Opcode.ADD, key=key, value=value, extras=_STORE_EXTRAS.pack(flags, expiry))).cas
 
     async def replace(self, key: bytes, value: bytes, *, flags: int = 0, expiry: int = 0, cas: int = 0) -> int:
-        """Store a value where there is one; NotFoundError if there is none."""
+        """Replace the value of a key and return its CAS. `NotFoundError` if the key does not exist."""
         extras = _STORE_EXTRAS.pack(flags, expiry)
         return (await self._call(Opcode.REPLACE, key=key, value=value, extras=extras, cas=cas)).cas
 
     async def append(self, key: bytes, value: bytes) -> int:
-        """Append to a value; NotStoredError if there is none."""
+        """Append to the value of a key and return its CAS. `NotStoredError` if the key does not exist."""
         return (await self._call(Opcode.APPEND, key=key, value=value)).cas
 
     async def prepend(self, key: bytes, value: bytes) -> int:
-        """Prepend to a value; NotStoredError if there is none."""
+        """Prepend to the value of a key and return its CAS. `NotStoredError` if the key does not exist."""
         return (await self._call(Opcode.PREPEND, key=key, value=value)).cas
 
     async def delete(self, key: bytes, *, cas: int = 0) -> None:
-        """Delete a key; NotFoundError if there is none, ExistsError if its CAS is not `cas`."""
+        """Delete a key. `NotFoundError` if it does not exist, `ExistsError` if `cas` is given and its CAS differs."""
         await self._call(Opcode.DELETE, key=key, cas=cas)
 
     async def increment(self, key: bytes, delta: int = 1, *, initial: int = 0, expiry: int = 0) -> int:
-        """Add to a number and return it; a missing one is created with `initial`."""
+        """Add to a number and return the result. A key that does not exist is created with `initial`."""
         extras = _COUNT_EXTRAS.pack(delta, initial, expiry)
         return int.from_bytes((await self._call(Opcode.INCREMENT, key=key, extras=extras)).value, "big")
 
     async def decrement(self, key: bytes, delta: int = 1, *, initial: int = 0, expiry: int = 0) -> int:
-        """Subtract from a number, down to 0, and return it; a missing one is created with `initial`."""
+        """Subtract from a number, down to 0, and return the result. A key that does not exist is created with `initial`."""
         extras = _COUNT_EXTRAS.pack(delta, initial, expiry)
         return int.from_bytes((await self._call(Opcode.DECREMENT, key=key, extras=extras)).value, "big")
 
     async def touch(self, key: bytes, expiry: int) -> None:
-        """Give a key another expiry; NotFoundError if there is none."""
+        """Change the expiry of a key. `NotFoundError` if the key does not exist."""
         await self._call(Opcode.TOUCH, key=key, extras=expiry.to_bytes(4, "big"))
 
     async def get_and_touch(self, key: bytes, expiry: int) -> StoredValue:
-        """Give a key another expiry and return what is stored."""
+        """Change the expiry of a key and return its value. `NotFoundError` if the key does not exist."""
         response = await self._call(Opcode.GAT, key=key, extras=expiry.to_bytes(4, "big"))
         return StoredValue(response.value, int.from_bytes(response.extras, "big"), response.cas)
 
     async def flush(self, delay: int = 0) -> None:
-        """Delete everything, now or after some seconds."""
+        """Delete all documents of the bucket, now or after `delay` seconds."""
         await self._call(Opcode.FLUSH, extras=delay.to_bytes(4, "big") if delay else b"")
 
     async def noop(self) -> None:
-        """Wait until everything before this has been answered."""
+        """Wait until the server has answered everything that was requested before."""
         await self._call(Opcode.NOOP)
 
     async def version(self) -> str:
-        """Return the server's version."""
+        """Return the version of the server."""
         return (await self._call(Opcode.VERSION)).value.decode()
 
     async def hello(self, agent: str, features: tuple[Feature, ...]) -> list[int]:
-        """Negotiate features and return those that were granted."""
+        """Negotiate features and return those that the server grants.
+
+        Args:
+            agent: The name of this client, for the server's statistics.
+            features: The features to ask for.
+        """
         value = struct.pack(f">{len(features)}H", *features)
         granted = (await self._call(Opcode.HELLO, key=agent.encode(), value=value)).value
         self.features = frozenset(feature for (feature,) in struct.iter_unpack(">H", granted))
@@ -126,14 +141,20 @@ class Client(Administration):
 
     @asynccontextmanager
     async def stat(self, group: str | bytes = "") -> AsyncIterator[Statistics]:
-        """Ask for a group of statistics, and iterate over them as they arrive.
+        """Ask for a group of statistics and iterate over them as they arrive.
 
         ::
 
             async with client.stat("keys") as statistics:
                 async for name, value in statistics: ...
 
-        Leaving the block early drops those that are still to come; the server sends them all the same.
+        Leaving the block early drops the statistics that are still to come. The server sends them all the same.
+
+        Args:
+            group: The name of the group. By default, the general statistics.
+
+        Raises:
+            NotFoundError: While iterating: the server has no such group.
         """
         name = group.encode() if isinstance(group, str) else group
         call = await self.start(Opcode.STAT, key=name, last=lambda response: not response.key, held=True)
@@ -156,7 +177,7 @@ class Client(Administration):
         name: str = "",
         requirements: SnapshotRequirements | None = None,
     ) -> AsyncIterator[Documents]:
-        """Scan what is stored now, in all vbuckets, in the order of the keys, and iterate over the documents as they arrive.
+        """Scan the documents of all vbuckets, in the order of their keys, and iterate over them as they arrive.
 
         ::
 
@@ -164,31 +185,32 @@ class Client(Administration):
                 async for document in documents:
                     print(document.key, document.value)
 
-        About a megabyte is asked for at a time, and the next one while the last one is iterated over. What is stored meanwhile is
-        not seen. Other requests may be made on the same connection meanwhile. Leaving the block early cancels the scan.
+        The scan sees the documents as they are when it begins. The client asks for about a megabyte at a time, and for the next one
+        while the last one is iterated over. Other requests may use the same connection meanwhile. Leaving the block early cancels
+        the scan.
 
         Args:
-            prefix: Only keys that begin so; not together with `start` and `end`.
-            start: The first key.
-            end: What comes behind the last key; None for no end.
-            samples: Instead of all, a random sample of about so many; not together with a range.
-            seed: Decides which: the same ones for the same data.
-            collection: Which one, as ``scope.collection``; by default the default one.
-            keys_only: The documents have keys and nothing else.
-            name: What the server's statistics call the scan, at most 50 bytes.
-            requirements: What the snapshot must be like that is scanned.
+            prefix: The prefix of the keys to scan. Can't be combined with `start` and `end`.
+            start: The first key to scan.
+            end: The first key after the range, or None for no end.
+            samples: The approximate size of a random sample, or None to scan all documents. Can't be combined with a range.
+            seed: The seed of the random sample. The same seed gives the same sample of the same documents.
+            collection: The collection, as ``scope.collection``. By default, the default collection.
+            keys_only: Whether to get only the keys. The other fields of the documents are then empty or 0.
+            name: The name of the scan in the server's statistics, at most 50 bytes.
+            requirements: The requirements on the snapshot that is scanned.
 
         Raises:
             ValueError: The arguments contradict each other.
-            UnknownCollectionError: There is no such collection.
-            TemporaryFailureError: The server has as many scans open as it allows, or the requirements are not met.
-            ServerError: The server is another one than trio-spool, and can't scan all vbuckets at once.
-            ScanCancelledError: While it is iterated over: the server ended the scan, most likely since it was open for too long.
+            UnknownCollectionError: The collection does not exist.
+            TemporaryFailureError: The server's limit of open scans is reached, or the requirements are not met.
+            ServerError: The server is not trio-spool, and can't scan all vbuckets at once.
+            ScanCancelledError: While iterating: the server ended the scan, most likely because it was open for too long.
         """
         if prefix and (start or end is not None):
-            raise ValueError("a scan has a prefix, or a start and an end")
+            raise ValueError("a scan can have a prefix, or a start and an end, but not both")
         if samples is not None and (prefix or start or end is not None):
-            raise ValueError("a scan has a range, or is a sample")
+            raise ValueError("a scan can have a range or be a sample, but not both")
         if prefix:
             start, end = prefix, prefix_end(prefix)
         request = ScanRequest(
@@ -202,47 +224,52 @@ class Client(Administration):
             documents.close()
 
     async def get_keys(self, start: bytes = b"", count: int = 1000) -> list[bytes]:
-        """Return keys in order, from `start` on: no more than `count`, and no more than fit in one response."""
+        """Return keys in order, beginning with `start`: at most `count` keys, and at most as many as fit in one response."""
         response = await self._call(Opcode.GET_KEYS, key=start, extras=count.to_bytes(4, "big"))
         return unpack_keys(response.value)
 
     async def prepare_snapshot(self) -> Manifest:
-        """Have the server make a consistent copy of its files, and return what it consists of.
+        """Have the server make a consistent copy of its files, and return the manifest of this snapshot.
 
         Raises:
-            TemporaryFailureError: The server keeps as many as it allows, or has no room.
-            ServerError: It keeps nothing in files.
+            TemporaryFailureError: The server's limit of snapshots is reached, or its disk is full.
+            ServerError: The server does not store its data in files.
         """
         response = await self._call(Opcode.PREPARE_SNAPSHOT, value=b"{}")
         return parse_manifest(response.value)
 
     async def release_snapshot(self, uuid: str) -> None:
-        """Let the server remove a snapshot; NotFoundError if it has none of this name."""
+        """Let the server remove a snapshot. `NotFoundError` if it has no snapshot with this uuid."""
         await self._call(Opcode.RELEASE_SNAPSHOT, key=uuid.encode())
 
     async def fragment(self, snapshot: str, request: FragmentRequest) -> bytes:
-        """Return a piece of a file of a snapshot.
+        """Return a fragment of a file of a snapshot.
 
         Args:
-            snapshot: Its uuid.
-            request: Which file, and which bytes: with checksums no more than 29 MiB of them, which is what a response may have.
+            snapshot: The uuid of the snapshot.
+            request: The file and the bytes to return. With checksums, at most 29 MiB fit in a response.
 
         Raises:
-            NotFoundError: There is no such snapshot, or no such file.
-            ChecksumError: It did not arrive as it was sent.
-            ServerError: The file ends before that.
+            NotFoundError: The snapshot or the file does not exist.
+            ChecksumError: The fragment did not arrive as it was sent.
+            ServerError: The file ends before the fragment does.
         """
         response = await self._call(Opcode.GET_FILE_FRAGMENT, key=snapshot.encode(), value=encode_fragment_request(request))
         return check_fragment(response.value, request)
 
-    async def store_nowait(self, key: bytes, value: bytes, *, flags: int = 0, expiry: int = 0, datatype: int = 0) -> Call:
-        """Send a SET without waiting for its response: wait for that with `settle`. It waits only for room to queue it.
+    async def begin_set(self, key: bytes, value: bytes, *, flags: int = 0, expiry: int = 0, datatype: int = 0) -> Call:
+        """Send a SET without waiting for its response; `finish_set` waits for that. This waits only for room to queue the request.
 
-        A datatype may be given that `hello` was granted.
+        Args:
+            key: The key, 1 to 250 bytes.
+            value: The value.
+            flags: 32 bits that the server stores with the value.
+            expiry: When the value expires, as for `set`.
+            datatype: How the value is encoded, as far as `hello` was granted the feature.
         """
         extras = _STORE_EXTRAS.pack(flags, expiry)
         return await self.start(Opcode.SET, key=key, value=value, extras=extras, datatype=datatype)
 
-    async def settle(self, call: Call) -> int:
-        """Wait for the response to `store_nowait`, and return the CAS."""
+    async def finish_set(self, call: Call) -> int:
+        """Wait for the response to `begin_set` and return the CAS. Raises the errors of `set`."""
         return (await call.expect_success()).cas

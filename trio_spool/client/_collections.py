@@ -1,4 +1,4 @@
-"""Scopes and collections, as a client sees them and changes them."""
+"""The scopes and collections of a bucket, as a client sees and changes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import attrs
 from ..mcbp import Collection, Scope, Status, encode_manifest
 from ._errors import ConnectionLostError, ExistsError, UnknownCollectionError
 
-# The lowest id of what is not there from the beginning; those below are reserved.
+# The lowest id of a scope or collection that a client makes: Couchbase reserves those below.
 FIRST_ID = 8
 
 
@@ -20,29 +20,33 @@ class Collections:
     """The scopes and collections of a bucket.
 
     Attributes:
-        uid: Grows with each change; a change that is based on an old one is refused.
-        scopes: The scopes.
+        uid: The number of the last change. It grows with each change, and a change based on an old one is refused.
+        scopes: The scopes, with their collections.
     """
 
     uid: int
     scopes: tuple[Scope, ...]
 
     def __iter__(self) -> Iterator[tuple[Scope, Collection]]:
-        """Iterate over the collections, with their scopes."""
+        """Iterate over pairs of a scope and a collection in it."""
         return ((scope, collection) for scope in self.scopes for collection in scope.collections)
 
     def find(self, path: str) -> Collection | None:
-        """Return a collection by ``scope.collection``."""
+        """Return the collection with this path, which is ``scope.collection``, or None."""
         return next((collection for scope, collection in self if f"{scope.name}.{collection.name}" == path), None)
 
     def with_collection(self, path: str, max_ttl: int = 0) -> Collections:
-        """Return what there is with one more collection, and with its scope if that was missing.
+        """Return these collections with one more, and with its scope if that is missing.
+
+        Args:
+            path: The new collection, as ``scope.collection``.
+            max_ttl: The number of seconds after which its documents expire at the latest, or 0 for no such limit.
 
         Raises:
-            ExistsError: There is such a collection.
+            ExistsError: The collection exists already.
         """
         if self.find(path) is not None:
-            raise ExistsError(f"there is a collection {path!r} already", Status.EXISTS)
+            raise ExistsError(f"the collection {path!r} exists already", Status.EXISTS)
         uid = self._next_uid()
         scope_name, _, name = path.partition(".")
         added = Collection(FIRST_ID + uid, name, max_ttl)
@@ -58,13 +62,17 @@ class Collections:
         )
 
     def without_collection(self, path: str, *, scope: bool = False) -> Collections:
-        """Return what there is without a collection; with `scope`, without its scope as well if that has no other one.
+        """Return these collections without one of them.
+
+        Args:
+            path: The collection, as ``scope.collection``.
+            scope: Whether to leave out its scope as well, if that has no other collections.
 
         Raises:
-            UnknownCollectionError: There is no such collection.
+            UnknownCollectionError: The collection does not exist.
         """
         if self.find(path) is None:
-            raise UnknownCollectionError(f"there is no collection {path!r}", Status.UNKNOWN_COLLECTION)
+            raise UnknownCollectionError(f"no collection is named {path!r}", Status.UNKNOWN_COLLECTION)
         scope_name, _, name = path.partition(".")
         scopes = []
         for old in self.scopes:
@@ -77,44 +85,44 @@ class Collections:
         return Collections(self._next_uid(), tuple(scopes))
 
     def without_scope(self, name: str) -> Collections:
-        """Return what there is without a scope that has no collections.
+        """Return these collections without a scope that has none.
 
         Raises:
-            UnknownCollectionError: There is no such scope.
-            ExistsError: It has collections.
+            UnknownCollectionError: The scope does not exist.
+            ExistsError: The scope has collections.
         """
         found = next((scope for scope in self.scopes if scope.name == name), None)
         if found is None:
-            raise UnknownCollectionError(f"there is no scope {name!r}", Status.UNKNOWN_SCOPE)
+            raise UnknownCollectionError(f"no scope is named {name!r}", Status.UNKNOWN_SCOPE)
         if found.collections:
             names = ", ".join(f"{name}.{collection.name}" for collection in found.collections)
             raise ExistsError(f"the scope {name!r} has collections: drop {names} first", Status.EXISTS)
         return Collections(self._next_uid(), tuple(scope for scope in self.scopes if scope is not found))
 
     def _next_uid(self) -> int:
-        """Return the uid of a change.
+        """Return the uid of the next change.
 
-        What a change creates has an id that follows from it: so it is above all that were ever there, and none is used again.
+        The ids of new scopes and collections are made from it, so it is high enough that no id is ever used again.
         """
         ids = [scope.id for scope in self.scopes] + [collection.id for _, collection in self]
         return max(self.uid + 1, max(ids, default=0) - FIRST_ID + 1)
 
     def to_json(self) -> bytes:
-        """Return what `parse_collections` parses."""
+        """Return the JSON that SET_COLLECTIONS_MANIFEST takes."""
         return encode_manifest(self.uid, self.scopes)
 
 
 def parse_collections(text: bytes) -> Collections:
-    """Parse the JSON that a server replies to GET_COLLECTIONS_MANIFEST.
+    """Parse the JSON with which a server answers GET_COLLECTIONS_MANIFEST.
 
     Raises:
-        ConnectionLostError: It is not what it should be.
+        ConnectionLostError: The text is not such a manifest.
     """
     try:
         content = json.loads(text)
         return Collections(int(content["uid"], 16), tuple(_parse_scope(scope) for scope in content["scopes"]))
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise ConnectionLostError(f"this is not a manifest of collections: {text!r:.200}") from None
+        raise ConnectionLostError(f"the server sent something other than a manifest of collections: {text!r:.200}") from None
 
 
 def _parse_scope(scope: dict[str, Any]) -> Scope:

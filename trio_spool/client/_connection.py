@@ -1,4 +1,4 @@
-"""A connection: requests out, responses in, each to its call."""
+"""A connection, which sends requests and hands each response to its call."""
 
 from __future__ import annotations
 
@@ -13,14 +13,20 @@ from ..mcbp import NEED_DATA, RemoteProtocolError, Response, ResponseDecoder, en
 from ._calls import Call, Last
 from ._errors import ClientError, ConnectionLostError
 
+# The maximum number of bytes to read at once: picked, not measured.
 _READ_SIZE = 64 * 1024
 
 
 class Connection:
-    """What sends requests and takes responses. Any number of tasks may use it, without waiting for each other.
+    """A connection. Any number of tasks may use it, without waiting for each other.
+
+    Args:
+        stream: The stream to read responses from.
+        sender: Sends the requests.
+        look_ahead: The number of bytes of responses that may wait to be taken before reading pauses; see `open_client`.
 
     Attributes:
-        features: What the last HELLO was granted.
+        features: The features that the last HELLO was granted.
     """
 
     def __init__(self, stream: trio.abc.ReceiveStream, sender: Sender, look_ahead: int) -> None:
@@ -31,7 +37,7 @@ class Connection:
         self._lost: ClientError | None = None
         self._answered = False
         self._look_ahead = look_ahead
-        # Bytes of responses that were received and not yet taken, of those calls that `look_ahead` bounds.
+        # The bytes of responses that were received and not yet taken, counting only calls that are `held`.
         self._held: AsyncValue[int] = AsyncValue(0)
 
     async def _call(self, opcode: int, *, key: bytes = b"", extras: bytes = b"", value: bytes = b"", cas: int = 0) -> Response:
@@ -51,7 +57,23 @@ class Connection:
         last: Last | None = None,
         held: bool = False,
     ) -> Call:
-        """Send a request, as soon as there is room to queue it, and return what will have its responses."""
+        """Send a request as soon as there is room to queue it, and return the call that will get its responses.
+
+        Args:
+            opcode: The opcode.
+            key: The key.
+            extras: The extras.
+            value: The value.
+            cas: The CAS.
+            datatype: The datatype bits.
+            vbucket: The vbucket.
+            last: As for `Call`.
+            held: As for `Call`.
+
+        Raises:
+            ClientError: The connection is lost.
+            LocalProtocolError: The request does not fit a frame.
+        """
         frame = encode_request(opcode, key=key, extras=extras, value=value, cas=cas, datatype=datatype, vbucket=vbucket)
         while True:
             if self._lost is not None:
@@ -76,11 +98,11 @@ class Connection:
             raise ConnectionLostError(f"the connection is gone: {exc}") from exc
 
     def taken(self, response: Response) -> None:
-        """Count a response that was held as taken: reading may go on."""
+        """Count a response of a `held` call as taken, so that reading may go on."""
         self._held.value -= response.size
 
     def abandon(self, call: Call) -> None:
-        """Drop the responses of a call, those that are there and those to come."""
+        """Drop the responses of a call, both those that have arrived and those still to come."""
         call.abandoned = True
         while call.responses:
             response = call.responses.popleft()
@@ -88,7 +110,7 @@ class Connection:
                 self.taken(response)
 
     def send_if_possible(self, opcode: int, *, extras: bytes) -> None:
-        """Send a request whose response does not matter, unless the connection is gone or has no room."""
+        """Send a request and drop its response. Does nothing if the connection is gone or has no room for the request."""
         try:
             self._sender.send_nowait(encode_request(opcode, extras=extras))
         except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
@@ -98,7 +120,7 @@ class Connection:
         self._calls.append(call)
 
     async def receive(self) -> None:
-        """Read responses and hand them to their calls, until the connection ends. Run by `open_client`."""
+        """Read responses and hand them to their calls until the connection ends. Run by `open_client`."""
         decoder = ResponseDecoder()
         try:
             while data := await self._stream.receive_some(_READ_SIZE):
@@ -114,19 +136,19 @@ class Connection:
             self._fail(ConnectionLostError(f"the connection broke: {_why(exc)}"))
 
     def _hint(self) -> str:
-        """Say why a server may have left without a word: those that want TLS, or another certificate, do so."""
+        """Explain why a server may have closed the connection without an answer: it may want TLS, or another certificate."""
         if self._answered:
             return ""
         encrypted = isinstance(self._stream, trio.SSLStream)
-        return f" before it answered anything: it may {'not like our certificate, or want one' if encrypted else 'want TLS'}"
+        return f" before it answered: it may {'want a client certificate, or another one' if encrypted else 'want TLS'}"
 
     def _dispatch(self, response: Response) -> None:
         if not self._calls:
-            raise RemoteProtocolError("a response that nobody asked for")
+            raise RemoteProtocolError("it sent a response without a request")
         self._answered = True
         call = self._calls[0]
         if response.opcode != call.opcode:
-            raise RemoteProtocolError(f"a response to {opcode_name(response.opcode)}, not to {opcode_name(call.opcode)}")
+            raise RemoteProtocolError(f"it answered {opcode_name(response.opcode)} instead of {opcode_name(call.opcode)}")
         if call.last is None or response.status or call.last(response):
             self._calls.popleft()
         if not call.abandoned:
@@ -144,7 +166,7 @@ class Connection:
 
 
 def _why(error: Exception) -> str:
-    """Say why a stream broke. With TLS 1.3, this is how a client learns that its certificate was refused, or that it needs one."""
+    """Explain why a stream broke. With TLS 1.3, a client learns in this way that its certificate was refused or is missing."""
     cause = error.__cause__
     if isinstance(cause, ssl.SSLError) and cause.reason:
         return cause.reason.replace("_", " ").lower()

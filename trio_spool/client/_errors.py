@@ -127,14 +127,14 @@ _ERRORS: dict[int, type[ServerError]] = {
 
 
 def error_of(response: Response) -> ServerError:
-    """Return the exception that stands for an error response."""
+    """Return the exception for an error response."""
     kind = _ERRORS.get(response.status, ServerError)
     text = _context(response.value) or status_text(response.status).decode()
     return kind(f"{opcode_name(response.opcode)}: {text} (status 0x{response.status:02x})", response.status)
 
 
 def _context(value: bytes) -> str:
-    """Return what the value of an error says: a text, or JSON if XERROR was negotiated."""
+    """Return the explanation in the value of an error response, which is text, or JSON if XERROR was negotiated."""
     text = value.decode("utf-8", "replace")
     if not text.startswith("{"):
         return text

@@ -18,10 +18,10 @@ class ManifestFile:
     """A file of a snapshot.
 
     Attributes:
-        id: What it is asked for by.
-        path: Its name; a plain one, without directories.
-        size: In bytes.
-        sha512: Of its content, in hexadecimal; None if the server does not say.
+        id: The id by which to ask for the file.
+        path: The name, without directories.
+        size: The size, in bytes.
+        sha512: The SHA-512 of the content, in hexadecimal, or None if the server did not send it.
     """
 
     id: int
@@ -32,7 +32,12 @@ class ManifestFile:
 
 @attrs.frozen
 class Manifest:
-    """What a snapshot consists of. The files are to be written in this order: the last one makes it a data directory."""
+    """The manifest of a snapshot.
+
+    Attributes:
+        uuid: The name of the snapshot on the server.
+        files: The files. Write them in this order: the last one makes their directory a data directory.
+    """
 
     uuid: str
     files: tuple[ManifestFile, ...]
@@ -43,16 +48,16 @@ class Manifest:
         return sum(file.size for file in self.files)
 
     def to_json(self) -> str:
-        """Return what `parse_manifest` parses."""
+        """Return the manifest as JSON, which `parse_manifest` can read."""
         files = [attrs.asdict(file) | {"size": str(file.size)} for file in self.files]
         return json.dumps({"uuid": self.uuid, "files": files}, indent=1)
 
 
 def parse_manifest(text: bytes | str) -> Manifest:
-    """Parse the JSON that a server replies to PREPARE_SNAPSHOT.
+    """Parse the JSON with which a server answers PREPARE_SNAPSHOT.
 
     Raises:
-        ConnectionLostError: It is not what it should be. A name that leads out of its directory is refused as well.
+        ConnectionLostError: The text is not such a manifest, or the name of a file is not a plain name without directories.
     """
     try:
         content = json.loads(text)
@@ -60,16 +65,16 @@ def parse_manifest(text: bytes | str) -> Manifest:
             raise TypeError
         manifest = Manifest(str(content["uuid"]), tuple(_parse_file(file) for file in content["files"]))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        raise ConnectionLostError(f"this is not the manifest of a snapshot: {text!r:.200}") from None
+        raise ConnectionLostError(f"the server sent something other than the manifest of a snapshot: {text!r:.200}") from None
     if len({file.path for file in manifest.files}) != len(manifest.files):
-        raise ConnectionLostError("the manifest of the snapshot names a file twice")
+        raise ConnectionLostError("the manifest of the snapshot has a file twice")
     return manifest
 
 
 def _parse_file(file: dict[str, Any]) -> ManifestFile:
     path, sha512 = str(file["path"]), file.get("sha512")
     if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", path):
-        raise ConnectionLostError(f"the snapshot has a file {path!r:.80}, which is not a plain name")
+        raise ConnectionLostError(f"the snapshot has a file named {path!r:.80}, which is not a plain name")
     size = int(file["size"])
     if size < 0 or not (sha512 is None or isinstance(sha512, str)):
         raise ValueError
@@ -77,11 +82,15 @@ def _parse_file(file: dict[str, Any]) -> ManifestFile:
 
 
 def check_fragment(body: bytes, request: FragmentRequest) -> bytes:
-    """Return the bytes of the file that the body of a fragment has, without the checksums.
+    """Check a fragment, and return its bytes without the checksums.
+
+    Args:
+        body: The body of the response.
+        request: The request.
 
     Raises:
-        ChecksumError: One differs.
-        ConnectionLostError: The body has another length than was asked for.
+        ChecksumError: A checksum is wrong.
+        ConnectionLostError: The length of the body is wrong.
     """
     if len(body) != request.body_length:
         raise ConnectionLostError(f"the server sent {len(body)} bytes of a file, not {request.body_length}")
@@ -94,7 +103,7 @@ def check_fragment(body: bytes, request: FragmentRequest) -> bytes:
         piece = body[offset:end]
         if google_crc32c.value(piece) != int.from_bytes(body[end : end + CHECKSUM_SIZE], "big"):
             where = request.offset + sum(len(earlier) for earlier in pieces)
-            raise ChecksumError(f"the {len(piece)} bytes at {where} did not arrive as they were sent: their CRC32-C differs")
+            raise ChecksumError(f"the {len(piece)} bytes at offset {where} did not arrive as they were sent: their CRC32-C differs")
         pieces.append(piece)
         offset = end + CHECKSUM_SIZE
     return b"".join(pieces)

@@ -19,15 +19,16 @@ from ._login import log_in
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
-# Seconds that the server may take to shake hands, and to let us in. It puts off refusals, by some seconds at most.
+# How long the server may take for the TLS handshake, and for the login, in seconds: picked, not measured. A server here delays
+# refusals by a few seconds.
 HANDSHAKE_TIMEOUT = 10.0
 LOGIN_TIMEOUT = 30.0
-# What OpenSSL calls it when what arrives is no TLS at all; it varies with its version, and with what arrives.
+# OpenSSL's reasons for data that is not TLS at all. They vary with its version and with the data.
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
 
 
 def _reason(error: BaseException) -> str:
-    """Find why connecting failed: Trio reports that all attempts did, and keeps each one's error beneath."""
+    """Find out why connecting failed: Trio says only that all attempts did, and keeps the error of each as a cause."""
     while True:
         if isinstance(error, OSError) and error.errno and not isinstance(error, socket.gaierror):
             return explain(error)
@@ -43,13 +44,13 @@ async def _connect(host: str, port: int, tls: ssl.SSLContext | None) -> trio.abc
     except OSError as exc:
         raise ConnectionLostError(f"can't connect to {host}:{port}: {_reason(exc)}") from exc
     except UnicodeError as exc:
-        raise ConnectionLostError(f"can't connect to {host!r}: it can't be the name of a host") from exc
+        raise ConnectionLostError(f"can't connect to {host!r}: this is not a valid host name") from exc
     return stream if tls is None else await _encrypt(stream, host, port, tls)
 
 
 async def _encrypt(stream: trio.SocketStream, host: str, port: int, tls: ssl.SSLContext) -> trio.abc.Stream:
-    """Shake hands; close the stream if that fails."""
-    # Frames have lengths, and answers have ends: nobody can cut them off unseen, with or without a farewell.
+    """Do the TLS handshake, and close the stream if that fails."""
+    # https_compatible: TLS need not detect a cut-off stream, since frames have lengths and answers have ends.
     encrypted = trio.SSLStream(stream, tls, server_hostname=host, https_compatible=True)
     try:
         with trio.fail_after(HANDSHAKE_TIMEOUT):
@@ -57,7 +58,9 @@ async def _encrypt(stream: trio.SocketStream, host: str, port: int, tls: ssl.SSL
     except BaseException as exc:
         await trio.aclose_forcefully(encrypted)
         if isinstance(exc, trio.TooSlowError):
-            raise ConnectionLostError(f"{host}:{port} did not shake hands within {HANDSHAKE_TIMEOUT:g} seconds: no TLS?") from exc
+            raise ConnectionLostError(
+                f"{host}:{port} did not complete the TLS handshake within {HANDSHAKE_TIMEOUT:g} seconds: it may not use TLS"
+            ) from exc
         if isinstance(exc, trio.BrokenResourceError):
             raise ConnectionLostError(_tls_problem(exc.__cause__, f"{host}:{port}")) from exc
         raise
@@ -71,8 +74,8 @@ def _tls_problem(cause: BaseException | None, where: str) -> str:
     if reason in _NOT_TLS:
         return f"{where} does not speak TLS"
     if not reason or isinstance(cause, ssl.SSLEOFError):
-        return f"{where} does not speak TLS, or no version of it that we do: it closed the connection"
-    return f"{where} and we can't agree on TLS: {reason.replace('_', ' ').lower()}"
+        return f"{where} does not speak TLS, or no version that this client supports: it closed the connection"
+    return f"the TLS handshake with {where} failed: {reason.replace('_', ' ').lower()}"
 
 
 async def _begin(client: Client, username: str | None, password: str | None, bucket: str | None, *, encrypted: bool) -> None:
@@ -83,7 +86,7 @@ async def _begin(client: Client, username: str | None, password: str | None, buc
             if bucket is not None:
                 await client.select_bucket(bucket)
     except trio.TooSlowError as exc:
-        raise ConnectionLostError(f"the server did not let us in within {LOGIN_TIMEOUT:g} seconds") from exc
+        raise ConnectionLostError(f"the server did not answer the login within {LOGIN_TIMEOUT:g} seconds") from exc
 
 
 @asynccontextmanager
@@ -100,23 +103,26 @@ async def open_client(
     """Connect to a server, and log in if a user name is given.
 
     Args:
-        host: A host name or an address. With TLS, the certificate must be for it.
-        port: Its TCP port.
-        look_ahead: Bytes of statistics that may arrive ahead of whoever iterates over them; above that, reading pauses.
-        username: Who we are. A server that has no users must not be given one.
-        password: Sent only under TLS: without, the login is made with SCRAM-SHA512, which proves that both sides know it.
-        bucket: What to work on; if None, the default bucket, for those who may use it.
-        tls: What the connection is encrypted with, as `ssl.create_default_context` makes it. A certificate loaded into it may be a
-            login, too.
+        host: A host name or an address. With TLS, the server's certificate must be for this host.
+        port: The TCP port of the server.
+        look_ahead: The number of bytes of statistics that may wait to be iterated over. When more are waiting, reading pauses. The
+            default was picked, not measured.
+        username: The name of the user to log in as. Leave it out for a server without users.
+        password: The password. It is sent only under TLS; otherwise the login uses SCRAM-SHA512, in which both sides prove that
+            they know the password.
+        bucket: The bucket to work on. By default, the default bucket, if the user may use it.
+        tls: The context to encrypt the connection with, as made by `ssl.create_default_context`. A client certificate loaded into
+            it may serve as a login.
 
     Raises:
-        ValueError: There is a user name without a password, or the other way round.
-        ConnectionLostError: The connection is refused, the host is not known, its certificate is not trusted, or it speaks no TLS.
+        ValueError: A user name is given without a password, or a password without a user name.
+        ConnectionLostError: The connection is refused, the host is unknown, its certificate is not trusted, or it does not speak
+            TLS.
         AuthenticationError: The login is refused.
-        AccessError: There is no such bucket that the user may use.
+        AccessError: The bucket does not exist, or the user may not use it.
     """
     if (username is None) != (password is None):
-        raise ValueError("a login has a user name and a password")
+        raise ValueError("a login needs both a user name and a password")
     stream = await _connect(host, port, tls)
     try:
         async with stream, open_sender(stream) as sender, trio.open_nursery() as nursery:

@@ -21,22 +21,23 @@ from ._calls import Call
 from ._connection import Connection
 from ._errors import ConnectionLostError, NotFoundError, ScanCancelledError, ServerError, error_of
 
-# What one continue asks for: so that the answer to it fits in memory, and its cost does not matter.
+# The number of bytes that one continue asks for: few enough to hold in memory, and so many that the cost of a continue does not
+# matter. Picked, not measured.
 CONTINUE_BYTES = 1024 * 1024
 _KEY_LENGTH = struct.Struct(">H")
 
 
 async def open_scan(client: Connection, request: ScanRequest) -> Documents:
-    """Create a scan of all vbuckets, and ask for the first of it."""
+    """Create a scan of all vbuckets, and ask for its first documents."""
     value = encode_scan_request(request)
     try:
         response = await (await client.start(Opcode.RANGE_SCAN_CREATE, value=value, vbucket=ALL_VBUCKETS)).expect_success()
     except NotFoundError:
-        return Documents(client, b"", None)  # nothing is in its range
+        return Documents(client, b"", None)  # the range is empty
     except ServerError as exc:
         if exc.status != Status.NOT_MY_VBUCKET:
             raise
-        reason = "this server can't scan all of its vbuckets at once, as trio-spool does since version 1.0"
+        reason = "the server can't scan all its vbuckets at once, as trio-spool can since version 1.0"
         raise ServerError(f"range_scan_create: {reason} (status 0x{exc.status:02x})", exc.status) from None
     documents = Documents(client, response.value, None)
     try:
@@ -54,7 +55,7 @@ class Documents:
         self._client = client
         self._identity = identity
         self._call = call
-        self._waiting: deque[Document] = deque()  # of one frame
+        self._waiting: deque[Document] = deque()  # the documents of a frame that were not returned yet
 
     def __aiter__(self) -> Documents:
         """Return itself."""
@@ -76,8 +77,8 @@ class Documents:
     async def _next_frame(self, call: Call) -> None:
         response = await call.next_response()
         if response.status not in (Status.OK, Status.SCAN_MORE, Status.SCAN_COMPLETE):
-            self._call, self._identity = None, b""  # it has ended
-            if response.status == Status.NOT_FOUND:  # between two continues
+            self._call, self._identity = None, b""  # the scan has ended
+            if response.status == Status.NOT_FOUND:  # the server ended it between two continues
                 raise ScanCancelledError("range_scan_continue: the server has ended the scan", response.status)
             raise error_of(response)
         if response.status == Status.SCAN_COMPLETE:
@@ -88,10 +89,10 @@ class Documents:
             try:
                 self._waiting.extend(unpack_scan(response.value, response.extras == KEYS_EXTRAS))
             except RemoteProtocolError as exc:
-                raise ConnectionLostError(f"the server sent a frame of a scan that can't be understood: {exc}") from exc
+                raise ConnectionLostError(f"the server sent a malformed frame of a scan: {exc}") from exc
 
     def close(self) -> None:
-        """Cancel the scan, if it has not ended. Does not wait."""
+        """Cancel the scan if it has not ended. This does not wait."""
         if self._call is not None:
             self._client.abandon(self._call)
             self._call = None
@@ -101,10 +102,10 @@ class Documents:
 
 
 def unpack_keys(value: bytes) -> list[bytes]:
-    """Split the value of GET_KEYS.
+    """Split the value of a response to GET_KEYS.
 
     Raises:
-        ConnectionLostError: It is cut off.
+        ConnectionLostError: The value is cut off.
     """
     keys = []
     offset = 0

@@ -7,10 +7,9 @@ from ._connection import Connection
 
 
 class Statistics:
-    """The names and values of a group of statistics. See `Client.stat`.
+    """The names and values of a group of statistics: see `Client.stat`.
 
-    Raises, while it is iterated over:
-        NotFoundError: There is no such group.
+    Iterating over them raises `NotFoundError` if the server has no such group.
     """
 
     def __init__(self, connection: Connection, call: Call) -> None:
