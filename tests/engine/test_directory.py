@@ -247,5 +247,5 @@ def test_meta_pages_that_a_first_start_did_not_finish(tmp_path) -> None:
 
 def test_a_database_of_others_is_not_taken_for_an_interrupted_start(tmp_path) -> None:
     lmdb.open(str(tmp_path)).close()
-    assert "is not empty and has no trio-spool.json" in refused(tmp_path)
+    assert "it is not empty, and has no trio-spool.json" in refused(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data.mdb", "lock.mdb"]

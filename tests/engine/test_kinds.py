@@ -16,7 +16,7 @@ def test_kinds() -> None:
         "memory": ("memory", False),
     }
     assert find_engine("memory") is ENGINES["memory"]
-    with pytest.raises(ValueError, match="the engines are lmdb and memory; got 'papyrus'"):
+    with pytest.raises(ValueError, match="no engine is named 'papyrus': choose lmdb or memory"):
         find_engine("papyrus")
 
 

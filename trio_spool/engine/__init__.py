@@ -1,4 +1,4 @@
-"""Storage: blocking code, for worker threads. Knows no event loop and no protocol."""
+"""Storage engines: blocking code, for worker threads. Knows no event loop and no protocol."""
 
 from ._apply import apply as apply
 from ._directory import MARKER as MARKER

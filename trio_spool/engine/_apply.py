@@ -1,4 +1,4 @@
-"""What an operation does to the item it finds: one function, for every engine."""
+"""The effect of an operation on the item it finds: one pure function, for all engines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ._operations import (
 from ._subdocument import Removed, Version, edit
 
 _TWO_64: Final = 1 << 64
-_MOST_DIGITS: Final = 20
+_MAX_DIGITS: Final = 20  # of a number below 2**64
 
 DONE: Final = Outcome()
 NOT_FOUND: Final = Outcome(Problem.NOT_FOUND)
@@ -36,7 +36,7 @@ NOT_LOCKED: Final = Outcome(Problem.NOT_LOCKED)
 
 
 class Deleted:
-    """The change that leaves nothing behind."""
+    """The change of an operation that deletes the item."""
 
 
 DELETED: Final = Deleted()
@@ -48,20 +48,20 @@ def apply(
     """Decide what an operation does.
 
     Args:
-        operation: Any on one item.
-        current: The live item under its key, if there is one.
-        locked: Whether that is locked.
-        version: What a change will get: its CAS and its sequence number.
+        operation: Any operation on one item.
+        current: The live item under its key; None if it does not exist.
+        locked: Whether that item is locked.
+        version: The CAS and the sequence number that a change will get.
 
     Returns:
-        The outcome, and the change. With a change, the writer fills in the outcome's CAS and sequence number, and the item that
-        it stored if the outcome has an item.
+        The outcome, and the item to store, or `DELETED`, or None if nothing changes. If something does, the caller fills in the
+        CAS and the sequence number of the outcome, and replaces its item, if it has one, by the item that is stored.
     """
     if locked and current is not None and not isinstance(operation, Get):
         problem = _refused(operation, current)
         if problem is not None:
             return problem, None
-    if isinstance(operation, Store):  # first, as most are
+    if isinstance(operation, Store):  # the most frequent one comes first
         return _store(operation, current)
     if isinstance(operation, Get):
         return (NOT_FOUND if current is None else Outcome(cas=current.cas, item=current)), None
@@ -90,7 +90,7 @@ def apply(
 
 
 def _refused(operation: Operation, current: Item) -> Outcome | None:
-    """Return why an operation must not change a locked item; None if it may, having the CAS that the lock gave it."""
+    """Return why an operation must not change a locked item; None if it has the CAS that the lock gave the item."""
     if _condition(operation) == current.cas:
         return None
     if (isinstance(operation, Store) and operation.mode is StoreMode.ADD) or (isinstance(operation, Edit) and operation.add):
@@ -103,7 +103,7 @@ def _condition(operation: Operation) -> int:
 
 
 def _unmet(cas: int, current: Item | None) -> Outcome | None:
-    """Return why an item does not meet the condition to have a CAS; None if it does."""
+    """Return why an operation with a CAS is refused; None if the item has that CAS."""
     if current is None:
         return NOT_FOUND
     return EXISTS if current.cas != cas else None
@@ -136,8 +136,8 @@ def _arithmetic(operation: Arithmetic, current: Item | None) -> tuple[Outcome, I
         item = Item(b"%d" % number, expiry=operation.expiry)
     else:
         old = current.value
-        # isdigit on bytes is true of ASCII digits alone, so a sign, a blank or an underscore is refused.
-        if not old.isdigit() or len(old) > _MOST_DIGITS or int(old) >= _TWO_64:
+        # `bytes.isdigit` is true only of ASCII digits, so that a sign, a blank or an underscore is refused.
+        if not old.isdigit() or len(old) > _MAX_DIGITS or int(old) >= _TWO_64:
             return NOT_A_NUMBER, None
         number = max(int(old) + operation.delta, 0) % _TWO_64
         item = current._replace(value=b"%d" % number)

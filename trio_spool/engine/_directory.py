@@ -1,4 +1,4 @@
-"""The data directory: whose it is, and whether it can be used."""
+"""Data directories: whether they can be used, which engine they belong to, and which process uses them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .._files import FileLock, explain, replace_durably, sync_directory, sync_fi
 from ._errors import DataDirectoryError
 
 MARKER = "trio-spool.json"
-# What the marker is called until there is something to be marked: a directory that has this one, and not the other, was never used.
+# The name of the marker until the database is there. A directory that has this one, and not the other, was never used.
 NEW_MARKER = MARKER + ".new"
 LOCK = "trio-spool.lock"
-# The version of what is stored. It was 1 before extended attributes.
+# The version of the layout of the database. Raise it with every change that older versions can't read.
 FORMAT = 2
 
 
@@ -43,7 +43,7 @@ def check_directory(path: Path, files: Collection[str] = ()) -> bool:
     ours = {NEW_MARKER, LOCK, *files} if NEW_MARKER in names else {LOCK}
     if MARKER not in names and names - ours:
         raise DataDirectoryError(
-            f"{path} is not empty and has no {MARKER}: it is not a data directory of trio-spool; name another, or an empty one"
+            f"{path} is not a data directory of trio-spool: it is not empty, and has no {MARKER}; name another or an empty one"
         )
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         raise DataDirectoryError(f"the data directory {path} can't be written to; change its permissions, or name another")
@@ -172,7 +172,9 @@ def _read_marker(path: Path, engine: str) -> str:
     except OSError as exc:
         raise DataDirectoryError(f"can't read {marker}: {explain(exc)}; check who owns it") from exc
     except (ValueError, KeyError, TypeError):
-        raise DataDirectoryError(f"{marker} is not what trio-spool writes; restore it, or name another directory") from None
+        raise DataDirectoryError(
+            f"{marker} is damaged: it is not what trio-spool writes; restore it, or name another directory"
+        ) from None
     if found_format > FORMAT:
         raise DataDirectoryError(
             f"{path} was written by a newer version (format {found_format}; this version reads {FORMAT}); upgrade trio-spool"

@@ -1,4 +1,4 @@
-"""Editing JSON documents by path, in their text: what is outside of the edited place stays as it was, byte for byte.
+"""Editing JSON documents by path, in their text: everything outside of the edited place stays as it was, byte for byte.
 
 Pure functions that block for long documents. Each checks its path, then its value, and then the whole document.
 """
@@ -29,17 +29,16 @@ from ._json_paths import (
 )
 
 _INT64: Final = range(-(1 << 63), 1 << 63)
-# Of a number of 64 bits, with its sign.
-_MOST_DIGITS: Final = 20
+_MAX_DIGITS: Final = 20  # of a signed number of 64 bits, with its sign
 
 _INTEGER: Final = re.compile(r"-?[0-9]+")
 _DELTA: Final = re.compile(rb"[+-]?[0-9]{1,19}")
 
-# Decimal has no limit of digits, and keeps integers apart from other numbers, which become floats.
+# `Decimal` takes any number of digits, and tells integers from other numbers, which become floats.
 _COMPARING_DECODER: Final = json.JSONDecoder(parse_int=Decimal, parse_constant=refuse_constant)
 
 
-# What is given
+# Arguments
 
 
 def _parse_not_empty(path: bytes) -> list[Component]:
@@ -57,7 +56,7 @@ def _parse_to_key(path: bytes) -> list[Component]:
 
 
 def _given(value: bytes, *, several: bool = False) -> str:
-    """Return the text of a value, or of several with commas between them, without the blanks around it."""
+    """Return the text of a value, or of several values with commas between them, without the blanks around."""
     try:
         text = value.decode().strip(BLANKS)
         document = f"[{text}]" if several else text
@@ -83,7 +82,7 @@ def _splice(text: str, begin: int, end: int, new: str) -> bytes:
 
 
 def _append(text: str, opening: int, new: str) -> bytes:
-    """Put members or elements behind all others, and in front of the blanks there."""
+    """Put members or elements after all others, and before the blanks there."""
     inside = text[opening : scan(text, opening)[1] - 1].rstrip(BLANKS)
     position = opening + len(inside)
     return _splice(text, position, position, f",{new}" if len(inside) > 1 else new)
@@ -95,7 +94,7 @@ def _put_in_front(text: str, begin: int, new: str) -> bytes:
 
 
 def _make(text: str, place: Place, missing: Sequence[Component], value: str, *, parents: bool) -> bytes:
-    """Make a member that is missing, and with `parents` the objects around it."""
+    """Create a missing member, and with `parents` the objects around it."""
     if len(missing) > 1 and not parents:
         raise PathError(PathProblem.NOT_FOUND)
     keys = [json.dumps(key, ensure_ascii=False) for key in missing if isinstance(key, str)]
@@ -118,11 +117,11 @@ def _find_array(text: str, components: Sequence[Component], value: str, create: 
     return place, None
 
 
-# What can be asked for
+# The edits
 
 
 def add(document: bytes, path: bytes, value: bytes, create: bool) -> bytes:
-    """Add a member to an object: EXISTS if there is one, NOT_FOUND if there is no object and `create` is not set."""
+    """Add a member to an object: EXISTS if it is there, NOT_FOUND if the object is missing and `create` is not set."""
     components, new, text = _parse_to_key(path), _given(value), check(document)
     place, missing = walk(text, components)
     if not missing:
@@ -131,7 +130,7 @@ def add(document: bytes, path: bytes, value: bytes, create: bool) -> bytes:
 
 
 def upsert(document: bytes, path: bytes, value: bytes, create: bool) -> bytes:
-    """Add a member to an object, or replace its value: NOT_FOUND if there is no object and `create` is not set."""
+    """Add a member to an object, or replace its value: NOT_FOUND if the object is missing and `create` is not set."""
     components, new, text = _parse_to_key(path), _given(value), check(document)
     place, missing = walk(text, components)
     if missing:
@@ -147,7 +146,7 @@ def replace(document: bytes, path: bytes, value: bytes) -> bytes:
 
 
 def remove(document: bytes, path: bytes) -> bytes:
-    """Remove a member or an element, with a comma; what held nothing else holds no blanks either."""
+    """Remove a member or an element, with a comma. An object or array that is empty then has no blanks in it either."""
     components, text = _parse_not_empty(path), check(document)
     place = find(text, components)
     _, end, following = read(text, place)
@@ -159,21 +158,21 @@ def remove(document: bytes, path: bytes) -> bytes:
 
 
 def push_last(document: bytes, path: bytes, value: bytes, create: bool) -> bytes:
-    """Put one or several values at the end of an array; with `create`, of a new one if there is none."""
+    """Put one or several values at the end of an array; with `create`, a missing array is created."""
     components, new, text = parse_path(path), _given(value, several=True), check(document)
     place, made = _find_array(text, components, new, create)
     return _append(text, place.value, new) if made is None else made
 
 
 def push_first(document: bytes, path: bytes, value: bytes, create: bool) -> bytes:
-    """Put one or several values at the start of an array; with `create`, of a new one if there is none."""
+    """Put one or several values at the start of an array; with `create`, a missing array is created."""
     components, new, text = parse_path(path), _given(value, several=True), check(document)
     place, made = _find_array(text, components, new, create)
     return _put_in_front(text, skip_blanks(text, place.value + 1), new) if made is None else made
 
 
 def insert(document: bytes, path: bytes, value: bytes) -> bytes:
-    """Put one or several values in front of an element, or, with the array's length as the index, at its end."""
+    """Put one or several values before an element, or at the end, if the index is the length of the array."""
     components = _parse_not_empty(path)
     index = components[-1]
     if isinstance(index, str) or index < 0:
@@ -188,9 +187,9 @@ def insert(document: bytes, path: bytes, value: bytes) -> bytes:
 
 
 def add_unique(document: bytes, path: bytes, value: bytes, create: bool) -> bytes:
-    """Put a string, a number, a boolean or null at the end of an array: EXISTS if it is there.
+    """Put a string, a number, a boolean or null at the end of an array: EXISTS if the array has it already.
 
-    MISMATCH if the array holds arrays or objects. 1 and 1.0 are different values, 1.0 and 1e0 are not.
+    MISMATCH if the array has arrays or objects in it. 1 and 1.0 are different values, 1.0 and 1e0 are not.
     """
     components, new = parse_path(path), _given(value)
     if new[0] in "[{":
@@ -209,10 +208,10 @@ def add_unique(document: bytes, path: bytes, value: bytes, create: bool) -> byte
 
 
 def counter(document: bytes, path: bytes, delta: bytes, create: bool) -> tuple[bytes, int]:
-    """Add to an integer; a member that is missing is made with the delta, and with `create` the objects around it, too.
+    """Add to an integer. A missing member is created with the delta as its value, and with `create` the objects around it as well.
 
     Returns:
-        The document, and the number in it.
+        The document, and the new number.
     """
     components, number, text = _parse_not_empty(path), _given_delta(delta), check(document)
     place, missing = walk(text, components)
@@ -222,7 +221,7 @@ def counter(document: bytes, path: bytes, delta: bytes, create: bool) -> tuple[b
     stored = text[place.value : end]
     if not _INTEGER.fullmatch(stored):
         raise PathError(PathProblem.MISMATCH)
-    if len(stored) > _MOST_DIGITS or int(stored) not in _INT64 or int(stored) + number not in _INT64:
+    if len(stored) > _MAX_DIGITS or int(stored) not in _INT64 or int(stored) + number not in _INT64:
         raise PathError(PathProblem.NUMBER_RANGE)
     number += int(stored)
     return _splice(text, place.value, end, str(number)), number

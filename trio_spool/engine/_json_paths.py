@@ -1,13 +1,13 @@
 """Reading JSON documents by path, as Couchbase's sub-document API does. Pure functions that block for long documents.
 
-A path is made of keys and indices: ``a.b[0].`c.d`[-1]``. A key that holds dots or brackets stands between backticks, and a
+A path consists of keys and indices: ``a.b[0].`c.d`[-1]``. A key with dots or brackets in it stands between backticks, where a
 doubled backtick is one backtick; ``[-1]`` is the last element. The empty path is the whole document.
 
-Documents stay text, as edits must leave what is outside of the edited place as it was, byte for byte, down to how its numbers
-are written. So everything here works on positions in the text. The standard library's decoder, which is in C, finds where a value
-ends; what it makes of the value is thrown away. Of members with the same key, the first one counts.
+Documents stay text: an edit must leave everything outside of the edited place as it was, byte for byte, down to how numbers are
+written. So everything here works on positions in the text. The standard library's decoder, which is in C, finds where a value
+ends, and the decoded value is thrown away. Of members with the same key, the first one counts.
 
-What is behind the value that is asked for is not read.
+The rest of a document, after the value that a path leads to, is not read.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from enum import Enum
 from itertools import islice
 from typing import Any, Final, NamedTuple, NoReturn, Union
 
-# Couchbase's limits: bytes, and components.
-_LONGEST_PATH: Final = 1024
-_MOST_COMPONENTS: Final = 32
+# The maximum of a path in bytes, and in components, as in Couchbase.
+_MAX_PATH: Final = 1024
+_MAX_COMPONENTS: Final = 32
 
 BLANKS: Final = " \t\n\r"
 
@@ -33,27 +33,27 @@ _COMPONENT: Final = re.compile(
     r"|(?:\A|(?!\A)\.)(?:`(?P<quoted>(?:[^`]|``)+)`|(?P<plain>[^`.\[\]](?:[^`.\[\]]|``)*))"
 )
 
-# A string is a key, a number an index.
+# A string is a key, and a number is an index.
 Component = Union[str, int]
 
 
 class PathProblem(Enum):
-    """Why a document was not read or edited."""
+    """Why a document can't be read or edited."""
 
     NOT_FOUND = "not found"
-    MISMATCH = "the document has another structure than the path"
+    MISMATCH = "the structure of the document does not match the path"
     INVALID = "invalid path"
     TOO_BIG = "path too long"
     NOT_JSON = "the document is not JSON"
     EXISTS = "exists"
-    CANT_INSERT = "the value is not JSON, or does not fit there"
+    CANT_INSERT = "the value is not JSON, or can't be put there"
     DELTA = "invalid delta"
     NUMBER_RANGE = "the number is out of range"
     TOO_DEEP = "the document is nested too deep"
 
 
 class PathError(Exception):
-    """A document was not read or edited."""
+    """A document can't be read or edited."""
 
     def __init__(self, problem: PathProblem) -> None:
         super().__init__(problem.value)
@@ -61,23 +61,23 @@ class PathError(Exception):
 
 
 def refuse_constant(name: str) -> NoReturn:
-    """Refuse NaN and the infinities, which the decoder would take."""
+    """Refuse NaN and the infinities, which the decoder would accept."""
     raise ValueError(f"not JSON: {name}")
 
 
-# Numbers are not converted, as int() is slow on long ones, and refuses those of more than 4300 digits.
+# Numbers are not converted: `int` is slow on long ones, and refuses those of more than 4300 digits.
 DECODER: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=refuse_constant)
 
 
 class Place(NamedTuple):
-    """Where a value is, as positions in the text.
+    """The place of a value, as positions in the text.
 
     Attributes:
-        before: The bracket or the comma in front of it; -1 for the whole document.
-        begin: Where its member begins, with the key; that of the value for elements.
+        before: The position of the bracket or the comma before it; -1 for the whole document.
+        begin: Where its member begins, at the key; for an element, where the value begins.
         value: Where the value begins.
-        key: None for elements.
-        followers: What may come after it; the empty string is the end of the text.
+        key: The key of a member; None for an element.
+        followers: The characters that may follow; the empty string is the end of the text.
     """
 
     before: int
@@ -88,7 +88,7 @@ class Place(NamedTuple):
 
 
 class _Value(NamedTuple):
-    """A value, with its numbers as strings, where it ends, and where the comma or the bracket after it is."""
+    """A value with its numbers as strings, the position of its end, and that of the comma or the bracket after it."""
 
     parsed: Any
     end: int
@@ -100,7 +100,7 @@ class _Value(NamedTuple):
 
 def parse_path(path: bytes) -> list[Component]:
     """Return the components of a path."""
-    if len(path) > _LONGEST_PATH:
+    if len(path) > _MAX_PATH:
         raise PathError(PathProblem.TOO_BIG)
     try:
         text = path.decode()
@@ -115,7 +115,7 @@ def parse_path(path: bytes) -> list[Component]:
         position = match.end()
         index, quoted, plain = match.group("index", "quoted", "plain")
         components.append(int(index) if index else (quoted or plain).replace("``", "`"))
-        if len(components) > _MOST_COMPONENTS:
+        if len(components) > _MAX_COMPONENTS:
             raise PathError(PathProblem.TOO_BIG)
     return components
 
@@ -131,7 +131,7 @@ def _decode(document: bytes) -> str:
 
 
 def check(document: bytes) -> str:
-    """Return the text of a document after reading all of it."""
+    """Return the text of a document, having read all of it."""
     text = _decode(document)
     read(text, _root(text))
     return text
@@ -143,14 +143,14 @@ def _root(text: str) -> Place:
 
 
 def skip_blanks(text: str, position: int) -> int:
-    """Return where the next character stands that is not a blank."""
+    """Return the position of the next character that is not a blank."""
     match = _GAP.match(text, position)
-    assert match is not None  # it matches nothing, too
+    assert match is not None  # it matches the empty string as well
     return match.end()
 
 
 def scan(text: str, position: int) -> tuple[Any, int]:
-    """Return the value that begins at a position, with its numbers as strings, and where it ends."""
+    """Return the value that begins at a position, with its numbers as strings, and the position of its end."""
     try:
         parsed, end = DECODER.raw_decode(text, position)
     except RecursionError:
@@ -170,7 +170,7 @@ def read(text: str, place: Place) -> _Value:
 
 
 def _read_key(text: str, position: int) -> tuple[str, int]:
-    """Return a key, and where the value after it begins."""
+    """Return a key, and the position of the value after it."""
     match = _PLAIN_KEY.match(text, position)
     if match is not None:
         return match[1], match.end()
@@ -184,7 +184,7 @@ def _read_key(text: str, position: int) -> tuple[str, int]:
 def _children(text: str, opening: int) -> Iterator[Place]:
     """Walk the members of an object, or the elements of an array.
 
-    A value is read when the place after it is asked for. So nothing is read twice on the way to a value deep inside.
+    A value is read when the place after it is wanted. So nothing is read twice on the way to a value deep inside.
     """
     in_object = text[opening] == "{"
     closing = "}" if in_object else "]"
@@ -220,8 +220,8 @@ def walk(text: str, components: Sequence[Component]) -> tuple[Place, Sequence[Co
     """Follow a path as far as it exists.
 
     Returns:
-        The value where it ends, and the components that are missing: none, or the first of them is missing in that value, which
-        is an object if that is a key, and an array if it is an index.
+        The value where it ends, and the components that are missing. If some are, that value is an object without the first of
+        them, if that is a key, or an array without it, if it is an index.
     """
     place = _root(text)
     for depth, component in enumerate(components):
@@ -233,18 +233,18 @@ def walk(text: str, components: Sequence[Component]) -> tuple[Place, Sequence[Co
 
 
 def find(text: str, components: Sequence[Component]) -> Place:
-    """Return the place that a path names."""
+    """Return the place that a path leads to."""
     place, missing = walk(text, components)
     if missing:
         raise PathError(PathProblem.NOT_FOUND)
     return place
 
 
-# What can be asked for
+# The lookups
 
 
 def is_json(data: bytes) -> bool:
-    """Tell whether this is a document that can be edited: JSON, and not nested too deep."""
+    """Return whether bytes are a document that can be edited: JSON that is not nested too deep."""
     try:
         check(data)
     except PathError:
@@ -253,7 +253,7 @@ def is_json(data: bytes) -> bool:
 
 
 def get(document: bytes, path: bytes) -> bytes:
-    """Return the text of a value; of the empty path, the document as it is."""
+    """Return the text of a value; for the empty path, the document as it is."""
     components = parse_path(path)
     if not components:
         check(document)
@@ -264,14 +264,14 @@ def get(document: bytes, path: bytes) -> bytes:
 
 
 def exists(document: bytes, path: bytes) -> None:
-    """Raise PathError if there is no such value."""
+    """Raise PathError if the path leads to no value."""
     components = parse_path(path)
     text = _decode(document)
     read(text, find(text, components))
 
 
 def count(document: bytes, path: bytes) -> bytes:
-    """Return the number of an array's elements or of an object's members, in decimal; MISMATCH for other values."""
+    """Return the number of elements of an array, or of members of an object, in decimal; MISMATCH for other values."""
     components = parse_path(path)
     text = _decode(document)
     place = find(text, components)
@@ -279,5 +279,5 @@ def count(document: bytes, path: bytes) -> bytes:
     if isinstance(parsed, list):
         return b"%d" % len(parsed)
     if isinstance(parsed, dict):
-        return b"%d" % sum(1 for _ in _children(text, place.value))  # the dict has none of the duplicates
+        return b"%d" % sum(1 for _ in _children(text, place.value))  # the dict has only one of several members with the same key
     raise PathError(PathProblem.MISMATCH)

@@ -1,4 +1,4 @@
-"""The engines by name, and how one is opened."""
+"""The engines by name, and opening one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .memory import MemoryEngine
 
 @attrs.frozen
 class EngineKind:
-    """An engine that can be opened: one of `ENGINES`, or one that a program brings itself.
+    """A kind of engine: one of `ENGINES`, or one that a program brings itself.
 
     Attributes:
-        name: Its name, in settings and in the mark of a data directory.
-        needs_directory: Whether it keeps its data in a directory, which `EngineOptions.directory` must then name.
-        open: Opens one. It may block, and raises EngineError if it fails.
+        name: The name of the engine, in settings and in the marker of a data directory.
+        needs_directory: Whether the engine keeps its data in a directory, which `EngineOptions.directory` must then name.
+        open: Opens an engine. It may block, and raises EngineError if it fails.
     """
 
     name: str
@@ -33,7 +33,7 @@ def _open_lmdb(options: EngineOptions) -> Engine:
     return LmdbEngine(options)
 
 
-# By name. Looking an engine up here loads no library that it is built on.
+# The engines by name. Looking one up loads none of the libraries that it is built on.
 ENGINES: Mapping[str, EngineKind] = {
     "lmdb": EngineKind("lmdb", needs_directory=True, open=_open_lmdb),
     "memory": EngineKind("memory", needs_directory=False, open=MemoryEngine),
@@ -41,7 +41,7 @@ ENGINES: Mapping[str, EngineKind] = {
 
 
 def find_engine(engine: str | EngineKind) -> EngineKind:
-    """Return the kind of a name; a kind is returned as it is.
+    """Return the kind of engine with a name. A kind is returned as it is.
 
     Raises:
         ValueError: No engine has that name.
@@ -50,7 +50,7 @@ def find_engine(engine: str | EngineKind) -> EngineKind:
         return engine
     kind = ENGINES.get(engine)
     if kind is None:
-        raise ValueError(f"the engines are {' and '.join(ENGINES)}; got {engine!r}")
+        raise ValueError(f"no engine is named {engine!r}: choose {' or '.join(ENGINES)}")
     return kind
 
 
@@ -60,15 +60,15 @@ def open_engine(engine: str | EngineKind, path: Path | None = None, *, fsync: st
     Args:
         engine: The name of one of `ENGINES`, or a kind of your own.
         path: The data directory, if the engine needs one; it is made if it is missing.
-        fsync: When ``lmdb`` forces what it wrote to the disk. A crash of the process loses nothing that was acknowledged, whichever
-            it is. A crash of the machine loses nothing with ``always``, which syncs every commit before it is answered; the
-            last second or so with ``everysec``; what the operating system had not written yet with ``no``. With the last two, a
-            file system that reorders writes can leave the database damaged.
+        fsync: When ``lmdb`` forces what it wrote to the disk. A crash of the process loses nothing that was acknowledged, with
+            any of these. A crash of the machine loses nothing with ``always``, which syncs every commit before it is answered; the
+            last second or so with ``everysec``; and with ``no``, everything that the operating system had not written yet. With the
+            last two, a file system that reorders writes can leave the database damaged.
         options: The other attributes of `EngineOptions`.
 
     Raises:
         DataDirectoryError: The directory can't be used.
-        ValueError: There is no such engine or policy.
+        ValueError: The engine or the policy is not known, or a directory is missing.
     """
     kind = find_engine(engine)
     directory = None if path is None else Path(path)

@@ -1,4 +1,4 @@
-"""What can be asked of a store, and what comes of it. Nothing here knows a protocol."""
+"""Items, the operations on them, and their outcomes. Nothing here knows a protocol."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from ._steps import Step, StepResult
 
 
-# What is sent of an item: value, flags, datatype, CAS. Where many are read at once, making the whole items would take longer than
-# reading does.
+# The part of an item that a reply carries: value, flags, datatype, CAS. Where many items are read at once, making a whole `Item` of
+# each would take longer than reading it.
 Shown = tuple[bytes, int, int, int]
 
 
@@ -22,11 +22,11 @@ class Item(NamedTuple):
     Attributes:
         value: The bytes.
         flags: 32 bits that belong to the client.
-        expiry: The Unix time, in whole seconds, from which on it no longer exists; 0 for never.
-        datatype: What the value is, in the protocol's bits.
-        cas: Identifies this version of it; never 0, and never used again.
-        seqno: The number of the mutation that made it.
-        xattrs: A JSON object of what else belongs to it, its extended attributes; empty for none.
+        expiry: When the item expires: a Unix time in whole seconds, or 0 for never.
+        datatype: The kind of the value, in the protocol's bits.
+        cas: A number that identifies this version of the item; never 0, and never used again.
+        seqno: The number of the mutation that made this version.
+        xattrs: The extended attributes: a JSON object, or empty for none.
     """
 
     value: bytes
@@ -38,12 +38,12 @@ class Item(NamedTuple):
     xattrs: bytes = b""
 
     def shown(self) -> Shown:
-        """Return what is sent of it."""
+        """Return the part of it that a reply carries."""
         return self.value, self.flags, self.datatype, self.cas
 
 
 class Entry(NamedTuple):
-    """An item without its value, but with that value's size in bytes."""
+    """An item without its value: the size of the value in bytes, and the attributes of `Item` that fit in an entry."""
 
     size: int
     flags: int
@@ -53,20 +53,19 @@ class Entry(NamedTuple):
     seqno: int
 
 
-# A key and its item, as a scan reads them by the million: the key, and then the attributes of `Item` in their order, without the
-# last.
+# A key and its item, as a scan reads them by the million: the key, then the attributes of `Item` in their order, without the last.
 Record = tuple[bytes, bytes, int, int, int, int, int]
-# What a record is counted with beside its key and its value, in bytes.
+# The bytes for which a record counts beside its key and its value: the size of flags, expiry, CAS and the like in LMDB.
 RECORD_OVERHEAD = 29
 
 
 class Chunk(NamedTuple):
-    """What is read at once of a snapshot.
+    """The result of one read of a snapshot.
 
     Attributes:
-        records: Live records in the order of their keys.
+        records: Live records, in the order of their keys.
         following: The key to go on from; None at the end.
-        size: Of the records: keys, values, and `RECORD_OVERHEAD` each.
+        size: The bytes of the records: key, value, and `RECORD_OVERHEAD` for each.
     """
 
     records: list[Record]
@@ -90,15 +89,15 @@ class Problem(Enum):
 
 
 class Outcome(NamedTuple):
-    """What came of an operation.
+    """The outcome of an operation.
 
     Attributes:
-        problem: None if it was carried out.
-        cas: The CAS of the item that it left behind, or of the deletion; 0 if there was none.
-        seqno: The mutation's sequence number; 0 if nothing was changed.
-        item: The item that it found or left, for those operations that return one.
-        number: The result of arithmetic, or how many keys were removed.
-        results: Of an `Edit`, of each of its steps: the first that failed is the last one.
+        problem: Why the operation was not carried out; None if it was.
+        cas: The CAS of the item that the operation left behind, or of the deletion; 0 if there is none.
+        seqno: The sequence number of the mutation; 0 if nothing was changed.
+        item: The item that was found or left behind, for those operations that return one.
+        number: The result of `Arithmetic`, or the number of keys that `Remove` removed.
+        results: The results of the steps of an `Edit`. If a step failed, its result is the last one.
     """
 
     problem: Problem | None = None
@@ -110,11 +109,11 @@ class Outcome(NamedTuple):
 
 
 class Space(NamedTuple):
-    """What the keys of one space hold.
+    """The items of one space.
 
     Attributes:
-        items: How many there are, with those that have expired and were not yet removed.
-        bytes: Of their keys and values.
+        items: The number of items, including expired ones that have not been removed yet.
+        bytes: The bytes of their keys, values and extended attributes.
     """
 
     items: int = 0
@@ -129,11 +128,11 @@ class StoreMode(Enum):
     REPLACE = "replace"
 
 
-# In all of these, `cas`, if it is not 0, is a condition: the item must exist (else NOT_FOUND) and have that CAS (else EXISTS).
-# Expiries are absolute Unix times in seconds, 0 for never.
+# In all operations, a `cas` that is not 0 is a condition: the item must exist (else NOT_FOUND) and have that CAS (else EXISTS).
+# Expiries are absolute Unix times in seconds, or 0 for never.
 
 
-class Store(NamedTuple):  # made by the hundred thousand, faster than the others
+class Store(NamedTuple):  # the most frequent operation; a named tuple is made faster than the others
     """Store a value: always, only where there is none (ADD, else EXISTS), only where there is one (REPLACE, else NOT_FOUND)."""
 
     key: bytes
@@ -148,7 +147,7 @@ class Store(NamedTuple):  # made by the hundred thousand, faster than the others
 
 @attrs.frozen
 class Concat:
-    """Append to a value, or prepend; NOT_STORED if there is none, or if the result would be over `max_size` bytes."""
+    """Append to a value, or prepend; NOT_STORED if there is no item, or if the result would exceed `max_size` bytes."""
 
     key: bytes
     value: bytes
@@ -161,8 +160,8 @@ class Concat:
 class Arithmetic:
     """Add `delta` to a decimal number, modulo 2**64; a negative delta stops at 0.
 
-    A missing item is created with `initial` and `expiry` if `create` is set, and else NOT_FOUND. The value of an item that exists
-    must be decimal digits of a number below 2**64, else NOT_A_NUMBER. Its flags and expiry are kept.
+    A missing item is created with `initial` and `expiry` if `create` is set; otherwise the outcome is NOT_FOUND. An existing value
+    must consist of the decimal digits of a number below 2**64, else NOT_A_NUMBER. Its flags and expiry are kept.
     """
 
     key: bytes
@@ -175,7 +174,7 @@ class Arithmetic:
 
 @attrs.frozen
 class Delete:
-    """Delete an item; NOT_FOUND if there is none."""
+    """Delete an item; NOT_FOUND if it does not exist."""
 
     key: bytes
     cas: int = 0
@@ -183,7 +182,7 @@ class Delete:
 
 @attrs.frozen
 class Touch:
-    """Give an item another expiry, and return it; NOT_FOUND if there is none."""
+    """Change the expiry of an item, and return the item; NOT_FOUND if it does not exist."""
 
     key: bytes
     expiry: int
@@ -191,9 +190,9 @@ class Touch:
 
 @attrs.frozen
 class Lock:
-    """Return an item, and let nobody else change it for some seconds: only an operation with the CAS that this gives it may.
+    """Return an item, and lock it for some seconds. Only an operation with the CAS that the lock gives the item may change it.
 
-    LOCKED if it is locked already. Locks are not durable: a restart ends them.
+    LOCKED if it is locked already, NOT_FOUND if it does not exist. Locks are not durable: a restart ends them.
     """
 
     key: bytes
@@ -202,7 +201,7 @@ class Lock:
 
 @attrs.frozen
 class Unlock:
-    """End a lock, by the CAS that it gave the item; NOT_LOCKED if there is none, LOCKED if that is another one."""
+    """End a lock, by the CAS that it gave the item; NOT_LOCKED if the item is not locked, LOCKED if the CAS is another one."""
 
     key: bytes
     cas: int
@@ -210,16 +209,16 @@ class Unlock:
 
 @attrs.frozen
 class Edit:
-    """Change an item at paths within its JSON document, and within its extended attributes: all steps, or none (PATH).
+    """Change an item at paths within its JSON document and its extended attributes: all steps, or none (PATH).
 
     Attributes:
         steps: What to do, in order.
-        expiry: The item's new one; None to keep it.
-        datatype: Of a JSON document.
-        create: Whether to make a document if there is none: an object, or an array if the first step appends to one.
-        add: Whether there must be none (else EXISTS).
-        new_expiry: That of an item that is made, where `expiry` is None.
-        max_size: TOO_BIG if the value would have more bytes, or the extended attributes more than 1 MiB.
+        expiry: The new expiry; None to keep the old one.
+        datatype: The datatype of a JSON document.
+        create: Whether to create a missing document: an object, or an array if the first step appends to one.
+        add: Whether the document must be missing (else EXISTS).
+        max_size: The maximum bytes of the value, else TOO_BIG. The extended attributes have a limit of their own, 1 MiB.
+        new_expiry: The expiry of a document that is created, where `expiry` is None.
     """
 
     key: bytes
@@ -235,7 +234,7 @@ class Edit:
 
 @attrs.frozen
 class Remove:
-    """Delete up to `limit` items whose keys begin with a prefix; the outcome's number says how many there were."""
+    """Delete up to `limit` items whose keys begin with a prefix. The number in the outcome says how many were deleted."""
 
     prefix: bytes
     limit: int = 1000
@@ -243,7 +242,7 @@ class Remove:
 
 @attrs.frozen
 class Remember:
-    """Keep something beside the items, under a name; `Engine.recall` returns it. A flush leaves it alone."""
+    """Keep a value beside the items, under a name. `Engine.recall` returns it. A flush leaves it alone."""
 
     name: bytes
     value: bytes
@@ -251,14 +250,14 @@ class Remember:
 
 @attrs.frozen
 class Get:
-    """Return an item as the operations before it in the queue leave it; NOT_FOUND if there is none."""
+    """Return an item as earlier operations in the queue leave it; NOT_FOUND if it does not exist."""
 
     key: bytes
 
 
 @attrs.frozen
 class Flush:
-    """Delete everything: now (0), or whatever is there at a Unix time to come. Replaces a flush that is still to come."""
+    """Delete all items: now (0), or those that exist at a Unix time to come. Replaces a flush that is still to come."""
 
     at: float = 0
 

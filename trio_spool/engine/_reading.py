@@ -10,80 +10,94 @@ from types import TracebackType
 
 from ._operations import Chunk, Item, Record, Shown
 
-# How much is read at once of a snapshot, or by a walk.
+# The maximum that one read of a snapshot, or one step of a walk, returns: it bounds how long a lock is held. Picked, not measured.
 CHUNK_RECORDS = 512
 CHUNK_BYTES = 64 * 1024
-# Set in the datatype of a record, where extended attributes were asked for: the value is preceded by them. LMDB's records use it
-# as well.
+# A bit in the datatype of a record: the value is preceded by extended attributes, since the snapshot was opened with `xattrs`. The
+# protocol has no use for this bit. LMDB's records use it as well.
 EXTENDED = 0x80
 _LENGTH = struct.Struct(">L")
 
 
 def pack_extended(xattrs: bytes, value: bytes) -> bytes:
-    """Put extended attributes before a value: their length u32, and they."""
+    """Put extended attributes before a value: their length (u32, big-endian), then the attributes."""
     return _LENGTH.pack(len(xattrs)) + xattrs + value
 
 
 def split_extended(packed: bytes | memoryview, start: int = 0) -> tuple[bytes, bytes]:
-    """Return the extended attributes and the value of what `pack_extended` made, which begins at `start`."""
+    """Return the extended attributes and the value that `pack_extended` has packed, beginning at `start`."""
     end = start + _LENGTH.size + _LENGTH.unpack_from(packed, start)[0]
     return bytes(packed[start + _LENGTH.size : end]), bytes(packed[end:])
 
 
 class Reader(ABC):
-    """Point reads for one thread."""
+    """Point reads, for one thread at a time.
+
+    If the engine is not `local`, every method may block.
+    """
 
     @abstractmethod
     def get(self, key: bytes) -> Item | None:
-        """Return the live item under a key, as of the first `get` since the last `release`."""
+        """Return the live item under a key, as of the first `get` since the last `release`; None if there is none.
+
+        Raises:
+            EngineClosedError: The engine is closed.
+            StorageError: The store failed.
+        """
 
     @abstractmethod
     def get_many(self, keys: Sequence[bytes], max_bytes: int) -> list[Shown | None]:
-        """Do `get` for several keys: for the first, and for as many more as it takes for the values to exceed `most` bytes.
+        """Do `get` for several keys, and stop once the values exceed `max_bytes`.
 
-        Returns only what is sent of each item.
+        Returns:
+            The part of each item that a reply carries, for the first key and as many more as were read.
+
+        Raises:
+            EngineClosedError: The engine is closed.
+            StorageError: The store failed.
         """
 
     @abstractmethod
     def release(self) -> None:
-        """Let the next `get` see what has been committed meanwhile. Call it as soon as a group of reads is done."""
+        """Let the next `get` see what has been committed meanwhile. To be called as soon as a group of reads is done."""
 
     @abstractmethod
     def close(self) -> None:
-        """End it."""
+        """Release what the reader holds."""
 
 
 class Snapshot(AbstractContextManager["Snapshot"]):
-    """All items at one moment. It may be used by any thread, by one at a time; `close` may be called at any time."""
+    """All items at one moment. Any thread may use it, but only one at a time; `close` may be called at any time."""
 
     @property
     @abstractmethod
     def seqno(self) -> int:
-        """The sequence number of the last mutation that it contains."""
+        """The sequence number of the last mutation in it."""
 
     @property
     @abstractmethod
     def count(self) -> int:
-        """How many keys it has, with those that had expired and were not yet removed."""
+        """The number of keys in it, including expired ones that had not been removed yet."""
 
     @abstractmethod
     def read(self, start: bytes, end: bytes | None, *, max_records: int, max_bytes: int) -> Chunk:
-        """Return live records from the key `start` on.
+        """Return live records from the key `start` on. Blocks, for a bounded time.
+
+        So it may return fewer records than were asked for, even none, before the end is reached.
 
         Args:
             start: The first key.
-            end: What comes behind the last key; None for no end.
-            max_records: Return no more than this.
-            max_bytes: Return no further ones once their size is so many bytes.
-
-        It may return fewer than were asked for, even none, though the end is not reached: a call takes a bounded time.
+            end: The key before which to stop; None for no end.
+            max_records: The maximum number of records.
+            max_bytes: The size at which to stop; the last record may exceed it.
 
         Raises:
             SnapshotEndedError: The snapshot ended in the meantime.
+            StorageError: The store failed.
         """
 
     def records(self, start: bytes = b"", end: bytes | None = None) -> Iterator[Record]:
-        """Yield live records in the order of the keys, from `start` up to but without `end`.
+        """Yield live records in the order of their keys, from `start` up to but without `end`. Blocks.
 
         Raises:
             SnapshotEndedError: The snapshot ended in the meantime.
@@ -95,7 +109,7 @@ class Snapshot(AbstractContextManager["Snapshot"]):
 
     @abstractmethod
     def close(self) -> None:
-        """End it."""
+        """End the snapshot. A read that is going on is waited for. Harmless if it was called before."""
 
     def __exit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> None:
         """Close it."""

@@ -1,4 +1,4 @@
-"""Looking into a document, and changing parts of it: the steps that such an operation consists of."""
+"""The steps of an operation that looks into a document, or changes parts of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ._json_paths import PathProblem
 
 
 class StepKind(Enum):
-    """What a step does, at its path."""
+    """The action of a step, at its path."""
 
     GET = "get"
     EXISTS = "exists"
@@ -32,12 +32,12 @@ class Step(NamedTuple):
     """One step.
 
     Attributes:
-        kind: What to do.
-        path: Where.
-        value: With what: JSON, or any bytes for SET_DOCUMENT.
-        create: Whether to make the parents of the path that are missing.
-        xattr: Whether the path leads into the extended attributes: its first component is the attribute's name.
-        macros: Whether a value that is the name of a macro stands for what that gives.
+        kind: The action.
+        path: Where in the document.
+        value: JSON, or any bytes for SET_DOCUMENT.
+        create: Whether to create missing parents of the path.
+        xattr: Whether the path leads into the extended attributes. Its first component is then the name of the attribute.
+        macros: Whether to replace a value that is the name of a macro by the macro's result.
     """
 
     kind: StepKind
@@ -49,11 +49,11 @@ class Step(NamedTuple):
 
 
 class XattrProblem(Enum):
-    """What is wrong with a step on extended attributes."""
+    """Why a step on extended attributes failed."""
 
-    UNKNOWN_VIRTUAL = "there is no such virtual attribute"
+    UNKNOWN_VIRTUAL = "no virtual attribute has this name"
     READ_ONLY = "a virtual attribute can't be changed"
-    UNKNOWN_MACRO = "there is no such macro"
+    UNKNOWN_MACRO = "no macro has this name"
     KEY = "the name of an attribute has 1 to 16 bytes, and does not begin with punctuation"
 
 
@@ -61,7 +61,7 @@ StepProblem = Union[PathProblem, XattrProblem]
 
 
 class StepResult(NamedTuple):
-    """What came of a step: a problem, or a value, which is empty where there is none to return."""
+    """The result of a step: a problem, or a value, which is empty for actions that return none."""
 
     problem: StepProblem | None = None
     value: bytes = b""

@@ -1,4 +1,4 @@
-"""Lookups into an item, and edits of it: its document, and its extended attributes. Pure functions."""
+"""Lookups in an item, and edits of it: its document, and its extended attributes. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ._json_paths import PathError, PathProblem
 from ._operations import Edit, Item, Outcome, Problem
 from ._steps import Step, StepKind, StepProblem, StepResult, XattrProblem
 
-# The most bytes of extended attributes that an item may have.
-MOST_XATTRS: Final = 1024 * 1024
-# The longest name of an extended attribute, in bytes.
-_LONGEST_NAME: Final = 16
-# As in Couchbase: a name ends at the first dot or bracket, for there is no quoting in it; it begins with no control character and
-# no punctuation, except for these two, behind which there must be more.
+# The maximum bytes of the extended attributes of an item, as in Couchbase.
+MAX_XATTRS: Final = 1024 * 1024
+# The maximum bytes of the name of an extended attribute, as in Couchbase.
+_MAX_NAME: Final = 16
+# As in Couchbase: a name ends at the first dot or bracket, since it can't be quoted. It must not begin with a control character or
+# with punctuation, other than _ and $, which must not stand alone.
 _NAME: Final = re.compile(rb"(?:[_$][^.\[]|[^\x00-\x1f!-/:-@\[-`{-\x7f])[^.\[]*")
 _VIRTUAL: Final = b"$"
 _MACRO_START: Final = b'"${'
 
-# What a virtual attribute is at this moment, as JSON, by its name.
+# Functions that return the value of a virtual attribute at this moment, as JSON, by the name of the attribute.
 Virtual = Mapping[bytes, Callable[[], bytes]]
 
 
@@ -42,16 +42,16 @@ class _StepError(Exception):
 
 
 class Removed:
-    """What an edit leaves behind that removes the whole item."""
+    """The result of an edit that removes the whole item."""
 
 
 REMOVED: Final = Removed()
 
 
 def _name_of(path: bytes) -> bytes:
-    """Return the name of the attribute that a path begins with."""
+    """Return the name of the attribute at the beginning of a path."""
     match = _NAME.match(path)
-    if match is None or len(match[0]) > _LONGEST_NAME:
+    if match is None or len(match[0]) > _MAX_NAME:
         raise _StepError(XattrProblem.KEY)
     return match[0]
 
@@ -60,12 +60,15 @@ def _name_of(path: bytes) -> bytes:
 
 
 def lookup(item: Item, steps: Sequence[Step], virtual: Virtual) -> tuple[StepResult, ...]:
-    """Carry out steps that only read, each for itself.
+    """Carry out steps that only read. A step that fails does not stop the others.
 
     Args:
-        item: What to look into.
-        steps: Each of GET, EXISTS, COUNT, or GET_DOCUMENT.
-        virtual: The attributes that are not stored.
+        item: The item.
+        steps: Steps of the kinds GET, EXISTS, COUNT and GET_DOCUMENT.
+        virtual: The virtual attributes, which are not stored.
+
+    Returns:
+        The result of each step.
     """
     return tuple(_look(item, step, virtual) for step in steps)
 
@@ -102,8 +105,13 @@ def _attributes(item: Item, path: bytes, virtual: Virtual) -> bytes:
 def edit(operation: Edit, current: Item | None, version: Version) -> tuple[Outcome, Item | Removed | None]:
     """Decide what an edit does to the item it finds.
 
+    Args:
+        operation: The edit.
+        current: The item; None if it does not exist.
+        version: The CAS and the sequence number that a change will get.
+
     Returns:
-        The outcome, and the item that it makes, or that it removes it, or None if nothing is changed.
+        The outcome, and the item to store, or `REMOVED`, or None if nothing changes.
     """
     if current is None and not (operation.create or operation.add):
         return Outcome(Problem.NOT_FOUND), None
@@ -112,7 +120,7 @@ def edit(operation: Edit, current: Item | None, version: Version) -> tuple[Outco
     state = _State(current, operation, version)
     results = state.carry_out_all()
     if state.summed is not None and state.summed != state.value:
-        # Steps behind the one with the checksum changed the value. They do not depend on attributes, so it is final.
+        # Steps after the one with the checksum changed the value. They do not depend on attributes, so the value is final now.
         state = _State(current, operation, version, summed=state.value)
         results = state.carry_out_all()
     outcome = Outcome(results=results)
@@ -121,7 +129,7 @@ def edit(operation: Edit, current: Item | None, version: Version) -> tuple[Outco
     if state.removed:
         return (outcome, REMOVED) if current is not None else (outcome, None)
     item = state.item()
-    if len(item.value) > operation.max_size or len(item.xattrs) > MOST_XATTRS:
+    if len(item.value) > operation.max_size or len(item.xattrs) > MAX_XATTRS:
         return Outcome(Problem.TOO_BIG), None
     return outcome, item
 
@@ -130,9 +138,9 @@ class _State:
     """An item that is being edited.
 
     Attributes:
-        value: Its value.
-        removed: Whether it is to be removed.
-        summed: The value whose checksum is in its attributes, if one is.
+        value: The value of the item, so far.
+        removed: Whether the item is to be removed.
+        summed: The value whose checksum was put in the attributes; None if none was.
     """
 
     def __init__(self, current: Item | None, operation: Edit, version: Version, summed: bytes | None = None) -> None:
@@ -199,7 +207,7 @@ class _State:
 
 
 def _new_document(steps: Sequence[Step]) -> bytes:
-    """Return what a document is made from: an array if the first step on it appends to the whole of it."""
+    """Return what a missing document begins as: an array if the first step on it appends to it, else an object."""
     for step in steps:
         if not step.xattr:
             array = step.kind in (StepKind.PUSH_LAST, StepKind.PUSH_FIRST, StepKind.ADD_UNIQUE) and not step.path
@@ -208,7 +216,7 @@ def _new_document(steps: Sequence[Step]) -> bytes:
 
 
 def _change(document: bytes, step: Step, value: bytes) -> tuple[bytes, bytes]:
-    """Return a document with a change, and what the step returns."""
+    """Return a document with the change of a step, and the value of the step's result."""
     path, create = step.path, step.create
     match step.kind:
         case StepKind.ADD:

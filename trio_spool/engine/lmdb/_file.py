@@ -1,9 +1,9 @@
-"""What a file of LMDB's says about its own length, read without LMDB.
+"""The length that a file of LMDB must have, as the file itself says, read without LMDB.
 
-LMDB maps the file, and what it then reads behind the end kills the process (SIGBUS): whether it is whole must be known before.
+LMDB maps the file, and reading behind its end kills the process (SIGBUS). So it must be known before whether the file is whole.
 
-The file consists of pages, of a size that is the page size of the machine that made it. The first two are meta pages, written in
-turns; the one with the greater number of a transaction counts::
+The file consists of pages, which are as large as those of the machine that made it. The first two are meta pages, written in turns;
+the one with the greater number of a transaction counts::
 
     page  0 u64 its number   8 u16 -   10 u16 kind    12 u16 end of the offsets of its nodes (u16 each, from 16 on)
     meta 16 u32 magic   20 u32 version   40 u32 page size   80 u64 root of the list of free pages
@@ -11,8 +11,11 @@ turns; the one with the greater number of a transaction counts::
     node  0 u32 size of the value, or in a branch a page's number   4 u16 flags, or the rest of that number   6 u16 size of the key
           8 the key, and the value; if it is large, the number of its first page, where it begins behind 16 bytes
 
-The last page in use may lie behind the end: pages that a transaction took there and gave back at once are free, and were never
-written. So the list of free pages (transaction -> count, numbers; u64 each) is read if, and only if, the file seems to be short.
+The last page in use may lie behind the end of the file: pages that a transaction took there and gave back at once are free, and
+were never written. So the list of free pages (transaction -> count, numbers; u64 each) is read if the file seems to be too short.
+
+All numbers are little-endian, and of 64-bit systems. On other machines, the magic number is not where it is looked for, and the
+file is left to LMDB.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ import attrs
 _MAGIC = 0xBEEFC0DE
 _VERSION = 1
 _META_SIZE = 152
-_PAGE_SIZES = tuple(1 << bits for bits in range(9, 17))
+_PAGE_SIZES = tuple(1 << bits for bits in range(9, 17))  # those that LMDB allows: 512 bytes to 64 KiB
 _NOWHERE = (1 << 64) - 1
 _HEADER = struct.Struct("<QHHH")
 _HEADER_SIZE = 16
@@ -38,7 +41,7 @@ _LARGE = 0x01
 
 
 class _NoPageError(Exception):
-    """A page is behind the end of the file, or is not what it should be."""
+    """A page lies behind the end of the file, or is not the page that it should be."""
 
 
 @attrs.frozen
@@ -50,10 +53,13 @@ class _Meta:
 
 
 def find_shortage(path: Path) -> tuple[int, int] | None:
-    """Return a file's length, and the one that it must have, in bytes, if it is too short; None if it is not, or not understood.
+    """Return the length of a file, and the length that it must have, in bytes, if the file is too short.
+
+    Returns:
+        None if the file is long enough, or is not understood.
 
     Raises:
-        OSError: It can't be read.
+        OSError: The file can't be read.
     """
     with path.open("rb") as file:
         length = os.fstat(file.fileno()).st_size
@@ -85,7 +91,7 @@ def _parse_meta(data: bytes) -> _Meta | None:
 
 
 def _last_used(file: BinaryIO, meta: _Meta, pages: int) -> int:
-    """Return the last page that is not free, or `pages` - 1 if that one is there."""
+    """Return the last page that is not free, or the last of the `pages` in the file, if that is greater."""
     try:
         free = {page for page in _free_pages(file, meta) if pages <= page <= meta.last_page}
     except _NoPageError:
