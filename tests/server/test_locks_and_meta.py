@@ -249,6 +249,18 @@ async def test_memory_is_not_the_disk(run_service) -> None:
         assert (await put(raw, framing=durability(3))).status == Status.DURABILITY_IMPOSSIBLE
 
 
+BARRIER, KEEP = FrameInfo(FrameInfoId.BARRIER, b""), FrameInfo(FrameInfoId.PRESERVE_TTL, b"")
+
+
+@pytest.mark.parametrize("place", range(3))
+async def test_durability_stands_anywhere_among_the_frame_infos(run_service, place: int) -> None:
+    async with run_service() as service, service.connect() as raw:
+        for level, status in ((1, 0), (3, Status.DURABILITY_IMPOSSIBLE), (9, Status.DURABILITY_INVALID_LEVEL)):
+            infos = [BARRIER, KEEP]
+            infos.insert(place, FrameInfo(FrameInfoId.DURABILITY, bytes([level])))
+            assert (await put(raw, framing=encode_frame_infos(infos))).status == status
+
+
 @pytest.mark.parametrize(
     ("framing", "status"),
     [
@@ -333,6 +345,18 @@ async def test_snappy(raw) -> None:
     reply = await raw.call(Opcode.SUBDOC_DICT_UPSERT, key=b"k", extras=path, value=compressed, datatype=snappy)
     assert reply.status == 0
     assert (await raw.call(Opcode.GET, key=b"k")).value == b'{"a":"%s"}' % (b"y" * 1000)
+
+
+async def test_a_large_value_is_stored_inflated_and_not_called_snappy(run_service) -> None:
+    """What the client says of a value this large is believed, but for that."""
+    async with run_service() as service, service.connect() as raw:
+        await raw.hello(Feature.SNAPPY, Feature.JSON)
+        value = b'"%s"' % (b"x" * 300_000)
+        compressed = bytes(cramjam.snappy.compress_raw(value))
+        for said in (DataType.SNAPPY, DataType.SNAPPY | DataType.JSON):
+            assert (await put(raw, compressed, datatype=said)).status == 0
+            reply = await raw.call(Opcode.GET, key=b"k")
+            assert (reply.value, reply.datatype) == (value, said & DataType.JSON)
 
 
 @pytest.mark.parametrize("value", [b"", b"\xff", b"\xff\xff\xff\xff\xff\xff", b"\5abc", b"\x80\x80\4\xff\xff", b"\1" + b"x" * 50])

@@ -63,14 +63,15 @@ class Raw:
         return encode_request(opcode, **kwargs)
 
     async def closed(self) -> bool:
-        """Read to the end; whether nothing more came."""
+        """Read to the end. Return whether nothing more came than what `receive` has returned."""
         rest = b""
-        try:
-            while data := await self.stream.receive_some(65536):
-                rest += data
-        except trio.BrokenResourceError:
-            pass
-        return rest == b""
+        with trio.fail_after(20):  # below the time after which a service closes by itself what does not log in
+            try:
+                while data := await self.stream.receive_some(65536):
+                    rest += data
+            except trio.BrokenResourceError:
+                pass
+        return rest == b"" and not self._decoder.buffered
 
 
 class Served:
