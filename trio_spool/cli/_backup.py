@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from .._files import explain, sync_file
+from .._files import explain, replace_durably, sync_file
 from ..client import BackupError, BackupResult, Manifest, backup_server, read_manifest
 from ..engine import DATABASE, MARKER, CopyError, DataDirectoryError, claim_directory, count_copy
 from ._common import json_option, run_with_server, server_argument
@@ -178,8 +178,8 @@ def restore(directory: Path, data_dir: Path, as_json: bool) -> None:
         try:
             _check(directory, manifest, as_json, building)
             items = count_copy(building)
-            (building / DATABASE).rename(data_dir / DATABASE)
-            (building / MARKER).rename(data_dir / MARKER)  # what makes it a data directory is the last
+            replace_durably(building / DATABASE, data_dir / DATABASE)
+            replace_durably(building / MARKER, data_dir / MARKER)  # the last one: it makes this a data directory
         finally:
             shutil.rmtree(building, ignore_errors=True)
     except (BackupError, CopyError, DataDirectoryError) as exc:

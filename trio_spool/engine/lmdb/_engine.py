@@ -16,9 +16,10 @@ from .._single_writer import SingleWriterEngine
 from ._copying import copy_environment, make_copy
 from ._database import FILES, check_database
 from ._mapping import map_errors
+from ._opening import OpenEnvironment
 from ._reading import LmdbReader, LmdbSnapshot
 from ._records import RECORD_SIZE, unpack_record
-from ._storage import SYNC_INTERVAL, LmdbStorage, OpenEnvironment, Reading
+from ._storage import SYNC_INTERVAL, LmdbStorage, Reading
 
 FSYNC_POLICIES = ("always", "everysec", "no")
 

@@ -9,39 +9,30 @@ costs address space and nothing else.
 
 from __future__ import annotations
 
-import errno
 import logging
 import struct
-import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import lmdb
 
-from .._errors import DataDirectoryError, EngineClosedError
+from .._errors import EngineClosedError
 from .._operations import Space
 from .._storage import Recovered, State, Storage, Transaction
-from ._mapping import MAPPED, MapErrors, MapFullError, is_damage, map_errors
+from ._mapping import MAPPED, MapErrors, MapFullError, map_errors
+from ._opening import DEFAULT_MAP, OpenEnvironment, not_opened, open_largest
 from ._records import MEMORY_KEY, SPACE, SPACE_KEY, STATE, STATE_KEY
 from ._transaction import Databases, LmdbTransaction
 
 _log = logging.getLogger("trio_spool.engine")
 
-# Bytes of address space that are reserved for the map: 256 GiB of the 128 TiB that a process has on 64-bit systems, so that the map
-# hardly ever grows. On Linux and macOS the file grows only as pages are used. Picked, not measured.
-DEFAULT_MAP = (1 << 38) if sys.maxsize > 1 << 32 else (1 << 30)
-# The smallest map to try if the system refuses larger ones. Picked, not measured.
-SMALLEST_MAP = 1 << 20
 # Slots for readers other than snapshots: event loops' threads, and walks, which hold a slot for one chunk. Picked, not measured.
 SPARE_READERS = 256
 # Seconds between two syncs of `everysec`, as its name says.
 SYNC_INTERVAL = 1.0
-
-OpenEnvironment = Callable[..., "lmdb.Environment"]
 
 
 class Reading:
@@ -121,14 +112,14 @@ class LmdbStorage(Storage):
         self._readings_lock = threading.Lock()
         durable = fsync == "always"
         settings = {"max_dbs": 8, "max_readers": max_snapshots + SPARE_READERS, "sync": durable, "metasync": durable}
-        self.env = _open_environment(open_environment, path, map_size or DEFAULT_MAP, settings)
+        self.env = open_largest(open_environment, path, map_size or DEFAULT_MAP, settings)
         try:
             self.databases = Databases(*(self.env.open_db(name) for name in (b"items", b"expiry", b"meta")))
             self._recovered = self._recover_state()
         except BaseException as exc:
             self.env.close()
             if isinstance(exc, (*MAPPED, struct.error)):
-                raise _not_opened(path, exc) from exc
+                raise not_opened(path, exc) from exc
             raise
 
     def _recover_state(self) -> Recovered:
@@ -240,26 +231,3 @@ class LmdbStorage(Storage):
                         self.env.sync(True)
             finally:
                 self.env.close()
-
-
-def _open_environment(open_environment: OpenEnvironment, path: Path, map_size: int, settings: dict[str, Any]) -> lmdb.Environment:
-    """Open an environment with as much address space as the system gives. The map will grow when it must."""
-    while True:
-        try:
-            return open_environment(str(path), map_size=map_size, readahead=False, **settings)
-        except (*MAPPED, OverflowError) as exc:
-            if map_size <= SMALLEST_MAP or not _is_too_large(exc):
-                raise _not_opened(path, exc) from exc
-            map_size //= 2
-
-
-def _is_too_large(error: Exception) -> bool:
-    """Return whether an error says that the system does not give that much address space."""
-    if isinstance(error, (lmdb.MemoryError, MemoryError, OverflowError)):
-        return True
-    return errno.ENOMEM in (getattr(error, "code", None), getattr(error, "errno", None))
-
-
-def _not_opened(path: Path, error: Exception) -> DataDirectoryError:
-    hint = "; it is damaged: restore a backup" if is_damage(error) else ""
-    return DataDirectoryError(f"can't open the database in {path}: {str(error) or type(error).__name__}{hint}")

@@ -1,0 +1,180 @@
+"""Data directories: which ones are used, marked and locked, and which are refused."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import subprocess
+import sys
+import textwrap
+from functools import partial
+
+import lmdb
+import pytest
+
+from trio_spool._files import FileLock
+from trio_spool.engine import (
+    DataDirectoryError,
+    NoSpaceError,
+    open_engine,
+)
+from trio_spool.engine._directory import DirectoryLock
+
+
+def test_directory_is_made(tmp_path) -> None:
+    path = tmp_path / "deep" / "er"
+    open_engine("lmdb", path).close()
+    marker = json.loads((path / "trio-spool.json").read_text())
+    assert (marker["format"], marker["engine"]) == (2, "lmdb")
+
+
+@pytest.mark.parametrize(
+    ("marker", "message"),
+    [
+        ('{"format": 3, "engine": "lmdb", "uuid": "x"}', "newer version .*upgrade trio-spool"),
+        ('{"format": 1, "engine": "lmdb", "uuid": "x"}', r"older version \(format 1; .* reads 2\); dump it with that version"),
+        ('{"format": 2, "engine": "other", "uuid": "x"}', "belongs to the engine 'other'"),
+        ("not json", "is not what trio-spool writes"),
+        ('{"format": 1}', "is not what trio-spool writes"),
+        ('{"format": "1", "engine": "lmdb", "uuid": "x"}', "is not what trio-spool writes"),
+        ("[]", "is not what trio-spool writes"),
+    ],
+)
+def test_marker(tmp_path, marker: str, message: str) -> None:
+    (tmp_path / "trio-spool.json").write_text(marker)
+    with pytest.raises(DataDirectoryError, match=message):
+        open_engine("lmdb", tmp_path)
+
+
+def test_foreign_directory(tmp_path) -> None:
+    (tmp_path / "letters.txt").write_text("dear")
+    with pytest.raises(DataDirectoryError, match="not empty"):
+        open_engine("lmdb", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["letters.txt"]
+
+
+def test_not_a_directory(tmp_path) -> None:
+    file = tmp_path / "file"
+    file.write_text("x")
+    for path in (file, file / "below"):
+        with pytest.raises(DataDirectoryError, match="is not a directory"):
+            open_engine("lmdb", path)
+
+
+def test_a_directory_has_one_engine_at_a_time(tmp_path) -> None:
+    """Two would give the same CAS twice, and each would count what only it had stored."""
+    engine = open_engine("lmdb", tmp_path)
+    with pytest.raises(DataDirectoryError, match=f"{tmp_path} is in use by process {os.getpid()}; stop that one"):
+        open_engine("lmdb", tmp_path)
+    engine.close()
+    engine.close()
+    open_engine("lmdb", tmp_path).close()
+
+
+def test_a_directory_is_free_after_its_process_was_killed(tmp_path) -> None:
+    script = f"""
+from pathlib import Path
+from trio_spool.engine import open_engine
+engine = open_engine("lmdb", Path({str(tmp_path)!r}))
+print("open", flush=True)
+input()
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"open\n"
+        with pytest.raises(DataDirectoryError, match=f"in use by process {process.pid}"):
+            open_engine("lmdb", tmp_path)
+        process.kill()
+    open_engine("lmdb", tmp_path).close()
+
+
+def test_a_directory_that_can_not_be_locked(tmp_path) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    with pytest.raises(DataDirectoryError, match=f"can't lock the data directory .*: {os.strerror(errno.ENOLCK).lower()}"):
+        DirectoryLock(tmp_path, open_lock=partial(FileLock, flock=refuse))
+
+
+def test_a_directory_is_free_after_the_last_sync_failed(make_faulty, faults, tmp_path) -> None:
+    engine = make_faulty(fsync="everysec")
+    faults.add("sync", lmdb.DiskError("no space"))
+    with pytest.raises(NoSpaceError, match="there is no room for the database: no space"):
+        engine.close()
+    open_engine("lmdb", tmp_path / "data").close()
+    engine.close()
+
+
+def test_a_process_id_that_can_not_be_written_matters_to_nobody(tmp_path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))  # as if the disk were full
+    try:
+        lock = DirectoryLock(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with pytest.raises(DataDirectoryError, match="in use by another process"):
+        open_engine("lmdb", tmp_path)
+    lock.release()
+    open_engine("lmdb", tmp_path).close()
+
+
+def test_a_directory_is_free_after_it_could_not_be_opened(tmp_path) -> None:
+    open_engine("lmdb", tmp_path).close()
+    data = (tmp_path / "data.mdb").read_bytes()
+    (tmp_path / "data.mdb").write_bytes(b"garbage" * 10_000)
+    with pytest.raises(DataDirectoryError, match="can't open the database"):
+        open_engine("lmdb", tmp_path)
+    (tmp_path / "data.mdb").write_bytes(data)
+    open_engine("lmdb", tmp_path).close()
+
+
+def test_corrupt_database(tmp_path) -> None:
+    open_engine("lmdb", tmp_path).close()
+    (tmp_path / "data.mdb").write_bytes(b"garbage" * 10_000)
+    with pytest.raises(DataDirectoryError, match="can't open the database"):
+        open_engine("lmdb", tmp_path)
+
+
+def test_read_only_directory() -> None:
+    script = textwrap.dedent("""
+        import os, tempfile
+        from pathlib import Path
+        import lmdb
+        from trio_spool.engine import DataDirectoryError, open_engine
+        base = Path(tempfile.mkdtemp())
+        base.chmod(0o777)
+        empty, used = base / "empty", base / "used"
+        empty.mkdir()
+        open_engine("lmdb", used).close()
+        if os.geteuid() == 0:
+            os.setgid(65534)
+            os.setuid(65534)
+        empty.chmod(0o555) if os.stat(empty).st_uid == os.geteuid() else None
+        used.chmod(0o555) if os.stat(used).st_uid == os.geteuid() else None
+        for path in (empty, used):
+            try:
+                open_engine("lmdb", path)
+            except DataDirectoryError as exc:
+                assert str(path) in str(exc) and "permissions" in str(exc), exc
+            else:
+                raise AssertionError(path)
+        try:
+            open_engine("lmdb", Path("/proc/nothing"))
+        except DataDirectoryError as exc:
+            assert "check who owns it" in str(exc)
+    """)
+    subprocess.run([sys.executable, "-c", script], check=True, cwd="/")
+
+
+def test_directories_that_can_not_be_used(tmp_path) -> None:
+    with pytest.raises(DataDirectoryError, match="check who owns it"):
+        open_engine("lmdb", tmp_path / ("x" * 300))
+    (tmp_path / "a" / "trio-spool.json").mkdir(parents=True)
+    with pytest.raises(DataDirectoryError, match=r"can't read .*trio-spool\.json: is a directory"):
+        open_engine("lmdb", tmp_path / "a")
+    (tmp_path / "b" / "trio-spool.json.new").mkdir(parents=True)
+    with pytest.raises(DataDirectoryError, match=r"can't write to .*b: is a directory; change its permissions"):
+        open_engine("lmdb", tmp_path / "b")
+    (tmp_path / "b" / "trio-spool.json.new").rmdir()
+    open_engine("lmdb", tmp_path / "b").close()  # the lock file that was left there does no harm
