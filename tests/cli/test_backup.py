@@ -159,11 +159,11 @@ def test_a_backup_that_failed_early_leaves_nothing(tmp_path, served, monkeypatch
     run("backup", nobody, tmp_path / "mine", status=1)
     assert list((tmp_path / "mine").iterdir()) == []
 
-    def full(file) -> None:
+    def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("trio_spool.client._backup.sync_file", full)
+        patch.setattr("os.fsync", full)
         assert "no space left" in run("backup", served.address, tmp_path / "full", status=1)
     assert not (tmp_path / "full").exists()
 

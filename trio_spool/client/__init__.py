@@ -14,7 +14,7 @@ from ..mcbp import Scope as Scope
 from ..mcbp import SnapshotRequirements as SnapshotRequirements
 from ._backup import BackupResult as BackupResult
 from ._backup import backup_server as backup_server
-from ._backup import read_manifest as read_manifest
+from ._backup_directory import read_manifest as read_manifest
 from ._client import Client as Client
 from ._client import StoredValue as StoredValue
 from ._collections import Collections as Collections
