@@ -33,3 +33,12 @@ async def test_keys_of_no_collection_are_left_alone(run_service, tmp_path) -> No
         await service.inside.buckets.default.sweep()
         await trio.testing.wait_all_tasks_blocked()
         assert (await raw.call(Opcode.GET, key=b"key")).value == b"value"
+
+
+async def test_one_that_can_not_be_stored_is_not_used(run_service) -> None:
+    async with run_service() as service, service.connect() as raw:
+        before = (await raw.call(Opcode.GET_COLLECTIONS_MANIFEST)).value
+        service.inside.buckets.default.engine.close()
+        new = b'{"uid":"1","scopes":[{"uid":"0","name":"_default","collections":[{"uid":"0","name":"_default"}]}]}'
+        assert (await raw.call(Opcode.SET_COLLECTIONS_MANIFEST, value=new)).status
+        assert (await raw.call(Opcode.GET_COLLECTIONS_MANIFEST)).value == before

@@ -1,0 +1,78 @@
+"""The number of scans is limited from the moment they are asked for: one that is still being created takes a place."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from trio_spool.mcbp import Feature, Opcode, ScanRequest, SnapshotRequirements, Status, encode_request, encode_scan_request
+
+EXTRAS = bytes(8)
+
+
+class Creating:
+    """Scans that are created once so many mutations have been made."""
+
+    def __init__(self, raw, mutations: int) -> None:
+        self._raw = raw
+        self._mutations = mutations
+
+    async def frame(self, opaque: int) -> bytes:
+        observed = (await self._raw.call(Opcode.OBSERVE_SEQNO, value=bytes(8))).value
+        uuid, seqno = int.from_bytes(observed[3:11], "big"), int.from_bytes(observed[11:19], "big")
+        wanted = ScanRequest(requirements=SnapshotRequirements(vbucket_uuid=uuid, seqno=seqno + self._mutations, timeout=60))
+        return encode_request(Opcode.RANGE_SCAN_CREATE, value=encode_scan_request(wanted), opaque=opaque)
+
+    async def go_on(self) -> None:
+        for _ in range(self._mutations):
+            assert (await self._raw.call(Opcode.SET, key=b"k", extras=EXTRAS)).status == 0
+
+
+async def create(raw, opaque: int) -> int:
+    reply = await raw.call(Opcode.RANGE_SCAN_CREATE, value=encode_scan_request(ScanRequest()), opaque=opaque)
+    assert reply.opaque == opaque
+    return reply.status
+
+
+@pytest.mark.parametrize("options", [{"max_scans": 2}, {"max_scans_per_connection": 2}], ids=["in all", "of a connection"])
+async def test_one_that_is_being_created_has_its_place(run_service, options) -> None:
+    async with run_service(**options) as service, service.connect() as raw, service.connect() as watcher:
+        assert (await watcher.call(Opcode.SET, key=b"k", extras=EXTRAS)).status == 0
+        creating = Creating(watcher, 1)
+        await raw.hello(Feature.UNORDERED_EXECUTION)
+        await raw.send(await creating.frame(1), await creating.frame(2))
+        await wait_all_tasks_blocked()
+        with trio.fail_after(20):
+            assert await create(raw, 3) == Status.TEMPORARY_FAILURE
+            assert await create(watcher, 4) == (Status.TEMPORARY_FAILURE if "max_scans" in options else 0)
+            await creating.go_on()
+            created = [await raw.receive() for _ in range(2)]
+            assert sorted((reply.opaque, reply.status) for reply in created) == [(1, 0), (2, 0)]
+            assert await create(raw, 5) == Status.TEMPORARY_FAILURE
+            # Each place is free again when its scan has ended.
+            assert (await raw.call(Opcode.RANGE_SCAN_CANCEL, extras=created[0].value)).status == 0
+            assert await create(raw, 6) == 0
+            assert await create(raw, 7) == Status.TEMPORARY_FAILURE
+
+
+async def test_one_that_is_not_created_gives_its_place_back(run_service) -> None:
+    async with run_service(max_scans=1) as service, service.connect() as raw:
+        for opaque in range(3):
+            assert await create(raw, opaque) == Status.NOT_FOUND  # nothing is stored
+        assert (await raw.call(Opcode.SET, key=b"k", extras=EXTRAS)).status == 0
+        assert await create(raw, 9) == 0
+
+
+async def test_a_client_that_leaves_gives_its_places_back(run_service) -> None:
+    async with run_service(max_scans=1) as service, service.connect() as watcher:
+        assert (await watcher.call(Opcode.SET, key=b"k", extras=EXTRAS)).status == 0
+        async with service.connect() as raw:
+            await raw.send(await Creating(watcher, 1).frame(1))
+            with trio.fail_after(20):
+                while not (tasks := await watcher.stat(b"tasks")) or b"range_scan_create" not in b"".join(tasks.values()):
+                    pass
+            assert await create(watcher, 2) == Status.TEMPORARY_FAILURE
+        with trio.fail_after(20):
+            while await create(watcher, 3) == Status.TEMPORARY_FAILURE:
+                pass
