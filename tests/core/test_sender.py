@@ -100,6 +100,26 @@ async def test_send_waits_for_room_and_send_nowait_does_not() -> None:
                 received += await right.receive_some(100)
 
 
+@pytest.mark.parametrize("low_water", [0, 400, 999])
+async def test_waiting_sends_go_on_at_the_low_water_mark(low_water: int) -> None:
+    left, right = lockstep_stream_pair()
+    with trio.fail_after(10):
+        async with left, open_sender(left, limits=SpoolLimits(window=1000, batch=100, low_water=low_water)) as sender:
+            sender.send_nowait(b"x" * 1000)
+            waiting = trio.Event()
+            async with trio.open_nursery() as nursery:
+
+                async def send() -> None:
+                    waiting.set()
+                    await sender.send(b"last")
+
+                nursery.start_soon(send)
+                await waiting.wait()
+                received = b""
+                while not received.endswith(b"last"):
+                    received += await right.receive_some(100)
+
+
 async def test_cancelled_send_queues_nothing() -> None:
     left, right = lockstep_stream_pair()
     async with open_sender(left, limits=SMALL) as sender:
