@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -103,7 +103,7 @@ def test_damage_is_found(served, tmp_path) -> None:
     assert "SHA-512" in run("verify", backup, status=1)
     assert "SHA-512" in run("restore", backup, tmp_path / "restored", status=1)
     path.write_bytes(whole[:-1])
-    assert "bytes, not" in run("verify", backup, status=1)
+    assert "bytes instead of" in run("verify", backup, status=1)
     path.unlink()
     assert "is missing" in run("verify", backup, status=1)
     assert list((tmp_path / "restored").iterdir()) == []
@@ -126,23 +126,31 @@ def test_a_damaged_manifest_is_said_to_be_one(served, tmp_path) -> None:
             assert "back up again" in output
             assert "remove" not in output  # the database is as it was
     path.write_text(json.dumps({**manifest, "files": marker}))
-    assert f"the backup in {backup} has no data.mdb; make another backup" in run("verify", backup, status=1)
+    assert f"the backup in {backup} lacks data.mdb; make another backup" in run("verify", backup, status=1)
     assert not (tmp_path / "restored").exists()
 
 
-def test_what_can_not_be_read_or_written_is_named(served, tmp_path, monkeypatch) -> None:
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Let no file of this process grow above a size: writing fails then, as it does on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_what_can_not_be_read_or_written_is_named(data, tmp_path) -> None:
     backup, restored = tmp_path / "backup", tmp_path / "restored"
-    run("backup", served.address, backup)
+    with running_server(data_dir=data) as served:
+        run("backup", served.address, backup)
     assert "can't write to /proc/x: no such file or directory" in run("restore", backup, "/proc/x", status=1)
-
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch:
-        patch.setattr("os.fsync", full)
+    with files_of_at_most(0):
         assert f"can't write to the data directory {restored}" in run("restore", backup, restored, status=1)
-        patch.setattr("trio_spool.cli._backup.claim_directory", lambda path, engine: path.mkdir())
-        assert f"can't write to {restored}: no space left on device" in run("restore", backup, restored, status=1)
+    with files_of_at_most(100_000):
+        assert f"can't write to {restored}: file too large" in run("restore", backup, restored, status=1)
+    assert list(restored.iterdir()) == []
     for name in ("data.mdb", "backup.json"):
         (backup / name).unlink()
         (backup / name).mkdir()
@@ -150,7 +158,7 @@ def test_what_can_not_be_read_or_written_is_named(served, tmp_path, monkeypatch)
         assert f"can't read {backup / name}: is a directory" in run("restore", backup, restored, status=1)
 
 
-def test_a_backup_that_failed_early_leaves_nothing(tmp_path, served, monkeypatch) -> None:
+def test_a_backup_that_failed_early_leaves_nothing(start, tmp_path) -> None:
     nobody = "127.0.0.1:1"
     run("backup", nobody, tmp_path / "a" / "b", status=1)
     assert not (tmp_path / "a").exists()
@@ -159,12 +167,9 @@ def test_a_backup_that_failed_early_leaves_nothing(tmp_path, served, monkeypatch
     run("backup", nobody, tmp_path / "mine", status=1)
     assert list((tmp_path / "mine").iterdir()) == []
 
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch:
-        patch.setattr("os.fsync", full)
-        assert "no space left" in run("backup", served.address, tmp_path / "full", status=1)
+    # The server is another process, whose files are not limited.
+    with start("--listen", "tcp://127.0.0.1:0", str(tmp_path / "data")) as process, files_of_at_most(0):
+        assert "file too large" in run("backup", process.address, tmp_path / "full", status=1)
     assert not (tmp_path / "full").exists()
 
 
@@ -288,7 +293,7 @@ def test_it_goes_on_after_being_ended(served, tmp_path, number: int) -> None:
     code, errors = kill_half_way(served, backup, number)
     assert code == (-signal.SIGKILL if number == signal.SIGKILL else 1)
     if number == signal.SIGINT:
-        assert errors.startswith("Error: interrupted; run this again")
+        assert errors.startswith("Error: interrupted; run the command again to continue")
         assert len(errors.splitlines()) == 1
     assert "not complete" in run("verify", backup, status=1)
     assert "has no trio-spool.json" in run("serve", backup, "--listen", "tcp://127.0.0.1:0", status=1)

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from support.commands import one_line, run, run_json, run_rows
 from support.process import command
 from trio_spool.cli import main
+from trio_spool.cli._session import Limits
 from trio_spool.testing import running_server
 
 
@@ -58,7 +59,7 @@ def test_a_value_over_the_limit_is_explained(server, tmp_path) -> None:
     assert "the limit for a value is 20971520 bytes" in one_line("set", server.address, "key", "--file", str(big))
     assert run_json("get", server.address, "key")["value"] == "old"
     big.write_bytes(bytes(60 * 1024 * 1024))
-    assert "a value of 62914560 bytes; a request has at most" in one_line("set", server.address, "key", "--file", str(big))
+    assert "the value has 62914560 bytes; a request has at most" in one_line("set", server.address, "key", "--file", str(big))
 
 
 def test_wrong_use(server) -> None:
@@ -100,7 +101,7 @@ def test_load_csv(server, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"id": 1}\n{"id"', "line 2: not JSON"),
+        ('{"id": 1}\n{"id"', "line 2: not valid JSON"),
         ("[1]\n", "line 1: not a JSON object"),
         ('\n{"name": 1, "other": 2}\n', "line 2: there is no field 'id'; the fields are name, other"),
         ('{"id": ""}\n', "1 to 250 bytes"),
@@ -116,7 +117,7 @@ def test_load_a_refused_document(tmp_path) -> None:
     file = tmp_path / "big.ndjson"
     file.write_text(json.dumps({"id": "big", "value": "x" * 1000}) + "\n")
     with running_server(max_item_size=100) as server:
-        assert "storing 'big'" in one_line("load", server.address, file, "--key", "id")
+        assert "stored 0 documents, but not 'big'" in one_line("load", server.address, file, "--key", "id")
 
 
 def test_connection_refused() -> None:
@@ -144,14 +145,12 @@ def test_wrong_protocol(greeting: bytes) -> None:
     assert "protocol" in output or "closed" in output or "broke" in output
 
 
-def test_no_answer(monkeypatch) -> None:
-    from trio_spool.cli import _items, _stat
-
-    monkeypatch.setattr(_items, "ANSWER_TIMEOUT", 0.05)
-    monkeypatch.setattr(_stat, "ANSWER_TIMEOUT", 0.05)
+@pytest.mark.parametrize("words", ["get HERE key", "set HERE key value", "delete HERE key", "stat HERE", "bucket list HERE"])
+def test_no_answer(words: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        assert "did not answer" in one_line("get", f"127.0.0.1:{listener.getsockname()[1]}", "key")
-        assert "did not answer" in one_line("stat", f"127.0.0.1:{listener.getsockname()[1]}")
+        here = f"127.0.0.1:{listener.getsockname()[1]}"
+        message = one_line(*words.replace("HERE", here).split(), obj=Limits(answer_timeout=0.05))
+    assert message == f"Error: {here} did not answer within 0.05 seconds; is it a trio-spool server?\n"
 
 
 # serve
@@ -242,10 +241,10 @@ def test_serve_refusals(tmp_path, server) -> None:
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "file").write_text("x")
     assert "not empty" in one_line("serve", str(tmp_path / "foreign"), "--listen", "tcp://127.0.0.1:0")
-    assert "keeps nothing" in run("serve", str(tmp_path), "--engine", "memory", status=2)
+    assert "keeps no data" in run("serve", str(tmp_path), "--engine", "memory", status=2)
     bad = tmp_path / "bad.toml"
     bad.write_text("engine = ")
-    assert "is not TOML" in run("serve", "--config", str(bad), status=2)
+    assert "is not valid TOML" in run("serve", "--config", str(bad), status=2)
     bad.write_text("engin = 'memory'")
     assert "sets engin; the options are" in run("serve", "--config", str(bad), status=2)
 

@@ -106,15 +106,15 @@ def test_every_option_with_every_type(config: Path, option: str, kind: str) -> N
         ("users = 5", "sets users = 5; it must be a path in quotes"),
         (r'users = "a\u0000b"', r'sets users = "a\u0000b"; it must be a path in quotes'),
         ('users = "/"', "is a directory"),
-        ("listen = [5]", "sets listen = [5]; it must be a text in quotes, or a list of such"),
+        ("listen = [5]", "sets listen = [5]; it must be text in quotes, or a list of texts in quotes"),
         ("listen = []", "nothing to listen on"),
         ('engine = "papyrus"', 'sets engine = "papyrus"; it must be one of "lmdb", "memory"'),
         ("vbuckets = 2000", "vbuckets must be from 1 to 1024; got 2000"),
         ("drain-timeout = nan", "got nan"),
         ("max-scans = 4\nmax_scans = 5", "sets max_scans twice"),
         (r'"a\nb" = 1', r'sets "a\nb"; the options are'),
-        ("window = " + "1" * 5000, "is not TOML"),
-        ("window = " + "[" * 100_000, "lists are too deep"),
+        ("window = " + "1" * 5000, "is not valid TOML"),
+        ("window = " + "[" * 100_000, "lists are too deeply nested"),
     ],
 )
 def test_refusals(config: Path, content: str, message: str) -> None:
@@ -124,7 +124,7 @@ def test_refusals(config: Path, content: str, message: str) -> None:
 
 def test_what_is_not_utf_8(config: Path) -> None:
     config.write_bytes(b'users = "\xff"')
-    assert "is not TOML" in refusal(config)
+    assert "is not valid TOML" in refusal(config)
 
 
 def test_a_single_address(config: Path) -> None:

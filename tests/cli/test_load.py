@@ -19,15 +19,15 @@ def value_of(server, key: str) -> str:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("null", "a key is a text or a number; 'id' is missing"),
-        ("true", "a key is a text or a number; 'id' is true"),
+        ("null", "the key must be text or a number; 'id' is missing"),
+        ("true", "the key must be text or a number; 'id' is true"),
         ("false", "'id' is false"),
         ('{"a": 1}', """'id' is {"a": 1}"""),
         ("[1]", "'id' is [1]"),
         ("NaN", "'id' is NaN"),
         ("1e999", "'id' is Infinity"),
-        ('"\\ud800"', "'id' has a surrogate, which is no character"),
-        ("[" * 100_000, "nested too deeply"),
+        ('"\\ud800"', "'id' contains a surrogate, which is not a character"),
+        ("[" * 100_000, "too deeply nested"),
         ('"%s"' % ("k" * 251), "a key has 1 to 250 bytes; 'id' has 251"),
     ],
 )
@@ -52,7 +52,7 @@ def test_short_rows(server, tmp_path) -> None:
     file = tmp_path / "rows.csv"
     file.write_text("name,id\nann,1\nbob\n")
     output = one_line("load", server.address, file, "--key", "id")
-    assert output == f"Error: {file}, line 3: a key is a text or a number; 'id' is missing\n"
+    assert output == f"Error: {file}, line 3: the key must be text or a number; 'id' is missing\n"
 
 
 def test_a_byte_order_mark_is_no_part_of_a_name(server, tmp_path) -> None:
@@ -73,7 +73,7 @@ def test_large_fields(server, tmp_path) -> None:
     run("load", server.address, file, "--key", "id")
     assert len(json.loads(value_of(server, "a"))["text"]) == 1_000_000
     file.write_text("id,text\na," + "x" * (MAX_FRAME + 1) + "\n")
-    assert "line 2: not CSV: field larger than field limit" in one_line("load", server.address, file, "--key", "id")
+    assert "line 2: not valid CSV: field larger than field limit" in one_line("load", server.address, file, "--key", "id")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_large_fields(server, tmp_path) -> None:
     ],
 )
 def test_the_hint_is_given_where_it_helps(server, line: str, hint: bool) -> None:
-    assert ("say with --key" in one_line("load", server.address, "-", input=line)) == hint
+    assert ("name the field of the key with --key" in one_line("load", server.address, "-", input=line)) == hint
 
 
 @pytest.mark.parametrize(
@@ -103,4 +103,4 @@ def test_standard_input_is_closed(server, arguments: tuple[str, ...]) -> None:
         ["sh", "-c", script, sys.executable, command, server.address, *rest], capture_output=True, text=True, timeout=60
     )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr == "Error: standard input is closed; give it something to be read, as with < FILE\n"
+    assert done.stderr == "Error: standard input is closed; redirect it from a file, as with < FILE\n"

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from support.commands import run, run_json, run_rows
 from support.process import command
 from trio_spool.cli import _documents
+from trio_spool.cli._errors import DocumentError
 from trio_spool.client import Document
 from trio_spool.engine import Store, open_engine
 from trio_spool.testing import Server, running_server
@@ -68,7 +69,7 @@ def test_ranges(served) -> None:
     sample = run("scan", served.address, "--sample", "500", "--seed", "3", "--keys-only")
     assert sample == run("scan", served.address, "--sample", "500", "--seed", "3", "--keys-only")
     assert 350 < len(sample.splitlines()) < 650
-    assert "only one of these" in run("scan", served.address, "--prefix", "a", "--sample", "3", status=2)
+    assert "give one of them" in run("scan", served.address, "--prefix", "a", "--sample", "3", status=2)
 
 
 def test_formats(served) -> None:
@@ -193,15 +194,18 @@ def test_a_dump_that_fails_leaves_no_file(served, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "not JSON"),
+        ("{", "not valid JSON"),
         ("[]", "not a JSON object"),
-        ('{"id": 1, "name": "x"}', "the fields are id, name; for documents of your own, say with --key"),
+        (
+            '{"id": 1, "name": "x"}',
+            "the fields are id, name; if trio-spool dump did not write this file, name the field of the key with --key",
+        ),
         ('{"key": "k"}', "'value'"),
         ('{"key": "k", "value": 7}', "'value'"),
         ('{"key": "k", "value": "v", "value_base64": ""}', "'value'"),
         ('{"key": "", "value": "v"}', "1 to 250 bytes"),
         ('{"key": "\\ud800", "value": "v"}', "surrogate"),
-        ('{"key_base64": "!", "value": "v"}', "'key_base64' is not base64"),
+        ('{"key_base64": "!", "value": "v"}', "'key_base64' is not valid base64"),
         ('{"key": "k", "value": "v", "flags": -1}', "'flags' must be a number"),
         ('{"key": "k", "value": "v", "expiry": "soon"}', "'expiry' must be a number"),
     ],
@@ -215,10 +219,10 @@ def test_lines_that_are_no_documents(served, line: str, message: str) -> None:
 def test_load_of_files_that_are_not_text(served, tmp_path) -> None:
     file = tmp_path / "file.ndjson"
     file.write_bytes(b"\xff\xfe")
-    assert "not UTF-8" in run("load", served.address, file, status=1)
+    assert "is not valid UTF-8" in run("load", served.address, file, status=1)
     assert "does not exist" in run("load", served.address, tmp_path / "file.csv", status=2)
     (tmp_path / "file.csv").write_text("a,b\n")
-    assert "say with --key" in run("load", served.address, tmp_path / "file.csv", status=2)
+    assert "needs --key" in run("load", served.address, tmp_path / "file.csv", status=2)
     (tmp_path / "file.csv").write_bytes(b'name,text\r\nx,"two\r\nlines"\r\n')
     run("load", served.address, tmp_path / "file.csv", "--key", "name")
     assert json.loads(run_json("get", served.address, "x")["value"])["text"] == "two\r\nlines"
@@ -264,5 +268,5 @@ def test_any_document_survives_as_a_line(document: Document) -> None:
 def test_any_line_is_a_document_or_refused(line: str) -> None:
     try:
         _documents.from_json(line)
-    except _documents.NotADocumentError as exc:
+    except DocumentError as exc:
         assert str(exc)

@@ -72,8 +72,8 @@ def test_where_the_password_comes_from(site: Site) -> None:
     run("get", site.plain, "k", env={"TRIO_SPOOL_PASSWORD": "pencil", "TRIO_SPOOL_USERNAME": "ann"})
     assert "v" in run("get", site.plain, "k", "--username", "ann", "--password-stdin", input="pencil\nmore")
     assert "v" in run("get", site.plain, "k", "-u", "ann", "--password-stdin", input="pencil\r\n", **WRONG)
-    assert "no password for 'ann'" in one_line("get", site.plain, "k", "-u", "ann")
-    assert "not UTF-8" in one_line("get", site.plain, "k", "-u", "ann", "--password-stdin", input=b"\xff\n")
+    assert "there is no password for 'ann'" in one_line("get", site.plain, "k", "-u", "ann")
+    assert "not valid UTF-8" in one_line("get", site.plain, "k", "-u", "ann", "--password-stdin", input=b"\xff\n")
     assert "needs --username" in run("get", site.plain, "k", "--password-stdin", status=2)
 
 
@@ -115,15 +115,15 @@ def test_the_password_is_asked_for_at_a_terminal(site: Site) -> None:
 
 
 def test_what_is_wrong_with_the_options_comes_before_the_password(site: Site) -> None:
-    assert "only one of these" in run("scan", site.plain, "--prefix", "a", "--sample", "3", "-u", "ann", status=2)
+    assert "give one of them" in run("scan", site.plain, "--prefix", "a", "--sample", "3", "-u", "ann", status=2)
 
 
 def test_failures_are_one_line(site: Site) -> None:
     for name, env in (("ann", WRONG), ("nobody", PENCIL)):
         output = one_line("get", site.plain, "k", "-u", name, **env)
         assert f"the login of '{name}' was refused: the user name or the password is wrong" in output
-    assert "give --username" in one_line("get", site.plain, "k")
-    assert "give --username" in one_line("scan", site.plain)
+    assert "use --username" in one_line("get", site.plain, "k")
+    assert "use --username" in one_line("scan", site.plain)
     assert "the bucket 'none' does not exist, or this user may not use it" in one_line(
         "get", site.plain, "k", "-u", "ann", "-b", "none", **PENCIL
     )
@@ -179,7 +179,7 @@ def test_tls(site: Site) -> None:
     run("set", site.tls, "k", "v", *encrypted, "-u", "ann", **PENCIL)
     assert "v" in run("get", f"tls://{site.tls}", "k", *encrypted[1:], "-u", "ann", **PENCIL)  # as `serve` prints it
     assert "was refused" in one_line("get", site.tls, "k", *encrypted, "-u", "ann", **WRONG)
-    assert "give --username" in one_line("get", site.tls, "k", *encrypted)
+    assert "use --username" in one_line("get", site.tls, "k", *encrypted)
     for shown in (
         ("--client-cert", site.path("both.pem")),
         ("--client-cert", site.path("ann.pem"), "--client-key", site.path("ann.key")),

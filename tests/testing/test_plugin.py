@@ -36,7 +36,6 @@ def test_the_example() -> None:
 
 def test_a_server_that_fails_is_an_error_of_the_test(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(
-        "import trio\n"
         "from trio_spool.testing import _thread\n"
         "\n"
         "async def serve(settings, *, task_status, stop):\n"
@@ -44,10 +43,10 @@ def test_a_server_that_fails_is_an_error_of_the_test(tmp_path: Path) -> None:
         "    await stop.wait()\n"
         "    raise OSError('it broke')\n"
         "\n"
-        "def test_it(trio_spool_server, monkeypatch):\n"
+        "def test_it(trio_spool_server):\n"
         "    pass\n"
         "\n"
-        "_thread.serve = serve\n"
+        "_thread.serve = serve\n"  # another process, with a server of the plugin's own: there is no seam
     )
     output = run_pytest(tmp_path / "test_it.py", tmp_path)
     assert "1 passed, 1 error" in output, output

@@ -20,8 +20,10 @@ from support.users import user, write_users
 from trio_spool.auth import Role
 from trio_spool.client import Client, NotFoundError, ServerError, open_client
 from trio_spool.mcbp import HEADER, Opcode, encode_request
-from trio_spool.server import ListenError, SettingsError
-from trio_spool.testing import Server, _thread, running_server
+from trio_spool.server import ListenError, Settings, SettingsError
+from trio_spool.testing import Server, running_server
+from trio_spool.testing._running import stopping
+from trio_spool.testing._thread import ServerThread
 
 
 def threads() -> set[threading.Thread]:
@@ -236,7 +238,7 @@ def test_a_port_that_is_taken() -> None:
     assert threads() == before
 
 
-def test_a_server_that_fails_tells_whoever_leaves_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_fails_tells_whoever_leaves_the_block() -> None:
     failing = threading.Event()
 
     async def serve(settings: object, *, task_status: trio.TaskStatus[list[str]], stop: trio.Event) -> None:
@@ -244,10 +246,9 @@ def test_a_server_that_fails_tells_whoever_leaves_the_block(monkeypatch: pytest.
         await trio.to_thread.run_sync(failing.wait)
         raise OSError("the server's own")
 
-    monkeypatch.setattr(_thread, "serve", serve)
     before = threads()
     with pytest.raises(OSError, match="the server's own") as caught:
-        with running_server():
+        with stopping(ServerThread(Settings(engine="memory"), (), "ada", "secret", serve)):
             failing.set()
             while threads() != before:
                 time.sleep(0.001)
@@ -265,10 +266,11 @@ def test_what_the_block_raises_is_raised() -> None:
 
 
 def test_importing_it_does_not_load_the_server() -> None:
-    script = "import sys, trio_spool; before = set(sys.modules); import trio_spool.testing; print(*set(sys.modules) - before)"
+    script = "import sys, trio_spool.testing.plugin; print(*sys.modules)"
     loaded = set(subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=True).stdout.split())
     assert "trio_spool.testing" in loaded
     assert not {name.partition(".")[0] for name in loaded} & {"trio", "structlog", "lmdb", "rich", "click", "hdrh"}
     assert {name for name in loaded if name.startswith("trio_spool.")} == {
-        "trio_spool.testing", "trio_spool.testing._running", "trio_spool.testing._server",
+        "trio_spool._version", "trio_spool.testing", "trio_spool.testing._running", "trio_spool.testing._server",
+        "trio_spool.testing.plugin",
     }  # fmt: skip

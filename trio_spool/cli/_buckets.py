@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 
 import click
-import trio
-from rich.table import Table
-from rich.text import Text
 
 from ..client import Client
 from ._commands import print_table
-from ._common import ANSWER_TIMEOUT, json_option, run_with_client, server_argument
+from ._common import json_option, run_with_client, server_argument
 from ._session import Name, Server, session_options
 
 name_argument = click.argument("name", type=Name())
@@ -19,7 +16,10 @@ name_argument = click.argument("name", type=Name())
 
 @click.group()
 def bucket() -> None:
-    """Make, list and delete a server's buckets, each of which has keys of its own."""
+    """Create, list and delete the buckets of a server.
+
+    Each bucket has its own keys.
+    """
 
 
 @bucket.command()
@@ -27,10 +27,13 @@ def bucket() -> None:
 @name_argument
 @session_options
 def create(server: Server, name: str) -> None:
-    """Make the bucket NAME. Needs the role admin."""
+    """Create the bucket NAME.
+
+    The user needs the role admin.
+    """
 
     async def work(client: Client) -> None:
-        with trio.fail_after(ANSWER_TIMEOUT):
+        with server.answering():
             await client.create_bucket(name)
 
     run_with_client(server, work, negotiate=True)
@@ -42,20 +45,21 @@ def create(server: Server, name: str) -> None:
 @json_option
 @session_options
 def list_(server: Server, as_json: bool) -> None:
-    """Print the buckets that the user may use. With --json, one object a line."""
+    """List the buckets that the user may use.
+
+    With --json, each bucket is an object on its own line.
+    """
 
     async def work(client: Client) -> list[str]:
-        with trio.fail_after(ANSWER_TIMEOUT):
+        with server.answering():
             return await client.list_buckets()
 
-    table = Table("bucket")
-    for name in run_with_client(server, work, negotiate=True):
-        if as_json:
+    names = run_with_client(server, work, negotiate=True)
+    if as_json:
+        for name in names:
             click.echo(json.dumps({"name": name}))
-        else:
-            table.add_row(Text(name))
-    if not as_json:
-        print_table(table)
+    else:
+        print_table(["bucket"], [[name] for name in names])
 
 
 @bucket.command()
@@ -63,13 +67,13 @@ def list_(server: Server, as_json: bool) -> None:
 @name_argument
 @session_options
 def delete(server: Server, name: str) -> None:
-    """Delete the bucket NAME and all that it holds. Needs the role admin.
+    """Delete the bucket NAME and all its items.
 
-    Connections of others that work on it are closed.
+    The user needs the role admin. The server closes other connections that use the bucket.
     """
 
     async def work(client: Client) -> None:
-        with trio.fail_after(ANSWER_TIMEOUT):
+        with server.answering():
             await client.delete_bucket(name)
 
     run_with_client(server, work, negotiate=True)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 
 import click
-import trio
-from rich.table import Table
-from rich.text import Text
 
 from ..client import AccessError, Client, Collections
 from ._commands import print_table
-from ._common import ANSWER_TIMEOUT, json_option, run_with_client, server_argument
+from ._common import json_option, run_with_client, server_argument
 from ._session import Name, Server, session_options
 
 
@@ -21,37 +18,43 @@ class CollectionPath(Name):
     name = "SCOPE.COLLECTION"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check it."""
+        """Check a path."""
         scope, _, name = super().convert(value, param, ctx).partition(".")
         if not scope or not name or "." in name:
-            self.fail(f"{value!r} is not SCOPE.COLLECTION, as in shop.orders", param, ctx)
+            self.fail(f"{value!r} is not SCOPE.COLLECTION; an example is shop.orders", param, ctx)
         return value
 
 
-collection_option = click.option("--collection", type=CollectionPath(), help="This collection, instead of the default one.")
+collection_option = click.option(
+    "--collection", type=CollectionPath(), help="Use this collection. By default, use _default._default."
+)  # fmt: skip
 
 
 @click.group()
 def collection() -> None:
-    """Make, list and drop the collections of a bucket, each of which has keys of its own.
+    """Create, list and drop the collections of a bucket.
 
-    They are in scopes, which keep the names apart. The bucket is the one that --bucket says.
+    Each collection has its own keys. Collections are grouped in scopes: two scopes can have collections of the same name. The
+    option --bucket chooses the bucket.
     """
 
 
 @collection.command()
 @server_argument
-@click.argument("path", type=CollectionPath())
+@click.argument("path", type=CollectionPath(), metavar="SCOPE.COLLECTION")
 @click.option(
-    "--max-ttl", type=click.IntRange(0, 2**31 - 1), default=0, metavar="SECONDS",
-    help="When what is stored there expires at the latest; 0 for never.", show_default=True,
+    "--max-ttl", type=click.IntRange(0, 2**31 - 1), default=0, metavar="SECONDS", show_default=True,
+    help="The longest time until an item of the collection expires, in seconds; 0 for no limit.",
 )  # fmt: skip
 @session_options
 def create(server: Server, path: str, max_ttl: int) -> None:
-    """Make the collection PATH, which is SCOPE.COLLECTION, and its scope if it is missing. Needs the role admin."""
+    """Create a collection, and its scope if that does not exist.
+
+    The user needs the role admin.
+    """
 
     async def work(client: Client) -> Collections:
-        with trio.fail_after(ANSWER_TIMEOUT):
+        with server.answering():
             return await client.change_collections(lambda old: old.with_collection(path, max_ttl))
 
     created = run_with_client(server, work, negotiate=True).find(path)
@@ -61,20 +64,20 @@ def create(server: Server, path: str, max_ttl: int) -> None:
 
 @collection.command()
 @server_argument
-@click.argument("path", type=Name())
-@click.option("--scope", "with_scope", is_flag=True, help="Drop its scope as well, if that has no other collection.")
+@click.argument("path", type=Name(), metavar="SCOPE.COLLECTION")
+@click.option("--scope", "with_scope", is_flag=True, help="Also drop the scope, if it has no other collection.")
 @session_options
 def drop(server: Server, path: str, with_scope: bool) -> None:
-    """Drop the collection PATH, which is SCOPE.COLLECTION, and all that it holds. Needs the role admin.
+    """Drop a collection and all its items.
 
-    With --scope, PATH may be a SCOPE alone, which has no collections.
+    The user needs the role admin. With --scope, the argument may also be the name of a SCOPE that has no collections.
     """
     alone = with_scope and "." not in path
     if not alone:
         path = CollectionPath().convert(path, None, None)
 
     async def work(client: Client) -> None:
-        with trio.fail_after(ANSWER_TIMEOUT):
+        with server.answering():
             await client.change_collections(
                 lambda old: old.without_scope(path) if alone else old.without_collection(path, scope=with_scope)
             )
@@ -88,10 +91,15 @@ def drop(server: Server, path: str, with_scope: bool) -> None:
 @json_option
 @session_options
 def list_(server: Server, as_json: bool) -> None:
-    """Print the collections, with their items and bytes, if the user has the role stats. With --json, one object a line."""
+    """List the collections of a bucket.
+
+    For a user with the role stats, this includes the number of items and of bytes of each collection.
+
+    With --json, each collection is an object on its own line.
+    """
 
     async def work(client: Client) -> tuple[Collections, dict[str, str]]:
-        with trio.fail_after(ANSWER_TIMEOUT):
+        with server.answering():
             found = await client.collections()
             try:
                 async with client.stat("collections") as statistics:
@@ -100,7 +108,7 @@ def list_(server: Server, as_json: bool) -> None:
                 return found, {}
 
     found, statistics = run_with_client(server, work, negotiate=True)
-    table = Table("scope", "collection", "id", "max TTL", "items", "bytes")
+    rows: list[list[str]] = []
     for scope in found.scopes:
         for one in scope.collections:
             place = f"0x{scope.id:x}:0x{one.id:x}:"
@@ -109,12 +117,11 @@ def list_(server: Server, as_json: bool) -> None:
                 described = {"scope": scope.name, "collection": one.name, "id": one.id, "max_ttl": one.max_ttl}
                 described |= {"items": _number(items), "data_size": _number(size)}
                 click.echo(json.dumps(described))
-            else:
-                table.add_row(Text(scope.name), Text(one.name), f"0x{one.id:x}", str(one.max_ttl or ""), items, size)
-        if not scope.collections and not as_json:
-            table.add_row(Text(scope.name))
+            rows.append([scope.name, one.name, f"0x{one.id:x}", str(one.max_ttl or ""), items or "", size or ""])
+        if not scope.collections:
+            rows.append([scope.name])
     if not as_json:
-        print_table(table)
+        print_table(["scope", "collection", "id", "max TTL", "items", "bytes"], rows)
 
 
 def _number(text: str | None) -> int | None:

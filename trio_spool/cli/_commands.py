@@ -1,26 +1,78 @@
-"""How all commands end when they are interrupted, or when nobody reads what they print."""
+"""All commands: where they are, and how they end if they are interrupted or nobody reads their output.
+
+The module of a command is imported when the command is used. ``trio-spool --version`` and ``trio-spool --help`` therefore load
+click alone, and a command that talks to a server loads neither the server nor a database.
+"""
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-# What shells say of a program that SIGINT has ended.
-INTERRUPTED = 130
+# The exit status that shells show for a program that SIGINT has ended.
+INTERRUPTED: Final = 130
+
+
+class Place(NamedTuple):
+    """Where a command is.
+
+    Attributes:
+        module: The module in this package.
+        name: The command's name in the module.
+        help: What the list of commands says of it: the first sentence of its help.
+    """
+
+    module: str
+    name: str
+    help: str
+
+
+COMMANDS: Final = {
+    "backup": Place("_backup", "backup", "Copy a bucket's database from a running server into DIRECTORY."),
+    "bucket": Place("_buckets", "bucket", "Create, list and delete the buckets of a server."),
+    "collection": Place("_collections", "collection", "Create, list and drop the collections of a bucket."),
+    "delete": Place("_items", "delete", "Delete the item KEY."),
+    "dump": Place("_scan", "dump", "Write all documents as NDJSON, in the form that load reads."),
+    "get": Place("_items", "get", "Print the value of KEY."),
+    "load": Place("_load", "load", "Store every document of FILE."),
+    "restore": Place("_restore", "restore", "Make the new data directory DATA_DIR from the backup in DIRECTORY."),
+    "scan": Place("_scan", "scan", "Print documents, in the order of their keys."),
+    "serve": Place("_serve", "serve", "Run the server until SIGTERM or SIGINT."),
+    "set": Place("_items", "set_", "Store VALUE under KEY."),
+    "stat": Place("_stat", "stat", "Print statistics of a server."),
+    "user": Place("_users", "user", "Decide who may log in to a server, and what each user may do."),
+    "verify": Place("_restore", "verify", "Check that the backup in DIRECTORY is complete and undamaged."),
+}
 
 
 class Commands(click.Group):
-    """The group that all commands are in."""
+    """The group of all commands."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; return None if there is none of that name."""
+        place = COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        command: click.Command = getattr(importlib.import_module(f".{place.module}", __package__), place.name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, place.help) for name, place in COMMANDS.items()])
 
     def make_context(self, *arguments: Any, **values: Any) -> click.Context:
-        """Parse the arguments, which may print a help."""
+        """Parse the arguments, which may print a help page."""
         with _ended_by_others():
             return super().make_context(*arguments, **values)
 
@@ -32,29 +84,25 @@ class Commands(click.Group):
 
 @contextmanager
 def _ended_by_others() -> Iterator[None]:
-    """End with status 0 if whoever reads our output has had enough, as `head` has, and with 130 at Ctrl-C."""
+    """Exit with status 0 when the reader of our output has gone away, as ``head`` does, and with 130 at Ctrl-C."""
     try:
         yield
     except BrokenPipeError:
-        _forget_output()
+        _discard_output()
         sys.exit(0)
     except KeyboardInterrupt:
-        _forget_output()
+        _discard_output()
         sys.exit(INTERRUPTED)
 
 
-def _forget_output() -> None:
-    """Let what is still buffered go nowhere: at exit, it would be written to whom does not read, and might wait for ever."""
-    with suppress(OSError):  # what tests have for standard output is no file
+def _discard_output() -> None:
+    """Discard buffered output: flushing it at exit could block for ever if nobody reads it."""
+    with suppress(OSError):  # standard output is not a file in tests
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """Leave it to `Commands` how we end."""
-        raise BrokenPipeError
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table. The cells are shown as they are: brackets in them are not markup."""
+    from ._tables import print_table
 
-
-def print_table(table: Table) -> None:
-    """Print a table."""
-    _Console().print(table)
+    print_table(columns, rows)

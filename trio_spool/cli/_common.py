@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import click
 import trio
-from rich.text import Text
 
 from ..client import AuthenticationError, Client, ClientError, NoBucketError, NotFoundError, ServerError
 from ..mcbp import Feature
+from ._errors import ConnectionFailedError, LoginError
 from ._session import HostPort, Server
 
 T = TypeVar("T")
 
-# Seconds within which a server must answer a single request.
-ANSWER_TIMEOUT = 30.0
-
-server_argument = click.argument("server", type=HostPort())
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+server_argument = click.argument("server", type=HostPort(), metavar="HOST:PORT")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs. By default, print text for people.")
 
 
-# What is asked for, so that errors say more than their status, and values keep their datatypes.
-FEATURES = (Feature.XERROR, Feature.JSON)
+# With these, errors carry a reason beside their status, and values keep their datatypes.
+FEATURES: Final = (Feature.XERROR, Feature.JSON)
 
 
 def run_with_client(server: Server, work: Callable[[Client], Awaitable[T]], *, negotiate: bool = False, missing: str = "") -> T:
-    """Connect, say which features we would like if `negotiate` or if we say who we are, and do the work; see `run_with_server`."""
+    """Connect, log in, and do some work; see `run_with_server`.
+
+    Args:
+        server: The server.
+        work: What to do with the client.
+        negotiate: Ask for `FEATURES`, also without a login. It costs a request, and servers of other makes may not know it.
+        missing: The message for an item that does not exist.
+    """
 
     async def connect_and_work() -> T:
         async with server.open() as client:
             if negotiate or not server.anonymous:
-                with trio.fail_after(ANSWER_TIMEOUT):
+                with server.answering():
                     await say_hello(client)
             return await work(client)
 
@@ -40,45 +44,52 @@ def run_with_client(server: Server, work: Callable[[Client], Awaitable[T]], *, n
 
 
 async def say_hello(client: Client) -> None:
-    """Negotiate features, if the server knows of such."""
+    """Negotiate `FEATURES`, if the server has such."""
     try:
         await client.hello("trio-spool", FEATURES)
     except ServerError:
-        pass  # as memcached, which has no features
+        pass  # memcached has no features
 
 
 def run_with_server(server: Server, work: Callable[[], Awaitable[T]], *, missing: str = "") -> T:
-    """Do something with a server, and turn what goes wrong into one line and exit status 1.
+    """Do some work with a server, and turn its errors into one line.
 
     Args:
         server: The server.
         work: What to do.
-        missing: What to say if what it asks for is not there.
+        missing: The message for an item that does not exist.
+
+    Raises:
+        LoginError: The login is refused, or needed.
+        ConnectionFailedError: The server can't be reached, does not answer, or refuses a request.
     """
-    server.keywords()  # may ask for the password, which has no place in an event loop
+    server.keywords()  # may ask for the password, which would block the event loop
     try:
         return trio.run(work)
     except AuthenticationError as exc:
-        hint = "; this server wants to know who you are: give --username" if server.anonymous else ""
-        raise click.ClickException(f"{exc}{hint}") from None
+        hint = "; this server needs a login: use --username" if server.anonymous else ""
+        raise LoginError(f"{exc}{hint}") from None
     except NotFoundError as exc:
-        raise click.ClickException(missing or str(exc)) from None
+        raise ConnectionFailedError(missing or str(exc)) from None
     except NoBucketError as exc:
-        raise click.ClickException(f"{exc}; the default bucket is not for this user: choose one with --bucket") from None
+        raise ConnectionFailedError(f"{exc}; this user can't use the default bucket: choose one with --bucket") from None
     except ClientError as exc:
-        raise click.ClickException(str(exc)) from None
+        raise ConnectionFailedError(str(exc)) from None
     except trio.TooSlowError:
-        raise click.ClickException(f"{server.host}:{server.port} did not answer within {ANSWER_TIMEOUT:g} seconds") from None
+        waited = f"{server.limits.answer_timeout:g} seconds"
+        raise ConnectionFailedError(
+            f"{server.host}:{server.port} did not answer within {waited}; is it a trio-spool server?"
+        ) from None
 
 
 def printable(data: bytes) -> str:
-    """Return bytes as text, what is not UTF-8 escaped."""
+    """Return bytes as text. Bytes that are not UTF-8 are escaped."""
     return data.decode("utf-8", "backslashreplace")
 
 
-_CONTROLS = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160))}
+_CONTROLS: Final = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160))}
 
 
-def visible(data: bytes) -> Text:
-    """Return bytes as text that can be shown: a terminal is not told what to do by them, nor is rich."""
-    return Text(printable(data).translate(_CONTROLS))
+def visible(data: bytes) -> str:
+    """Return bytes as text for a terminal. Bytes that are not UTF-8, and control characters, are escaped."""
+    return printable(data).translate(_CONTROLS)

@@ -1,17 +1,18 @@
-"""The configuration file of ``trio-spool serve``: a TOML file that gives options their defaults."""
+"""The configuration file of ``trio-spool serve``: a TOML file with defaults for its options."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import click
 
 from .._files import explain
 from ..server import Settings, SettingsError
+from ._errors import ConfigError
 
 if sys.version_info < (3, 11):
     import tomli as tomllib
@@ -19,21 +20,16 @@ else:
     import tomllib
 
 _FIELDS = attrs.fields_dict(Settings)
-# What of a value a message shows.
-_SHOWN = 100
-
-
-class ConfigError(click.ClickException):
-    """The file can't be used. The message is one line, and says which file, which key, its value, and what that must be."""
-
-    exit_code = 2
+# Characters of a value that a message shows. Picked, so that the message stays readable.
+_SHOWN: Final = 100
 
 
 def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
-    """Let a TOML file give the defaults: keys are the options' names, with dashes or underscores.
+    """Take the defaults of the options from a TOML file, whose keys are their names, with dashes or underscores.
 
     Raises:
-        ConfigError: The file can't be used.
+        ConfigError: The file can't be used. The message says which file, which key, its value, and the values that the key can
+            have.
     """
     if path is None:
         return
@@ -46,7 +42,7 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
     for key, value in loaded.items():
         name = key.replace("-", "_")
         if name in values:
-            raise ConfigError(f"{path} sets {name} twice, with a dash and with an underscore; leave one out")
+            raise ConfigError(f"{path} sets {name} twice, with a dash and with an underscore; remove one of them")
         values[name] = _checked(ctx, parameters[name], value, f"{path} sets {key} = {_toml(value)}")
     ctx.default_map = {**(ctx.default_map or {}), **values}
 
@@ -57,13 +53,20 @@ def _load(path: Path) -> dict[str, Any]:
     except OSError as exc:
         raise ConfigError(f"can't read {path}: {explain(exc)}") from exc
     except RecursionError:
-        raise ConfigError(f"{path} is not TOML that can be read: its lists are too deep") from None
-    except ValueError as exc:  # also of what is not UTF-8, and of integers of thousands of digits
-        raise ConfigError(f"{path} is not TOML: {exc}") from exc
+        raise ConfigError(f"{path} is not valid TOML: its lists are too deeply nested") from None
+    except ValueError as exc:  # also if it is not UTF-8, or if an integer has thousands of digits
+        raise ConfigError(f"{path} is not valid TOML: {exc}") from exc
 
 
 def _checked(ctx: click.Context, parameter: click.Parameter, value: Any, what: str) -> Any:
-    """Return a value as click takes it, if it can be used."""
+    """Return a value if its option can have it, as click takes it.
+
+    Args:
+        ctx: The context of the command.
+        parameter: The option.
+        value: The value, as TOML has it.
+        what: The beginning of the message if it can't.
+    """
     if parameter.multiple and isinstance(value, str):
         value = [value]
     wanted = _wanted(parameter, value)
@@ -83,11 +86,11 @@ def _checked(ctx: click.Context, parameter: click.Parameter, value: Any, what: s
 
 
 def _wanted(parameter: click.Parameter, value: object) -> str | None:
-    """Return what the value of an option must be, if this one is of another type."""
+    """Return the type that the value of an option must have, or None if it has that type."""
     kind = parameter.type
     if parameter.multiple:
         fits = isinstance(value, list) and all(map(_is_text, value))
-        return None if fits else "a text in quotes, or a list of such"
+        return None if fits else "text in quotes, or a list of texts in quotes"
     if getattr(parameter, "is_flag", False):
         return None if isinstance(value, bool) else "true or false"
     if kind is click.INT:
@@ -104,12 +107,12 @@ def _is_text(value: object) -> bool:
 
 
 def _quoted(key: str) -> str:
-    """Return a key as a message shows it: on one line."""
+    """Return a key for a message, on one line."""
     return key if key.isprintable() else _toml(key)
 
 
 def _toml(value: object) -> str:
-    """Return a value about as it is written in the file, on one line."""
+    """Return a value for a message: about as the file has it, on one line."""
     if not isinstance(value, (bool, int, str, list, dict)):
         return str(value)  # a float, or a date or time
     try:

@@ -1,6 +1,6 @@
 """Documents as text: NDJSON, which loses nothing, and CSV and plain keys, for other tools.
 
-A key or a value that is not UTF-8 is given in base64, under a name that says so.
+A key or a value that is not UTF-8 is written in base64, in a field whose name ends in ``_base64``.
 """
 
 from __future__ import annotations
@@ -10,28 +10,30 @@ import binascii
 import csv
 import io
 import json
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from ..client import Document
+from ._errors import DocumentError, MissingKeyError
 
-FORMATS = ("ndjson", "csv", "keys")
-MAX_KEY = 250
-_LONGEST_32 = (1 << 32) - 1
-
-
-class NotADocumentError(ValueError):
-    """A line is not a document. The message says why."""
-
-
-class NoKeyError(NotADocumentError):
-    """A line is JSON, but has no key as `to_json` writes it."""
+FORMATS: Final = ("ndjson", "csv", "keys")
+# Bytes; the protocol's limit.
+MAX_KEY: Final = 250
+_MAX_32: Final = (1 << 32) - 1
 
 
 @attrs.frozen
 class Item:
-    """What is to be stored."""
+    """An item to store.
+
+    Attributes:
+        key: Its key.
+        value: Its value.
+        flags: A number for the use of clients.
+        expiry: A Unix time in seconds, or 0 for never.
+        datatype: The bits of the protocol's datatype.
+    """
 
     key: bytes
     value: bytes
@@ -41,7 +43,7 @@ class Item:
 
 
 def text_fields(name: str, data: bytes) -> dict[str, str]:
-    """Return a field that has these bytes as text; if they are not UTF-8, in base64, under a name that says so."""
+    """Return the field for some bytes: as text, or in base64, with another name, if they are not UTF-8."""
     try:
         return {name: data.decode()}
     except UnicodeDecodeError:
@@ -49,7 +51,7 @@ def text_fields(name: str, data: bytes) -> dict[str, str]:
 
 
 def to_json(document: Document, keys_only: bool) -> str:
-    """Return a document as a line of NDJSON, with a newline; an expiry is a Unix time."""
+    """Return a document as a line of NDJSON, including the newline."""
     fields: dict[str, object] = dict(text_fields("key", document.key))
     if not keys_only:
         fields |= text_fields("value", document.value)
@@ -63,29 +65,29 @@ def parse_object(line: str) -> dict[str, Any]:
     """Return the fields of a JSON object.
 
     Raises:
-        NotADocumentError: It is none.
+        DocumentError: The line is not a JSON object.
     """
     try:
         fields = json.loads(line)
     except ValueError as exc:
-        raise NotADocumentError(f"not JSON: {exc}") from None
+        raise DocumentError(f"not valid JSON: {exc}") from None
     except RecursionError:
-        raise NotADocumentError("nested too deeply to be read") from None
+        raise DocumentError("too deeply nested") from None
     if not isinstance(fields, dict):
-        raise NotADocumentError("not a JSON object")
+        raise DocumentError("not a JSON object")
     return fields
 
 
 def from_json(line: str) -> Item:
-    """Return what a line of NDJSON says is to be stored: `to_json` backwards.
+    """Return the item in a line that `to_json` has written.
 
     Raises:
-        NotADocumentError: It does not.
+        DocumentError: The line is not a document.
     """
     fields = parse_object(line)
     key = _bytes_field(fields, "key")
     if not 0 < len(key) <= MAX_KEY:
-        raise NotADocumentError(f"a key has 1 to {MAX_KEY} bytes; this one has {len(key)}")
+        raise DocumentError(f"a key has 1 to {MAX_KEY} bytes; this one has {len(key)}")
     value = _bytes_field(fields, "value")
     return Item(key, value, *(_number_field(fields, name) for name in ("flags", "expiry", "datatype")))
 
@@ -96,29 +98,29 @@ def _bytes_field(fields: dict[str, Any], name: str) -> bytes:
         try:
             return text.encode()
         except UnicodeEncodeError:
-            raise NotADocumentError(f"{name!r} has a surrogate, which is no character") from None
+            raise DocumentError(f"{name!r} contains a surrogate, which is not a character") from None
     if isinstance(encoded, str) and text is None:
         try:
             return base64.b64decode(encoded, validate=True)
         except (binascii.Error, ValueError):
-            raise NotADocumentError(f"'{name}_base64' is not base64") from None
-    error = NoKeyError if name == "key" else NotADocumentError
-    raise error(f"a document has {name!r}, a text, or '{name}_base64'; the fields are {', '.join(map(str, fields))}")
+            raise DocumentError(f"'{name}_base64' is not valid base64") from None
+    error = MissingKeyError if name == "key" else DocumentError
+    raise error(f"a document needs text in {name!r} or '{name}_base64'; the fields are {', '.join(map(str, fields))}")
 
 
 def _number_field(fields: dict[str, Any], name: str) -> int:
     number = fields.get(name, 0)
-    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= _LONGEST_32:
-        raise NotADocumentError(f"{name!r} must be a number from 0 to {_LONGEST_32}, not {number!r:.40}")
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= _MAX_32:
+        raise DocumentError(f"{name!r} must be a number from 0 to {_MAX_32}; got {number!r:.40}")
     return number
 
 
 class Formatter:
-    """Makes text of documents.
+    """Formats documents as text.
 
     Args:
         form: One of `FORMATS`.
-        keys_only: Whether the documents have keys and nothing else.
+        keys_only: Whether the documents have only keys.
     """
 
     def __init__(self, form: str, keys_only: bool) -> None:
@@ -126,7 +128,7 @@ class Formatter:
         self._keys_only = keys_only
 
     def header(self) -> str:
-        """Return what comes first."""
+        """Return the first line, including its newline; empty if the format has none."""
         if self._form != "csv":
             return ""
         columns = ["key", "key_encoding"]
@@ -135,7 +137,7 @@ class Formatter:
         return self._row(columns)
 
     def line(self, document: Document) -> str:
-        """Return a document, with a newline."""
+        """Return a document as a line, including the newline."""
         if self._form == "ndjson":
             return to_json(document, self._keys_only)
         if self._form == "keys":

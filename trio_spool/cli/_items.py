@@ -7,45 +7,53 @@ import os
 import sys
 
 import click
-import trio
-from rich.table import Table
 
 from ..client import Client, StoredValue
 from ..mcbp import MAX_FRAME
 from ._commands import print_table
-from ._common import ANSWER_TIMEOUT, json_option, run_with_client, server_argument, visible
-from ._documents import text_fields
+from ._common import json_option, run_with_client, server_argument, visible
+from ._documents import MAX_KEY, text_fields
+from ._errors import CliError
 from ._session import Server, session_options
 
 
-def _named(key: str) -> dict[str, str]:
-    """Return the field that says which key it was."""
-    return text_fields("key", os.fsencode(key))
+class Key(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """The key of an item. It need not be UTF-8."""
+
+    name = "KEY"
+
+    def convert(self, value: str | bytes, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
+        """Return the key as bytes."""
+        key = os.fsencode(value)
+        if not 0 < len(key) <= MAX_KEY:
+            self.fail(f"a key has 1 to {MAX_KEY} bytes; this one has {len(key)}", param, ctx)
+        return key
 
 
-def _key(text: str) -> bytes:
-    key = os.fsencode(text)  # as it was given: a key need not be UTF-8
-    if not 0 < len(key) <= 250:
-        raise click.BadParameter(f"a key has 1 to 250 bytes; this one has {len(key)}", param_hint="KEY")
-    return key
+key_argument = click.argument("key", type=Key())
 
 
-def _missing(key: str) -> str:
-    return f"not found: there is no key {key!r} here"
+def _missing(key: bytes) -> str:
+    return f"not found: there is no item with the key {os.fsdecode(key)!r}"
 
 
 @click.command()
 @server_argument
-@click.argument("key")
+@key_argument
 @json_option
-@click.option("--raw", is_flag=True, help="Write the value alone, byte for byte.")
+@click.option("--raw", is_flag=True, help="Write the bytes of the value, and nothing else.")
 @session_options
-def get(server: Server, key: str, as_json: bool, raw: bool) -> None:
-    """Print what is stored under KEY."""
+def get(server: Server, key: bytes, as_json: bool, raw: bool) -> None:
+    """Print the value of KEY.
+
+    A value that is not UTF-8 is printed with escapes, and with --json in base64, as value_base64.
+    """
+    if as_json and raw:
+        raise click.UsageError("--json and --raw can't be combined")
 
     async def work(client: Client) -> StoredValue:
-        with trio.fail_after(ANSWER_TIMEOUT):
-            return await client.get(_key(key))
+        with server.answering():
+            return await client.get(key)
 
     stored = run_with_client(server, work, missing=_missing(key))
     if raw:
@@ -53,12 +61,10 @@ def get(server: Server, key: str, as_json: bool, raw: bool) -> None:
         sys.stdout.buffer.flush()
     elif as_json:
         described = {"flags": stored.flags, "cas": stored.cas}
-        click.echo(json.dumps({**_named(key), **described, **text_fields("value", stored.value)}))
+        click.echo(json.dumps({**text_fields("key", key), **described, **text_fields("value", stored.value)}))
     else:
-        table = Table("key", "flags", "cas", "bytes", "value")
         numbers = map(str, (stored.flags, stored.cas, len(stored.value)))
-        table.add_row(visible(os.fsencode(key)), *numbers, visible(stored.value))
-        print_table(table)
+        print_table(["key", "flags", "cas", "bytes", "value"], [[visible(key), *numbers, visible(stored.value)]])
 
 
 def _read(source: str) -> bytes:
@@ -68,53 +74,57 @@ def _read(source: str) -> bytes:
 
 @click.command("set")
 @server_argument
-@click.argument("key")
+@key_argument
 @click.argument("value", required=False)
 @click.option(
     "--file", "source", type=click.Path(exists=True, dir_okay=False, allow_dash=True),
-    help="Take the value from a file; - for standard input.",
+    help="Read the value from this file, or from standard input if it is -. By default, it is the argument VALUE.",
 )  # fmt: skip
-@click.option("--flags", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
-@click.option("--expiry", type=click.IntRange(0, 2**32 - 1), default=0, help="Seconds (up to 30 days), or a Unix time.")
+@click.option(
+    "--flags", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
+    help="A number that is stored with the value, for the use of clients.",
+)  # fmt: skip
+@click.option(
+    "--expiry", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, metavar="SECONDS",
+    help="When the item expires: in so many seconds, or, above 2592000 (30 days), at this Unix time; 0 for never.",
+)  # fmt: skip
 @json_option
 @session_options
-def set_(
-    server: Server,
-    key: str,
-    value: str | None,
-    source: str | None,
-    flags: int,
-    expiry: int,
-    as_json: bool,
-) -> None:
-    """Store VALUE under KEY."""
+def set_(server: Server, key: bytes, value: str | None, source: str | None, flags: int, expiry: int, as_json: bool) -> None:
+    """Store VALUE under KEY.
+
+    An earlier value of KEY is replaced.
+    """
     if (value is None) == (source is None):
-        raise click.UsageError("give a VALUE, or --file")
+        raise click.UsageError("give either VALUE or --file")
     if source == "-":
         server.keep_stdin()
     data = os.fsencode(value or "") if source is None else _read(source)
     if len(data) > MAX_FRAME:
-        raise click.ClickException(f"a value of {len(data)} bytes; a request has at most {MAX_FRAME}, and a server may take less")
+        raise CliError(
+            f"the value has {len(data)} bytes; a request has at most {MAX_FRAME}, and the limit of a server may be lower"
+        )
 
     async def work(client: Client) -> int:
-        with trio.fail_after(ANSWER_TIMEOUT):
-            return await client.set(_key(key), data, flags=flags, expiry=expiry)
+        with server.answering():
+            return await client.set(key, data, flags=flags, expiry=expiry)
 
     cas = run_with_client(server, work, negotiate=True)  # so that the server says why it refuses a value
-    click.echo(json.dumps({**_named(key), "bytes": len(data), "cas": cas}) if as_json else f"stored {len(data)} bytes, cas {cas}")
+    described = {**text_fields("key", key), "bytes": len(data), "cas": cas}
+    click.echo(json.dumps(described) if as_json else f"stored {len(data)} bytes, cas {cas}")
 
 
 @click.command()
 @server_argument
-@click.argument("key")
+@key_argument
 @json_option
 @session_options
-def delete(server: Server, key: str, as_json: bool) -> None:
-    """Delete KEY."""
+def delete(server: Server, key: bytes, as_json: bool) -> None:
+    """Delete the item KEY."""
 
     async def work(client: Client) -> None:
-        with trio.fail_after(ANSWER_TIMEOUT):
-            await client.delete(_key(key))
+        with server.answering():
+            await client.delete(key)
 
     run_with_client(server, work, missing=_missing(key))
-    click.echo(json.dumps({**_named(key), "deleted": True}) if as_json else "deleted")
+    click.echo(json.dumps({**text_fields("key", key), "deleted": True}) if as_json else "deleted")

@@ -9,29 +9,35 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 import click
 
 from ..client import Client, ServerError
 from ..mcbp import MAX_FRAME, DataType, Feature
 from ._common import json_option, printable, run_with_client, server_argument
-from ._documents import MAX_KEY, Item, NoKeyError, NotADocumentError, from_json, parse_object
+from ._documents import MAX_KEY, Item, from_json, parse_object
+from ._errors import ConnectionFailedError, DocumentError, FileError, MissingKeyError
 from ._progress import progress_bar
 from ._session import Server, session_options
 
-# Excel begins its files with a byte order mark.
-ENCODING = "utf-8-sig"
-# Requests that are under way at once.
-PIPELINE = 512
+# Files that Excel writes start with a byte order mark.
+ENCODING: Final = "utf-8-sig"
+# Requests that wait for their replies at the same time. Picked, not measured: enough to keep both sides busy.
+PIPELINE: Final = 512
 
 
 class _Source:
-    """A file of documents, read as it is needed, that tells how far it has been read.
+    """A file of documents, read as they are needed.
 
     Args:
         path: The file; - for standard input.
-        field: The field whose value is the key, and then the value is the whole document; None for what ``dump`` has written.
+        field: The field whose value is the key of a document, which is stored as a whole; None for the form that ``dump`` writes.
+
+    Attributes:
+        name: What messages call the file.
+        size: Its bytes; None for standard input.
+        position: The bytes of it that have been read.
     """
 
     def __init__(self, path: Path, field: str | None) -> None:
@@ -42,7 +48,11 @@ class _Source:
         self.position = 0
 
     def items(self) -> Iterator[Item]:
-        """Yield what is to be stored."""
+        """Yield the items to store.
+
+        Raises:
+            FileError: The file is not UTF-8, or a line of it is not a document.
+        """
         with self._open() as file:
             try:
                 if self._path.suffix.lower() == ".csv":
@@ -50,12 +60,12 @@ class _Source:
                 else:
                     yield from self._ndjson(file)
             except UnicodeDecodeError as exc:
-                raise click.ClickException(f"{self.name}: not UTF-8, behind {self.position} bytes: {exc.reason}") from None
+                raise FileError(f"{self.name} is not valid UTF-8 after byte {self.position}: {exc.reason}") from None
 
     def _open(self) -> AbstractContextManager[IO[str]]:
         if str(self._path) == "-":
             return click.open_file("-", encoding=ENCODING, errors="strict")
-        return self._path.open(encoding=ENCODING, newline="")  # as CSV wants it
+        return self._path.open(encoding=ENCODING, newline="")  # the CSV reader handles newlines itself
 
     def _count(self, lines: IO[str]) -> Iterator[str]:
         for line in lines:
@@ -69,58 +79,63 @@ class _Source:
                 continue
             try:
                 yield from_json(text) if self._field is None else Item(self._key(parse_object(text)), text.encode())
-            except NoKeyError as exc:
-                hint = "for documents of your own, say with --key which field is the key"
-                raise click.ClickException(f"{self.name}, line {number}: {exc}; {hint}") from None
-            except NotADocumentError as exc:
-                raise click.ClickException(f"{self.name}, line {number}: {exc}") from None
+            except MissingKeyError as exc:
+                hint = "if trio-spool dump did not write this file, name the field of the key with --key"
+                raise DocumentError(f"{self.name}, line {number}: {exc}; {hint}") from None
+            except DocumentError as exc:
+                raise DocumentError(f"{self.name}, line {number}: {exc}") from None
 
     def _csv(self, file: IO[str]) -> Iterator[Item]:
-        csv.field_size_limit(MAX_FRAME)  # no server of ours takes more
+        csv.field_size_limit(MAX_FRAME)  # the longest request
         reader = csv.DictReader(self._count(file))
         try:
             for row in reader:
                 yield Item(self._key(row), json.dumps(row).encode())
         except csv.Error as exc:
-            raise click.ClickException(f"{self.name}, line {reader.reader.line_num}: not CSV: {exc}") from None
-        except NotADocumentError as exc:
-            raise click.ClickException(f"{self.name}, line {reader.line_num}: {exc}") from None
+            raise DocumentError(f"{self.name}, line {reader.reader.line_num}: not valid CSV: {exc}") from None
+        except DocumentError as exc:
+            raise DocumentError(f"{self.name}, line {reader.line_num}: {exc}") from None
 
     def _key(self, document: Mapping[str, object]) -> bytes:
-        """Return what a field says is the key.
+        """Return the key of a document, which is the value of a field.
 
         Raises:
-            NotADocumentError: There is no such field, or it can't be a key.
+            DocumentError: There is no such field, or its value can't be a key.
         """
-        field = self._field or ""  # there is one whenever this is called
+        field = self._field or ""  # only called with a field
         if field not in document:
-            raise NotADocumentError(f"there is no field {field!r}; the fields are {', '.join(map(str, document))}")
+            raise DocumentError(f"there is no field {field!r}; the fields are {', '.join(map(str, document))}")
         value = document[field]
         if isinstance(value, bool) or not isinstance(value, (str, int, float)) or value in (math.inf, -math.inf) or value != value:
             found = "missing" if value is None else f"{json.dumps(value):.40}"
-            raise NotADocumentError(f"a key is a text or a number; {field!r} is {found}")
+            raise DocumentError(f"the key must be text or a number; {field!r} is {found}")
         try:
             key = str(value).encode()
         except UnicodeEncodeError:
-            raise NotADocumentError(f"{field!r} has a surrogate, which is no character") from None
+            raise DocumentError(f"{field!r} contains a surrogate, which is not a character") from None
         if not 0 < len(key) <= MAX_KEY:
-            raise NotADocumentError(f"a key has 1 to {MAX_KEY} bytes; {field!r} has {len(key)}")
+            raise DocumentError(f"a key has 1 to {MAX_KEY} bytes; {field!r} has {len(key)}")
         return key
 
 
 @click.command()
 @server_argument
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path, allow_dash=True))
-@click.option("--key", "field", help="The field whose value is the key; the whole document is the value.")
+@click.option(
+    "--key",
+    "field",
+    help="The field or column with the key. The value is the whole document, as JSON. By default, FILE has the form of dump.",
+)
 @json_option
 @session_options
 def load(server: Server, file: Path, field: str | None, as_json: bool) -> None:
-    """Store every document of FILE (- for standard input), which "dump" has written, or "scan" as NDJSON.
+    """Store every document of FILE.
 
-    With --key, FILE has documents of any other kind: NDJSON, or CSV if it is named so. A value is then the whole document, as JSON.
+    FILE, or standard input if it is -, has the form that dump and scan write: NDJSON. With --key, it can have any other
+    documents: as CSV with a header if its name ends in .csv, and otherwise as NDJSON. An item that exists is replaced.
     """
     if field is None and file.suffix.lower() == ".csv":
-        raise click.UsageError("for CSV, say with --key which column is the key")
+        raise click.UsageError("a CSV file needs --key with the name of a column")
     if str(file) == "-":
         server.keep_stdin()
     source = _Source(file, field)
@@ -136,7 +151,7 @@ def load(server: Server, file: Path, field: str | None, as_json: bool) -> None:
                 try:
                     await client.finish_set(call)  # type: ignore[arg-type]
                 except ServerError as exc:
-                    raise click.ClickException(f"after {stored} documents, storing {printable(key)!r}: {exc}") from None
+                    raise ConnectionFailedError(f"stored {stored} documents, but not {printable(key)!r}: {exc}") from None
 
             known = DataType.JSON if Feature.JSON in client.features else DataType.RAW
             for item in source.items():

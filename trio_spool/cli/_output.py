@@ -1,4 +1,4 @@
-"""Where documents are written to: standard output, or a file."""
+"""Writing documents and statistics to standard output or to a file."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import RawIOBase
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
-import click
 import trio
 
 from .._files import explain, open_replacement
+from ._errors import FileError
 
-# What is collected before it is written, in characters.
-CHUNK = 64 * 1024
+# Characters that are collected before they are written. Picked, not measured: about what a pipe holds.
+CHUNK: Final = 64 * 1024
 
 
 class Lines:
     """Lines of text on their way out.
 
-    Writing is done in a thread: a pager may keep it waiting for long. If cancelled, or interrupted, the thread is left behind,
-    waiting.
+    A thread writes them, because a pager may keep it waiting for long. If the task is cancelled or interrupted, the thread is left
+    behind, still waiting.
     """
 
     def __init__(self, out: RawIOBase, encoding: str = "utf-8", errors: str = "surrogateescape") -> None:
@@ -36,14 +36,14 @@ class Lines:
         self._size = 0
 
     async def add(self, line: str) -> None:
-        """Add a line, with its end; write what there is, if that is enough."""
+        """Add a line, which includes its newline, and write what was collected if that is enough."""
         self._lines.append(line)
         self._size += len(line)
         if self._size >= CHUNK:
             await self.write()
 
     async def write(self) -> None:
-        """Write what there is."""
+        """Write what was collected."""
         data = "".join(self._lines).encode(self._encoding, self._errors)
         self._lines.clear()
         self._size = 0
@@ -51,7 +51,7 @@ class Lines:
 
 
 def standard_output() -> RawIOBase:
-    """Return standard output without its buffer, in which nothing can then be left over."""
+    """Return standard output without its buffer, so that nothing stays behind in the buffer."""
     sys.stdout.flush()
     buffer = sys.stdout.buffer
     return cast("RawIOBase", getattr(buffer, "raw", buffer))
@@ -59,13 +59,12 @@ def standard_output() -> RawIOBase:
 
 @contextmanager
 def open_output(file: Path) -> Iterator[RawIOBase]:
-    """Open a file that appears when the block has ended without an error: until then, there is what was there before.
+    """Open a file that appears when the block ends without an error. Until then, an earlier file of that name stays.
 
-    What is no regular file, as a device or a FIFO, is itself written to. A symbolic link stays one: it is what it leads to that is
-    replaced.
+    A device or a FIFO is written to directly. A symbolic link stays a link: the file that it leads to is replaced.
 
     Raises:
-        click.ClickException: It can't be written.
+        FileError: The file can't be written.
     """
     try:
         with _open_special(file) if _is_special(file) else _open_regular(file) as out:
@@ -74,7 +73,7 @@ def open_output(file: Path) -> Iterator[RawIOBase]:
         raise
     except OSError as exc:
         where = exc.filename or file
-        raise click.ClickException(f"can't write {where}: {explain(exc)}; choose another FILE, or - for standard output") from None
+        raise FileError(f"can't write {where}: {explain(exc)}; choose another FILE, or - for standard output") from None
 
 
 def _is_special(file: Path) -> bool:
@@ -99,11 +98,11 @@ def _open_regular(file: Path) -> Iterator[RawIOBase]:
 
 
 def write_in_thread(out: RawIOBase, data: bytes) -> None:
-    """Write all of it."""
+    """Write all of the data."""
     rest = memoryview(data)
     while rest:
         written = out.write(rest)
-        if written is None:  # whoever shares it with us has made it non-blocking
+        if written is None:  # another process that shares the output has made it non-blocking
             select.select((), (out,), ())
         else:
             rest = rest[written:]

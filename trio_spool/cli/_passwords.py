@@ -1,21 +1,24 @@
-"""Where a password comes from."""
+"""Reading a password from standard input or from the terminal."""
 
 from __future__ import annotations
 
 import getpass
 import sys
 import warnings
+from typing import Final
 
 import click
 
-# Bytes that are read of a line of standard input; more than any password may have.
-PASSWORD_LINE = 64 * 1024
+from ._errors import CliError, LoginError
+
+# Bytes of a line of standard input that are read: 16 times the 4096 characters that a password may have, to refuse longer ones.
+PASSWORD_LINE: Final = 64 * 1024
 
 
 def check_stdin() -> None:
-    """Make sure that there is a standard input to be read."""
+    """Check that standard input is open."""
     if sys.stdin is None:
-        raise click.ClickException("standard input is closed; give it something to be read, as with < FILE")
+        raise CliError("standard input is closed; redirect it from a file, as with < FILE")
 
 
 def read_password() -> str:
@@ -25,15 +28,19 @@ def read_password() -> str:
     try:
         return line.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
-        raise click.ClickException("the password on standard input is not UTF-8") from None
+        raise LoginError("the password on standard input is not valid UTF-8") from None
 
 
 def ask_password(*, confirm: bool) -> str:
-    """Ask for it; what is typed is not shown, so there must be a terminal."""
+    """Ask for a password at the terminal, which does not show it.
+
+    Args:
+        confirm: Ask for it twice, and again if the two differ.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", getpass.GetPassWarning)
             return str(click.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True))
     except getpass.GetPassWarning:
-        click.echo(err=True)  # behind the question
-        raise click.ClickException("there is no terminal to ask for the password at; give --password-stdin") from None
+        click.echo(err=True)  # ends the line with the question
+        raise LoginError("there is no terminal to ask for the password; use --password-stdin") from None

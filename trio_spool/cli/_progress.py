@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 def progress_bar(quiet: bool) -> Progress:
-    """Return a bar with bytes, rate and time left, on standard error; none if that is not a terminal."""
+    """Return a bar with bytes, rate and remaining time, on standard error. It shows nothing if that is not a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
     console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),

@@ -18,7 +18,7 @@ from ._session import Server, session_options
 
 
 async def _write_all(client: Client, out: RawIOBase, formatter: Formatter, limit: int | None, **scan: Any) -> int:
-    """Write documents as they arrive, and return how many."""
+    """Write documents as they arrive, and return their number."""
     count = 0
     lines = Lines(out)
     await lines.add(formatter.header())
@@ -35,14 +35,20 @@ async def _write_all(client: Client, out: RawIOBase, formatter: Formatter, limit
 
 @click.command()
 @server_argument
-@click.option("--prefix", help="Only keys that begin so.")
-@click.option("--start", help="The first key.")
-@click.option("--end", help="What comes behind the last key.")
-@click.option("--sample", type=click.IntRange(1), help="Instead of all documents, a random sample of about so many.")
-@click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True, help="Decides which are in the sample.")
-@click.option("--keys-only", is_flag=True, help="Leave the values out.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="ndjson", show_default=True)
-@click.option("--limit", type=click.IntRange(0), help="Stop after so many.")
+@click.option("--prefix", help="Print only keys that start with this. By default, all keys.")
+@click.option("--start", help="The first key to print. By default, the first one that there is.")
+@click.option("--end", help="Stop before this key. By default, do not stop.")
+@click.option("--sample", type=click.IntRange(1), metavar="COUNT", help="Print about COUNT random documents. By default, all.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True, metavar="NUMBER",
+    help="Another number chooses another sample.",
+)  # fmt: skip
+@click.option("--keys-only", is_flag=True, help="Print no values. By default, print them.")
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), default="ndjson", show_default=True,
+    help="ndjson: a JSON object on each line. csv: with a header. keys: a key on each line.",
+)  # fmt: skip
+@click.option("--limit", type=click.IntRange(0), metavar="COUNT", help="Stop after COUNT documents. By default, print all.")
 @collection_option
 @session_options
 def scan(
@@ -57,13 +63,14 @@ def scan(
     limit: int | None,
     collection: str | None,
 ) -> None:
-    """Print documents in the order of their keys, all as they were when this began.
+    """Print documents, in the order of their keys.
 
-    Keys and values that are not UTF-8 are printed in base64. An expiry is a Unix time; 0 is never.
+    All documents are printed as they were when the command started. Keys and values that are not UTF-8 are printed in base64.
+    An expiry is a Unix time in seconds, or 0 for never.
     """
     ranged = start is not None or end is not None
     if (prefix is not None) + ranged + (sample is not None) > 1:
-        raise click.UsageError("give --prefix, or --start and --end, or --sample: only one of these")
+        raise click.UsageError("--prefix, --sample, and --start or --end exclude each other: give one of them")
     keys_only = keys_only or form == "keys"
 
     async def work(client: Client) -> None:
@@ -79,14 +86,15 @@ def scan(
 @click.command()
 @server_argument
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True), required=False)
-@click.option("--prefix", default="", help="Only keys that begin so.")
+@click.option("--prefix", default="", help="Write only documents whose keys start with this. By default, all.")
 @collection_option
 @session_options
 def dump(server: Server, file: Path | None, prefix: str, collection: str | None) -> None:
-    """Write all documents as NDJSON, to FILE or to standard output (also -), in the form that "load" reads.
+    """Write all documents as NDJSON, in the form that load reads.
 
-    Nothing is lost: keys and values that are not UTF-8 are in base64, and flags, expiries and datatypes are kept. FILE appears when
-    it is complete, unless it is a device or a FIFO, which is written to.
+    They go to FILE, or to standard output if there is no FILE or if it is -. Nothing is lost: keys and values that are not
+    UTF-8 are written in base64, and flags, expiry times and datatypes are kept. FILE appears when it is complete. A device or a
+    FIFO is written to directly.
     """
 
     async def work_on(client: Client, out: RawIOBase) -> int:

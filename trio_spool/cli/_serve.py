@@ -18,6 +18,7 @@ import trio
 from ..engine import ENGINES, EngineError
 from ..server import ListenError, Settings, SettingsError, serve_until_signal
 from ._config import read_config
+from ._errors import CliError
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -26,8 +27,10 @@ _DEFAULTS = {field.name: field.default for field in attrs.fields(Settings)}
 
 
 def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Function]:
-    """Make the option of a setting; it is also taken from an environment variable, and from the configuration file."""
+    """Return the option of a setting, whose value may also come from an environment variable or from the configuration file."""
     field = name.replace("-", "_")
+    if kwargs.get("type") is float:
+        kwargs["metavar"] = "SECONDS"
     return click.option(
         f"--{name}",
         field,
@@ -50,37 +53,49 @@ def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Fun
     callback=read_config,
     envvar="TRIO_SPOOL_CONFIG",
     show_envvar=True,
-    help="A TOML file with any of these options.",
+    help="A TOML file with defaults for any of these options.",
 )
-@_setting("listen", "tcp://HOST:PORT (port 0: any that is free), tls://… or unix:PATH; several may be given.", multiple=True)
-@_setting("engine", "lmdb is durable; memory keeps nothing.", type=click.Choice(tuple(ENGINES)))
-@_setting("fsync", "When a commit is forced to the disk.", type=click.Choice(["always", "everysec", "no"]))
-@_setting("no-auth", "Listen where other machines can connect, though no authentication is set up.", is_flag=True)
-@_setting("users", "The file of users, which trio-spool user makes; read again at SIGHUP.", type=_FILE)
-@_setting("login-timeout", "A client that has not logged in after so many seconds is disconnected.", type=float)
-@_setting("tls-cert", "The certificate for tls:// addresses: a PEM file.", type=_FILE)
-@_setting("tls-key", "The certificate's private key: a PEM file.", type=_FILE)
-@_setting("tls-client-ca", "Authorities whose certificates are taken for a client's login: a PEM file.", type=_FILE)
-@_setting("tls-client-required", "Refuse clients of tls:// addresses that show no certificate of those authorities.", is_flag=True)
-@_setting("vbuckets", "vbuckets of each bucket, 1 to 1024.", type=int)
-@_setting("max-buckets", "Buckets that there may be.", type=int)
-@_setting("disable-flush", "Refuse FLUSH.", is_flag=True)
-@_setting("max-item-size", "The largest value, in bytes.", type=int)
-@_setting("max-connections", "Further connections are closed as they come.", type=int)
-@_setting("max-scans", "Range scans that may be open at once.", type=int)
-@_setting("max-scans-per-connection", "Range scans that one connection may have open.", type=int)
-@_setting("max-scan-life", "How long a range scan may be open, in seconds.", type=float)
-@_setting("max-snapshots", "Copies of the database that may be kept for backups.", type=int)
-@_setting("snapshot-idle", "How long a copy is kept that nobody reads, in seconds.", type=float)
-@_setting("window", "What may be spooled, and queued, for a connection, in bytes.", type=int)
-@_setting("batch", "What is sent in one write, in bytes.", type=int)
-@_setting("look-ahead", "What is read of further requests while an answer is streamed, in bytes.", type=int)
-@_setting("workers", "Threads that produce streamed answers.", type=int)
-@_setting("send-timeout", "A client that accepts no byte for so many seconds is disconnected.", type=float)
-@_setting("drain-timeout", "How long running answers may take to finish at the end, in seconds.", type=float)
+@_setting(
+    "listen", "An address to listen on: tcp://HOST:PORT (port 0: a free one), tls://HOST:PORT or unix:PATH. Can be repeated.",
+    multiple=True,
+)  # fmt: skip
+@_setting(
+    "engine",
+    "Where items are kept. lmdb: in DATA_DIR. memory: nowhere else, so that they are lost at the end.",
+    type=click.Choice(tuple(ENGINES)),
+)
+@_setting(
+    "fsync", "When writes are forced to the disk. always: before they are acknowledged. everysec: every second. no: by the system.",
+    type=click.Choice(["always", "everysec", "no"]),
+)  # fmt: skip
+@_setting("no-auth", "Allow to listen on addresses that other machines can reach, without users.", is_flag=True)
+@_setting(
+    "users", "The file of users, made by trio-spool user, and read again at SIGHUP. By default, no login is needed.", type=_FILE
+)
+@_setting("login-timeout", "Disconnect clients that have not logged in after this time. inf: never.", type=float)
+@_setting("tls-cert", "The PEM file with the certificate for tls:// addresses. By default, none.", type=_FILE)
+@_setting("tls-key", "The PEM file with the private key of the certificate. By default, none.", type=_FILE)
+@_setting("tls-client-ca", "The PEM file with authorities whose certificates log a client in. By default, none does.", type=_FILE)
+@_setting("tls-client-required", "Refuse clients at tls:// addresses that show no certificate of these authorities.", is_flag=True)
+@_setting("vbuckets", "The number of vbuckets of each bucket, from 1 to 1024.", type=int)
+@_setting("max-buckets", "The maximum number of buckets. Each has its own store and writer thread.", type=int)
+@_setting("disable-flush", "Refuse the command FLUSH, which deletes all items of a bucket.", is_flag=True)
+@_setting("max-item-size", "The maximum size of a value, in bytes.", type=int)
+@_setting("max-connections", "The maximum number of connections. Further ones are closed at once.", type=int)
+@_setting("max-scans", "The maximum number of open range scans.", type=int)
+@_setting("max-scans-per-connection", "The maximum number of open range scans of one connection.", type=int)
+@_setting("max-scan-life", "Cancel range scans after this time.", type=float)
+@_setting("max-snapshots", "The maximum number of copies of databases that are kept for backups.", type=int)
+@_setting("snapshot-idle", "Delete a copy for a backup that no client has read for this time.", type=float)
+@_setting("window", "The maximum size of replies that wait for one connection, in bytes.", type=int)
+@_setting("batch", "The size of one write to a connection, in bytes.", type=int)
+@_setting("look-ahead", "The maximum size of requests that are read while a reply is streamed, in bytes.", type=int)
+@_setting("workers", "The number of threads that produce streamed replies.", type=int)
+@_setting("send-timeout", "Disconnect clients that accept no data for this time. inf: never.", type=float)
+@_setting("drain-timeout", "Wait for running replies when the server stops, up to this time. inf: no limit.", type=float)
 @_setting(
     "switch-interval",
-    "How long a thread may keep the interpreter when another wants it, in seconds; 0: Python's default.",
+    "How long a thread may keep the interpreter while another waits for it. 0: Python's own default.",
     type=float,
 )
 @click.option(
@@ -89,15 +104,16 @@ def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Fun
     is_flag=True,
     envvar="TRIO_SPOOL_VERBOSE",
     show_envvar=True,
-    help="Log more, to standard error.",
+    help="Log details to standard error. By default, log only warnings and errors.",
 )
 def serve(data_dir: Path | None, verbose: bool, **values: Any) -> None:
     """Run the server until SIGTERM or SIGINT.
 
-    DATA_DIR is where the data is kept: by default, a folder for the user's data. It is made if it is missing.
+    The engine lmdb keeps its data in DATA_DIR, which is created if it does not exist. By default, it is a directory for the
+    data of the user who runs the server.
 
-    For each address, "listening on ADDRESS" is printed once it accepts connections. At the first signal the server takes no
-    further connections, lets running answers finish, and exits with status 0; at a second one it ends at once.
+    When the server accepts connections, it prints "listening on ADDRESS" for each address. At the first signal, it accepts no
+    further connections, waits for running replies, and exits with status 0. At a second signal, it exits at once.
     """
     _configure_logging(verbose)
     values["listen"] = tuple(values["listen"])
@@ -105,14 +121,14 @@ def serve(data_dir: Path | None, verbose: bool, **values: Any) -> None:
     if engine.needs_directory and data_dir is None:
         data_dir = Path(platformdirs.user_data_dir("trio-spool", appauthor=False))
     if not engine.needs_directory and data_dir is not None:
-        raise click.UsageError(f"the engine {engine.name} keeps nothing: leave {data_dir} out, or choose --engine lmdb")
+        raise click.UsageError(f"the engine {engine.name} keeps no data in {data_dir}; leave that out, or choose --engine lmdb")
     try:
         settings = Settings(data_dir=data_dir, **values)
         trio.run(serve_until_signal, settings, _listening, _stopping)
     except (SettingsError, EngineError, ListenError) as exc:
-        raise click.ClickException(str(exc)) from None
+        raise CliError(str(exc)) from None
     except BrokenPipeError:
-        raise click.ClickException("nobody reads standard output, which says where we listen; send it to a file") from None
+        raise CliError("nobody reads standard output, where the addresses are printed; redirect it to a file") from None
 
 
 def _listening(addresses: list[str]) -> None:
@@ -128,7 +144,7 @@ def _stopping(number: int) -> None:
 def _configure_logging(verbose: bool) -> None:
     level = logging.DEBUG if verbose else logging.WARNING
     logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
-    # Plain tracebacks: the default ones show local variables, which hold what clients have stored.
+    # Plain tracebacks: the default ones show local variables, which hold data of clients.
     renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
         processors=[

@@ -1,4 +1,4 @@
-"""How a command reaches a server, and as whom: the options that all commands with HOST:PORT share."""
+"""How a command connects and logs in: the options that all commands with a SERVER share."""
 
 from __future__ import annotations
 
@@ -7,25 +7,33 @@ import os
 import ssl
 import sys
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Final, TypedDict
 
 import attrs
 import click
+import trio
 
 from .._files import explain
 from ..client import Client, open_client
+from ._errors import LoginError
 from ._passwords import ask_password, check_stdin, read_password
 
-PASSWORD_VARIABLE = "TRIO_SPOOL_PASSWORD"
+PASSWORD_VARIABLE: Final = "TRIO_SPOOL_PASSWORD"
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @attrs.frozen
 class Address:
-    """Where a server listens."""
+    """Where a server listens.
+
+    Attributes:
+        host: Its host name, or its IP address without brackets.
+        port: Its TCP port.
+        tls: Whether to encrypt the connection.
+    """
 
     host: str
     port: int
@@ -33,34 +41,34 @@ class Address:
 
 
 class HostPort(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """``HOST:PORT``, or ``[ADDRESS]:PORT`` for IPv6; also as ``trio-spool serve`` prints it."""
+    """``HOST:PORT``, or ``[ADDRESS]:PORT`` for IPv6; ``tcp://`` or ``tls://`` may stand before it."""
 
     name = "HOST:PORT"
 
     def convert(self, value: str | Address, param: click.Parameter | None, ctx: click.Context | None) -> Address:
-        """Split it."""
+        """Parse an address."""
         if isinstance(value, Address):
             return value
         host, separator, port = value.removeprefix("tcp://").removeprefix("tls://").rpartition(":")
         if not separator or not host or not port.isdecimal() or not port.isascii() or not 0 < int(port) < 65536:
-            self.fail(f"{value!r} is not HOST:PORT, as in 127.0.0.1:11210", param, ctx)
+            self.fail(f"{value!r} is not HOST:PORT; an example is 127.0.0.1:11210", param, ctx)
         return Address(host.strip("[]"), int(port), value.startswith("tls://"))
 
 
 class Name(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """What can be a name on the wire; the server says whether it can be the name of this or that."""
+    """A name that can be sent to a server, which decides whether a bucket or a collection can have it."""
 
     name = "NAME"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check it."""
+        """Check a name."""
         if not 0 < len(os.fsencode(value)) <= 250 or not value.isprintable():
-            self.fail(f"{value!r:.80} is empty, too long, or not printable", param, ctx)
+            self.fail(f"{value!r:.80} is empty, longer than 250 bytes, or not printable", param, ctx)
         return value
 
 
 class Keywords(TypedDict):
-    """What `open_client` and `backup_server` want to know."""
+    """The keyword arguments that `open_client` and `backup_server` share."""
 
     username: str | None
     password: str | None
@@ -68,14 +76,27 @@ class Keywords(TypedDict):
     tls: ssl.SSLContext | None
 
 
-@attrs.define
-class Server:
-    """A server, and how to get in: what `session_options` makes of its options.
+@attrs.frozen
+class Limits:
+    """How long commands wait. Tests pass another one as click's context object.
 
     Attributes:
-        address: Where it is.
-        username: Who we are.
-        bucket: What to work on.
+        answer_timeout: Seconds within which a server must answer a single request. Picked, not measured: the answer to a
+            request that waits for a slow disk takes a few seconds.
+    """
+
+    answer_timeout: float = 30.0
+
+
+@attrs.define
+class Server:
+    """A server and how to log in to it: what `session_options` makes of its options.
+
+    Attributes:
+        address: Where the server listens.
+        username: The user to log in as; None for none.
+        bucket: The bucket to work on; None for the default one.
+        limits: How long to wait for it.
     """
 
     address: Address
@@ -85,33 +106,34 @@ class Server:
     _ca: Path | None
     _certificate: Path | None
     _key: Path | None
+    limits: Limits = Limits()
     _keywords: Keywords | None = attrs.field(default=None, repr=False)  # has the password
 
     @property
     def host(self) -> str:
-        """The host's name, or its address."""
+        """The server's host name or IP address."""
         return self.address.host
 
     @property
     def port(self) -> int:
-        """The port."""
+        """The server's TCP port."""
         return self.address.port
 
     @property
     def anonymous(self) -> bool:
-        """Whether we do not say who we are."""
+        """Whether the command shows neither a user name nor a certificate."""
         return self.username is None and self._certificate is None
 
     def keep_stdin(self) -> None:
-        """Refuse to take the password from standard input, since the command itself reads that, which must be open."""
+        """Reserve standard input, which must be open, for the command's data: the password can't come from there."""
         if self._from_stdin:
             raise click.UsageError(
-                f"--password-stdin can't be used when the data come from standard input: set {PASSWORD_VARIABLE}, or read a file"
+                f"--password-stdin can't be used when the data come from standard input; set {PASSWORD_VARIABLE}, or read a file"
             )
         check_stdin()
 
     def keywords(self) -> Keywords:
-        """Find out what is still missing, once; it may be asked for."""
+        """Return the arguments for connecting. The first call may ask for the password at the terminal."""
         if self._keywords is None:
             self._keywords = Keywords(
                 username=self.username, password=self._password(), bucket=self.bucket,
@@ -120,8 +142,12 @@ class Server:
         return self._keywords
 
     def open(self) -> AbstractAsyncContextManager[Client]:
-        """Return what connects."""
+        """Connect for as long as the block lasts."""
         return open_client(self.host, self.port, **self.keywords())
+
+    def answering(self) -> AbstractContextManager[object]:
+        """Raise `trio.TooSlowError` if the block, which waits for an answer, takes too long."""
+        return trio.fail_after(self.limits.answer_timeout)
 
     def _password(self) -> str | None:
         if self.username is None:
@@ -133,7 +159,7 @@ class Server:
             return password
         if sys.stdin is not None and sys.stdin.isatty():
             return ask_password(confirm=False)
-        raise click.ClickException(f"no password for {self.username!r}: give --password-stdin, or set {PASSWORD_VARIABLE}")
+        raise LoginError(f"there is no password for {self.username!r}; use --password-stdin, or set {PASSWORD_VARIABLE}")
 
 
 def _tls_context(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
@@ -146,27 +172,35 @@ def _tls_context(ca: Path | None, certificate: Path | None, key: Path | None) ->
             context.load_cert_chain(certificate, key)
     except ssl.SSLError as exc:
         reason = (exc.reason or str(exc)).replace("_", " ").lower()
-        raise click.ClickException(
-            f"{path} can't be used: {reason}; it must be a PEM file, and a certificate needs its key"
+        raise LoginError(
+            f"{path} can't be used: {reason}; it must be a PEM file, and a certificate needs its private key"
         ) from None
     except OSError as exc:
-        raise click.ClickException(f"can't read {path}: {explain(exc)}") from None
+        raise LoginError(f"can't read {path}: {explain(exc)}") from None
     return context
 
 
 def session_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options; its parameter `server`, an `Address`, becomes a `Server`."""
+    """Give a command the options of a session. Its parameter `server`, an `Address`, becomes a `Server`."""
 
     @click.option(
         "--username", "-u", envvar="TRIO_SPOOL_USERNAME", show_envvar=True,
-        help=f"Log in as this user. The password is taken from {PASSWORD_VARIABLE}, or asked for.",
+        help=f"Log in as this user. The password comes from {PASSWORD_VARIABLE}, or is asked for. By default, do not log in.",
     )  # fmt: skip
-    @click.option("--password-stdin", "from_stdin", is_flag=True, help="Take the first line of standard input as the password.")
-    @click.option("--bucket", "-b", type=Name(), help="Work on this bucket, instead of the default one.")
-    @click.option("--tls", is_flag=True, help="Encrypt the connection; the server must have a certificate for HOST.")
-    @click.option("--ca", type=_FILE, help="Whose certificates are trusted, instead of those this system trusts: a PEM file.")
-    @click.option("--client-cert", "certificate", type=_FILE, help="Show this certificate, which may be a login: a PEM file.")
-    @click.option("--client-key", "key_file", type=_FILE, help="The certificate's private key, if it is not in the same file.")
+    @click.option("--password-stdin", "from_stdin", is_flag=True, help="Read the password from the first line of standard input.")
+    @click.option("--bucket", "-b", type=Name(), help="Use this bucket. By default, use the user's default bucket.")
+    @click.option("--tls", is_flag=True, help="Encrypt the connection. The server's certificate must be for HOST.")
+    @click.option(
+        "--ca", type=_FILE, help="Trust the authorities in this PEM file. By default, trust those that the system trusts."
+    )  # fmt: skip
+    @click.option(
+        "--client-cert", "certificate", type=_FILE,
+        help="Show the certificate in this PEM file, which may be a login. By default, show none.",
+    )  # fmt: skip
+    @click.option(
+        "--client-key", "key_file", type=_FILE,
+        help="The PEM file with the private key of the certificate. By default, it is in the same file.",
+    )  # fmt: skip
     @functools.wraps(function)
     def command(
         server: Address,
@@ -186,6 +220,7 @@ def session_options(function: Callable[..., Any]) -> Callable[..., Any]:
             raise click.UsageError("--ca, --client-cert and --client-key need --tls")
         if key_file is not None and certificate is None:
             raise click.UsageError("--client-key needs --client-cert")
-        return function(Server(address, username, bucket, from_stdin, ca, certificate, key_file), **values)
+        limits = click.get_current_context().find_object(Limits) or Limits()
+        return function(Server(address, username, bucket, from_stdin, ca, certificate, key_file, limits), **values)
 
     return command

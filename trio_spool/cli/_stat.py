@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 import os
 import sys
+from typing import Final
 
 import click
-import trio
-from rich.table import Table
-from rich.text import Text
 
 from ..client import Client, Statistics
 from ._commands import print_table
-from ._common import ANSWER_TIMEOUT, json_option, printable, run_with_client, server_argument, visible
+from ._common import json_option, printable, run_with_client, server_argument, visible
 from ._output import Lines, standard_output
 from ._session import Server, session_options
 
-# More rows than this are printed as they come, in plain columns: a table must know them all before it prints the first.
-TABLE_ROWS = 500
+# The rows of the longest table. More rows are printed as they arrive, in plain columns, because a table needs all rows before
+# it prints the first. Picked, not measured: nobody reads a longer table.
+TABLE_ROWS: Final = 500
 
 
 @click.command()
@@ -27,19 +26,20 @@ TABLE_ROWS = 500
 @json_option
 @session_options
 def stat(server: Server, group: str, as_json: bool) -> None:
-    """Print a GROUP of statistics, or, without one, the general ones.
+    """Print statistics of a server.
 
-    The groups are settings, connections, timings, engine, spool, keys, collections, tasks, range-scans, and others; reset sets
-    counters and timings to nothing.
+    GROUP is one of settings, connections, timings, engine, spool, keys, collections, tasks, range-scans, and others. Without
+    it, the general statistics are printed. The group reset sets counters and timings to zero. Some groups take an argument
+    after a blank: put both in quotes.
 
-    With --json, one object a line.
+    With --json, each statistic is an object on its own line.
     """
 
     async def work(client: Client) -> None:
         lines = Lines(standard_output(), sys.stdout.encoding, "backslashreplace")
-        waiting: list[tuple[Text, Text]] | None = []
+        waiting: list[tuple[str, str]] | None = []
         async with client.stat(os.fsencode(group)) as statistics:
-            while (found := await _next_of(statistics)) is not None:
+            while (found := await _next_of(server, statistics)) is not None:
                 name, value = found
                 if as_json:
                     await lines.add(json.dumps({"name": printable(name), "value": printable(value)}) + "\n")
@@ -53,24 +53,19 @@ def stat(server: Server, group: str, as_json: bool) -> None:
                         waiting = None
         await lines.write()
         if waiting:
-            table = Table("statistic", "value")
-            for row in waiting:
-                table.add_row(*row)
-            print_table(table)
+            print_table(["statistic", "value"], waiting)
 
-    missing = (
-        f"there is no group of statistics {group!r}; trio-spool stat --help names them. A group's argument is part of it, in quotes"
-    )
+    missing = f"there is no group of statistics {group!r}; see trio-spool stat --help. A group and its argument must be in quotes"
     run_with_client(server, work, missing=missing)
 
 
-def _line(name: Text, value: Text) -> str:
-    return f"{name.plain}  {value.plain}\n"
+def _line(name: str, value: str) -> str:
+    return f"{name}  {value}\n"
 
 
-async def _next_of(statistics: Statistics) -> tuple[bytes, bytes] | None:
-    """Return the next statistic; None if there are no more."""
-    with trio.fail_after(ANSWER_TIMEOUT):
+async def _next_of(server: Server, statistics: Statistics) -> tuple[bytes, bytes] | None:
+    """Return the next statistic, or None at the end."""
+    with server.answering():
         try:
             return await statistics.__anext__()
         except StopAsyncIteration:

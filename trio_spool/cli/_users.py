@@ -1,4 +1,4 @@
-"""``trio-spool user``: who may log in."""
+"""``trio-spool user``: the users who may log in."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 import attrs
 import click
-from rich.table import Table
-from rich.text import Text
 
 from ..auth import Role, User, Users, UsersError, changing_users, load_users, make_user, save_users
 from ._commands import print_table
+from ._errors import FileError, LoginError, explained
 from ._passwords import ask_password, read_password
 
 ROLES = [role.value for role in Role]
@@ -27,10 +25,13 @@ users_option = click.option(
     required=True,
     envvar="TRIO_SPOOL_USERS",
     show_envvar=True,
-    help="The file of users.",
+    help="The file of users, which serve reads with its option --users.",
 )
 stdin_option = click.option(
-    "--password-stdin", "from_stdin", is_flag=True, help="Take the first line of standard input as the password, instead of asking."
+    "--password-stdin",
+    "from_stdin",
+    is_flag=True,
+    help="Read the password from the first line of standard input. By default, ask for it.",
 )
 
 
@@ -42,23 +43,25 @@ class BucketRoles(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     def convert(
         self, value: str | tuple[str, list[Role]], param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, list[Role]]:
-        """Split it."""
+        """Parse the roles of a bucket."""
         if isinstance(value, tuple):
             return value
         bucket, _, roles = value.rpartition(":")
         names = roles.split(",")
         if not bucket or not set(names) <= set(ROLES):
             self.fail(
-                f"{value!r} is not BUCKET:ROLE[,ROLE…], as in orders:read,write; the roles are {', '.join(ROLES)}", param, ctx
+                f"{value!r} is not BUCKET:ROLE[,ROLE…]; an example is orders:read,write; the roles are {', '.join(ROLES)}",
+                param,
+                ctx,
             )
         return bucket, [Role(name) for name in names]
 
 
 @click.group()
 def user() -> None:
-    """Say who may log in to a server.
+    """Decide who may log in to a server, and what each user may do.
 
-    The file of users keeps salted hashes of the passwords, and what each user may do.
+    The file of users holds salted hashes of the passwords, and the roles of each user. A running server reads it again at SIGHUP.
     """
 
 
@@ -70,22 +73,22 @@ def user() -> None:
     "roles",
     type=click.Choice(ROLES),
     multiple=True,
-    help="What the user may do in every bucket; may be given several times. By default read and write, or with --bucket nothing.",
+    help="A role of the user in every bucket. Can be repeated. By default read and write, or none if --bucket is given.",
 )
 @click.option(
     "--bucket",
     "buckets",
     type=BucketRoles(),
     multiple=True,
-    help="What the user may do in one bucket beyond that; may be given several times.",
+    help="Further roles of the user in one bucket. Can be repeated. By default, none.",
 )
 @stdin_option
 def add(name: str, path: Path, roles: tuple[str, ...], buckets: tuple[tuple[str, list[Role]], ...], from_stdin: bool) -> None:
-    """Add the user NAME; make the file if there is none.
+    """Add the user NAME.
 
-    With the role admin, a user may do everything.
+    The file of users is created if it does not exist. The role admin includes all others.
     """
-    _load_without(name, path)  # before the password is asked for
+    _load_without(name, path)  # fails before the password is asked for
     if not roles and not buckets:
         roles = (Role.READ.value, Role.WRITE.value)
     by_bucket: dict[str, frozenset[Role]] = {}
@@ -106,27 +109,30 @@ def passwd(name: str, path: Path, from_stdin: bool) -> None:
     changed = _make(found.name, read_password() if from_stdin else ask_password(confirm=True), found.roles, found.buckets)
     with _changing(path):
         users = _load(path)
-        found = _find(users, name, path)  # may have been changed, or removed, while the password was typed
+        found = _find(users, name, path)  # another process may have changed or removed it while the password was typed
         changed = attrs.evolve(found, keys=changed.keys)
         _save(path, users.with_user(changed), f"changed the password of {found.name}")
 
 
 @user.command("list")
 @users_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print JSON, for programs: an object on its own line for each user. By default, print a table.",
+)
 def list_(path: Path, as_json: bool) -> None:
-    """Print the users, and what they may do."""
-    table = Table("user", "every bucket", "one bucket")
+    """List the users and their roles."""
+    rows: list[list[str]] = []
     for found in sorted(_load(path), key=lambda user: user.name):
         roles, buckets = _names(found.roles), {bucket: _names(held) for bucket, held in found.buckets.items()}
         if as_json:
             click.echo(json.dumps({"name": found.name, "roles": roles, "buckets": buckets}))
         else:
-            # Text: in a name, brackets are no markup.
-            lines = "\n".join(f"{bucket}: {', '.join(held)}" for bucket, held in buckets.items())
-            table.add_row(Text(found.name), ", ".join(roles), Text(lines))
+            rows.append([found.name, ", ".join(roles), "\n".join(f"{name}: {', '.join(held)}" for name, held in buckets.items())])
     if not as_json:
-        print_table(table)
+        print_table(["user", "every bucket", "one bucket"], rows)
 
 
 @user.command()
@@ -134,7 +140,7 @@ def list_(path: Path, as_json: bool) -> None:
 @users_option
 def remove(name: str, path: Path) -> None:
     """Remove the user NAME."""
-    _find(_load(path), name, path)  # a lock beside a file that is not there would stay
+    _find(_load(path), name, path)  # without this, the lock of a file that does not exist would stay behind
     with _changing(path):
         users = _load(path)
         found = _find(users, name, path)
@@ -146,49 +152,36 @@ def _names(roles: frozenset[Role]) -> list[str]:
 
 
 def _load(path: Path) -> Users:
-    try:
+    with explained(UsersError, as_=FileError):
         return load_users(path)
-    except UsersError as exc:
-        _fail(str(exc))
 
 
 def _load_without(name: str, path: Path) -> Users:
     users = _load(path) if os.path.exists(path) else Users()
     if users.get(name) is not None:
-        _fail(f"there is a user {name!r} already; to change its password: trio-spool user passwd NAME")
+        raise FileError(f"the user {name!r} exists already in {path}; to change its password: trio-spool user passwd NAME")
     return users
 
 
 @contextmanager
 def _changing(path: Path) -> Iterator[None]:
-    try:
-        with changing_users(path):
-            yield
-    except UsersError as exc:
-        _fail(str(exc))
+    with explained(UsersError, as_=FileError), changing_users(path):
+        yield
 
 
 def _find(users: Users, name: str, path: Path) -> User:
     found = users.get(name)
     if found is None:
-        _fail(f"there is no user {name!r} in {path}")
+        raise FileError(f"there is no user {name!r} in {path}; to list the users: trio-spool user list")
     return found
 
 
 def _make(name: str, password: str, roles: frozenset[Role], buckets: Mapping[str, frozenset[Role]]) -> User:
-    try:
+    with explained(ValueError, as_=LoginError):
         return make_user(name, password, roles, buckets)
-    except ValueError as exc:
-        _fail(str(exc))
 
 
 def _save(path: Path, users: Users, done: str) -> None:
-    try:
+    with explained(UsersError, as_=FileError):
         save_users(path, users)
-    except UsersError as exc:
-        _fail(str(exc))
-    click.echo(f"{done}; a running server takes it over at SIGHUP")
-
-
-def _fail(message: str) -> NoReturn:
-    raise click.ClickException(message)
+    click.echo(f"{done}; a running server applies this at SIGHUP")

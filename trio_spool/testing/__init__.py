@@ -1,11 +1,11 @@
-"""A server for tests: it starts in a thread of the process, on a free port, empty, and stops at the end of a block.
+"""A server for tests. It runs in a thread of the process, on a free port, starts empty, and stops at the end of a block.
 
 ::
 
     with running_server() as server:
         connect(server.host, server.port)
 
-pytest gets it as the fixture ``trio_spool_server``. Importing this does not load the server; starting one does.
+In pytest, it is the fixture ``trio_spool_server``. Importing this package does not load the server; starting one does.
 """
 
 from ._running import running_server as running_server

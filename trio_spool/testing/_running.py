@@ -1,4 +1,4 @@
-"""Running a server for as long as a block."""
+"""Running a server while a block runs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from ._server import Server
+    from ._thread import ServerThread
 
-# Without users any login is taken; these are the ones that Couchbase's own documentation uses.
+# A server without users takes any login. These are the ones in the documentation of Couchbase.
 USERNAME: Final = "Administrator"
 PASSWORD: Final = "password"
-# Seconds. A test that is over does not wait for answers.
+# Seconds. Picked, not measured: at the end of a test, nobody waits for replies.
 DRAIN_TIMEOUT: Final = 1.0
 
 
@@ -20,18 +21,19 @@ DRAIN_TIMEOUT: Final = 1.0
 def running_server(
     *, buckets: Iterable[str] = (), username: str = USERNAME, password: str = PASSWORD, **settings: Any
 ) -> Iterator[Server]:
-    """Run a server in a thread of this process, on a free port of 127.0.0.1, until the block is left.
+    """Run a server in a thread of this process, on a free port of 127.0.0.1, until the block ends.
 
-    It may be used in any thread, and any number of times at once. In an async program it works as well: entering blocks the event
-    loop for some milliseconds, and so does leaving, or for as long as `drain_timeout` if a client has a request half sent.
+    Any thread can use this, and any number of servers can run at the same time. It also works in an async program: the event
+    loop is blocked for a few milliseconds at the start, and again at the end, there for up to `drain_timeout` if a client has
+    sent half a request.
 
     Args:
-        buckets: Are created if they are not there, beside the default one.
-        username: Who may log in. Needed if `users` is given and there are `buckets`: these are created by that user.
-        password: With what.
-        settings: Of `trio_spool.server.Settings`. Unless they say otherwise, everything is kept in memory, or, if there is a
-            `data_dir`, there; and it takes no longer than a second to stop, also while clients are connected. A path may be a
-            str, and so may `listen` if it is one address.
+        buckets: Buckets to create, unless they exist, beside the default one.
+        username: A user who may log in. With `users` and `buckets`, this user creates the buckets.
+        password: The password of this user.
+        settings: Settings of `trio_spool.server.Settings`. By default, items are kept in memory, or in `data_dir` if there is
+            one, and the server stops within a second, even while clients are connected. A path may be a str, and `listen` may
+            be one address.
 
     Yields:
         The server, which accepts connections.
@@ -40,18 +42,24 @@ def running_server(
         SettingsError: The settings can't be used.
         TypeError: There is no such setting.
         ValueError: The first address to listen on is not a TCP address, or a bucket can't be created.
-        ListenError: An address can't be listened on.
+        ListenError: The server can't listen on an address.
         DataDirectoryError: The data directory can't be used.
-        ServerError: The user who is to create the buckets can't log in.
-        Exception: On leaving the block: whatever ended the server before that.
+        ServerError: The user who creates the buckets can't log in.
+        Exception: At the end of the block: the error that ended the server before.
     """
-    from ..server import Settings  # loads Trio, storage and more: 0.1 s that only those pay who start a server
+    from ..server import Settings  # loads Trio and the storage, which takes 0.1 s: only those who start a server pay for it
     from ._thread import ServerThread
 
     settings.setdefault("listen", ("tcp://127.0.0.1:0",))
     settings.setdefault("engine", "memory" if settings.get("data_dir") is None else "lmdb")
     settings.setdefault("drain_timeout", DRAIN_TIMEOUT)
-    thread = ServerThread(Settings(**settings), tuple(buckets), username, password)
+    with stopping(ServerThread(Settings(**settings), tuple(buckets), username, password)) as server:
+        yield server
+
+
+@contextmanager
+def stopping(thread: ServerThread) -> Iterator[Server]:
+    """Start the thread of a server, and stop it at the end of the block."""
     thread.start()
     try:
         yield thread.wait_started()

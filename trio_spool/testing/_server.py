@@ -1,4 +1,4 @@
-"""What a test gets to know of its server."""
+"""What a test knows of its server."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ class Server:
     """A running server.
 
     Attributes:
-        host: Where it listens.
-        port: The port that the system chose.
-        username: Who may log in.
-        password: With what. Without a file of users, any name and any password will do.
-        bucket: The bucket that is always there.
+        host: The address that it listens on.
+        port: Its port, which the system has chosen.
+        username: A user who may log in.
+        password: The password of this user. A server without a file of users takes any name and any password.
+        bucket: The default bucket, which always exists.
         tls: Whether connections must be encrypted.
     """
 
@@ -32,5 +32,5 @@ class Server:
 
     @property
     def couchbase_connection_string(self) -> str:
-        """What a Couchbase SDK connects to."""
+        """The connection string for a Couchbase SDK."""
         return f"{'couchbases' if self.tls else 'couchbase'}://{self.address}"

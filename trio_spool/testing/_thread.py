@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, wait
 from urllib.parse import urlsplit
 
@@ -20,31 +21,40 @@ if sys.version_info < (3, 11):
 
 
 class ServerThread:
-    """A server in a thread, with an event loop of its own. Its methods may be called by any other thread.
+    """A server in a thread with its own event loop. Any other thread can call the methods.
 
     Args:
-        settings: What to run.
-        buckets: To be created.
-        username: Who creates them, if there are users.
-        password: With what.
+        settings: The settings of the server.
+        buckets: The buckets to create.
+        username: The user who creates them, if there are users.
+        password: The password of this user.
+        serve: What runs instead of `trio_spool.server.serve`, for tests.
 
     Raises:
         ValueError: The first address to listen on is not a TCP address.
     """
 
-    def __init__(self, settings: Settings, buckets: tuple[str, ...], username: str, password: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        buckets: tuple[str, ...],
+        username: str,
+        password: str,
+        serve: Callable[..., Awaitable[None]] | None = None,
+    ) -> None:
         if urlsplit(settings.listen[0]).scheme not in ("tcp", "tls"):
             raise ValueError(f"the first address to listen on must be a TCP address; got {settings.listen[0]!r}")
         self._settings = settings
         self._buckets = buckets
         self._username = username
         self._password = password
-        # The thread writes these: the token first, and once `_started` is done nothing but the failure.
+        self._serve_instead = serve
+        # The thread writes these: first the token, and after `_started` is done only the failure.
         self._token: trio.lowlevel.TrioToken | None = None
         self._started: Future[Server] = Future()
         self._failure: BaseException | None = None
         self._stop = trio.Event()  # of the thread's event loop
-        # What an abandoned generator leaves running must not keep the process from ending.
+        # A daemon: a server that an abandoned generator has left running does not keep the process from ending.
         self._thread = threading.Thread(target=self._run_in_thread, name="trio-spool-testing", daemon=True)
 
     def start(self) -> None:
@@ -52,10 +62,10 @@ class ServerThread:
         self._thread.start()
 
     def wait_started(self) -> Server:
-        """Wait until connections are accepted and the buckets are there.
+        """Wait until the server accepts connections and the buckets exist.
 
         Raises:
-            Exception: What kept the server from starting.
+            Exception: The error that kept the server from starting.
         """
         return self._started.result()
 
@@ -63,14 +73,14 @@ class ServerThread:
         """Stop the server, and wait for the thread.
 
         Raises:
-            Exception: What ended the server after it had started.
+            Exception: The error that ended the server after it had started.
         """
         wait([self._started])
         if self._token is not None:
             try:
                 self._token.run_sync_soon(self._stop.set)
             except trio.RunFinishedError:
-                pass  # it has ended by itself
+                pass  # the server has already ended
         self._thread.join()
         if self._failure is not None:
             raise self._failure
@@ -78,7 +88,7 @@ class ServerThread:
     def _run_in_thread(self) -> None:
         try:
             trio.run(self._run)
-        except BaseException as exc:  # is raised again in the thread that waits for it
+        except BaseException as exc:  # raised again in the thread that waits
             if self._started.done():
                 self._failure = exc
             else:
@@ -105,14 +115,14 @@ class ServerThread:
             raise_the_one(group)
 
     async def _serve(self, task_status: trio.TaskStatus[list[str]]) -> None:
-        await serve(self._settings, task_status=task_status, stop=self._stop)
+        await (self._serve_instead or serve)(self._settings, task_status=task_status, stop=self._stop)
 
     async def _create_buckets(self, addresses: list[str]) -> None:
         if not self._buckets:
             return
         plain = next((url for url in map(urlsplit, addresses) if url.scheme == "tcp"), None)
         if plain is None or plain.hostname is None or plain.port is None:
-            raise ValueError("buckets are created over a connection without TLS: listen on an address tcp://… as well")
+            raise ValueError("buckets can only be created without TLS: also listen on a tcp:// address")
         async with open_client(plain.hostname, plain.port) as client:
             if self._settings.users is not None:
                 login = b"\0".join([b"", self._username.encode(), self._password.encode()])
@@ -121,7 +131,7 @@ class ServerThread:
                 try:
                     await _call(client, Opcode.CREATE_BUCKET, name.encode())
                 except ExistsError:
-                    pass  # since an earlier run in the same data directory
+                    pass  # from an earlier run in the same data directory
                 except ServerError as exc:
                     raise ValueError(f"the bucket {name!r} can't be created: {exc}") from exc
 

@@ -1,6 +1,7 @@
 """pytest's plugin: the fixture ``trio_spool_server``.
 
-pytest imports this whenever it starts, wherever this package is installed: what a fixture needs is imported by the fixture.
+pytest imports this module at each start, in every environment where this package is installed. Therefore each fixture imports
+what it needs.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def trio_spool_server() -> Iterator[Server]:
-    """A running trio-spool server, empty, on a free port; see `trio_spool.testing.Server`. It stops when the test has ended."""
+    """A running trio-spool server on a free port, without items; see `trio_spool.testing.Server`. It stops after the test."""
     from ._running import running_server
 
     with running_server() as server:
