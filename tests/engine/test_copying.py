@@ -93,6 +93,11 @@ def test_a_directory_that_is_taken(filled, tmp_path) -> None:
         filled.copy_files(tmp_path / "copy", lambda: None)
 
 
+def test_a_copy_that_is_missing(tmp_path) -> None:
+    with pytest.raises(CopyError, match=r"can't read .*data\.mdb: no such file or directory"):
+        count_copy(tmp_path)
+
+
 def test_a_copy_that_does_not_open(tmp_path) -> None:
     (tmp_path / DATABASE).write_bytes(b"garbage" * 10_000)
     with pytest.raises(CopyError, match="does not open"):

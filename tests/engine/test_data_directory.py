@@ -14,13 +14,15 @@ from functools import partial
 import lmdb
 import pytest
 
+from support.system_calls import system_calls
 from trio_spool._files import FileLock
 from trio_spool.engine import (
     DataDirectoryError,
     NoSpaceError,
+    claim_directory,
     open_engine,
 )
-from trio_spool.engine._directory import DirectoryLock
+from trio_spool.engine._directory import DirectoryLock, begin_directory, finish_directory
 
 
 def test_directory_is_made(tmp_path) -> None:
@@ -178,3 +180,46 @@ def test_directories_that_can_not_be_used(tmp_path) -> None:
         open_engine("lmdb", tmp_path / "b")
     (tmp_path / "b" / "trio-spool.json.new").rmdir()
     open_engine("lmdb", tmp_path / "b").close()  # the lock file that was left there does no harm
+
+
+def test_a_directory_is_claimed_once(tmp_path) -> None:
+    identity = claim_directory(tmp_path / "data", "lmdb")
+    assert claim_directory(tmp_path / "data", "lmdb") == identity
+    with pytest.raises(DataDirectoryError, match="belongs to the engine 'lmdb', not 'other'; choose that engine"):
+        claim_directory(tmp_path / "data", "other")
+
+
+def test_the_marker_is_on_disk_after_all_that_it_vouches_for(tmp_path) -> None:
+    with system_calls() as called:
+        begin_directory(tmp_path, "lmdb")
+    assert called == ["fsync"]
+    with system_calls() as called:
+        finish_directory(tmp_path)
+    assert called == ["open", "fsync", "replace", "open", "fsync"]
+
+
+def test_a_lock_that_can_not_be_opened(tmp_path) -> None:
+    (tmp_path / "trio-spool.lock").mkdir()
+    with pytest.raises(DataDirectoryError, match=r"can't write to the data directory .*: is a directory; check who owns it"):
+        open_engine("lmdb", tmp_path)
+
+
+def test_a_first_start_that_can_not_be_finished(make_faulty, faults, tmp_path) -> None:
+    """Neither the lock nor the environment stays."""
+    marker = tmp_path / "data" / "trio-spool.json"
+    faults.hooks["sync"] = marker.with_name("trio-spool.json.new").unlink
+    with pytest.raises(DataDirectoryError, match=r"can't write to the data directory .*: no such file or directory"):
+        make_faulty()
+    assert not marker.exists()
+    faults.hooks.clear()
+    for name in ("data.mdb", "lock.mdb"):
+        (tmp_path / "data" / name).unlink()
+    make_faulty()
+    assert marker.exists()
+
+
+def test_errors_that_are_not_of_the_database_are_left_alone(make_faulty, faults) -> None:
+    faults.add("read", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        make_faulty()
+    make_faulty().close()

@@ -118,6 +118,8 @@ def test_get_many_stops_when_the_values_are_large(make, clock) -> None:
     assert [item and len(item[0]) for item in reader.get_many(keys, 10_000)] == [None, None] + [100] * 10
     assert len(reader.get_many(keys, 250)) == 5
     assert len(reader.get_many(keys[2:], 0)) == 1
+    assert len(reader.get_many(keys[2:], 199)) == 2
+    assert len(reader.get_many(keys[2:], 200)) == 3  # two do not exceed it yet
     reader.release()
     engine.execute([Flush(1001)])
     clock.now = 1002.0
@@ -186,6 +188,13 @@ def test_unknown_engine_and_policy(tmp_path) -> None:
         open_engine("lmdb")
     with pytest.raises(ValueError, match="sometimes"):
         open_engine("lmdb", tmp_path, fsync="sometimes")
+
+
+def test_the_writers_time_is_counted(make) -> None:
+    engine = make()
+    engine.execute([Store(b"k", b"v")])
+    engine.execute([Get(b"k")])  # the time of the first is known by now
+    assert 0 < engine.writer_seconds < 60
 
 
 def test_item_defaults() -> None:

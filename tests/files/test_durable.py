@@ -6,29 +6,11 @@ import errno
 import os
 import resource
 import stat
-import sys
-from contextlib import contextmanager
 
 import pytest
 
+from support.system_calls import system_calls
 from trio_spool._files import open_replacement, replace_durably, sync_directory, sync_file
-
-
-@contextmanager
-def system_calls():
-    """Collect the names of the functions of `os` that are called within, in order."""
-    called = []
-    watched = {os.fsync, os.replace, os.open, os.unlink}
-
-    def profile(frame, event, function) -> None:
-        if event == "c_call" and function in watched:
-            called.append(function.__name__)
-
-    sys.setprofile(profile)
-    try:
-        yield called
-    finally:
-        sys.setprofile(None)
 
 
 @pytest.fixture

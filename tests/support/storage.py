@@ -52,9 +52,9 @@ class Faults:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.hooks: dict[str, Callable[[], object]] = {}
-        self._errors: dict[str, list[Exception]] = {}
+        self._errors: dict[str, list[BaseException]] = {}
 
-    def add(self, point: str, *errors: Exception) -> None:
+    def add(self, point: str, *errors: BaseException) -> None:
         """Raise errors, one each time, when a point is passed."""
         self._errors.setdefault(point, []).extend(errors)
 
