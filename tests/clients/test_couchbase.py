@@ -14,9 +14,10 @@ import pytest
 
 from support.certificates import Authority
 from support.users import user, write_users
+from trio_spool._formats import Collection, Scope
 from trio_spool.auth import Role
 from trio_spool.mcbp import Opcode, encode_request
-from trio_spool.server._collections import Collection, Manifest, Scope
+from trio_spool.server.data import Manifest
 
 pytest.importorskip("couchbase")
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trio_spool._formats import prefix_end
 from trio_spool.mcbp import (
     DOCUMENTS_EXTRAS,
     NEED_DATA,
@@ -28,7 +29,6 @@ from trio_spool.mcbp import (
     pack_keys,
     parse_fragment_request,
     parse_scan_request,
-    prefix_end,
     unpack_scan,
 )
 

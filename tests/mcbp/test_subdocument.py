@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_spool.mcbp import (
-    SHAPES,
     DocumentFlag,
     Opcode,
     PathFlag,
@@ -22,6 +21,7 @@ from trio_spool.mcbp import (
     encode_mutation_results,
     parse_subdocument,
 )
+from trio_spool.server.protocols.binary import TABLE
 
 LOOKUPS = (Opcode.SUBDOC_GET, Opcode.SUBDOC_EXISTS, Opcode.SUBDOC_GET_COUNT)
 MUTATIONS = (
@@ -174,7 +174,7 @@ plausible = st.one_of(
 
 @given(st.data(), st.sampled_from(ALL), st.one_of(st.binary(max_size=100), plausible, st.tuples(plausible, paths).map(b"".join)))
 def test_parses_or_raises_the_remote_error(data, opcode: int, value: bytes) -> None:
-    shape = SHAPES[opcode]
+    shape = TABLE.shapes[opcode]
     assert shape is not None
     size = data.draw(st.sampled_from(sorted(shape.extras)))
     extras = data.draw(st.one_of(st.binary(min_size=size, max_size=size), st.just(bytes(size))))

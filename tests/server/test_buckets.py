@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import structlog
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from support.engines import Hooks
 from trio_spool.engine import DataDirectoryError, open_engine
 from trio_spool.mcbp import CONTINUE, Feature, Opcode, ScanRequest, Status, encode_request, encode_scan_request
 from trio_spool.server import Settings, serve
@@ -155,26 +157,23 @@ async def test_what_is_before_hello_in_a_pipeline_is_answered_as_before_it(raw) 
     assert (after.value, len(after.framing)) == (b"", 3)
 
 
-async def test_nobody_waits_for_a_bucket_that_is_being_made(service, raw, monkeypatch) -> None:
+async def test_nobody_waits_for_a_bucket_that_is_being_made(run_service) -> None:
     """Making one is a thread's work: other connections go on meanwhile, and those who want the same one wait."""
-    entered, go_on = trio.Event(), trio.Event()
-    buckets = service.inside.buckets
-    original = trio.to_thread.run_sync
+    hooks = Hooks()
+    async with run_service(engine=hooks.kind()) as service, service.connect() as raw, service.connect() as other:
+        entered, go_on = threading.Event(), threading.Event()
 
-    async def held(function, *args, **kwargs):
-        if getattr(function, "__name__", "") == "_open_in_thread":
+        def hold() -> None:
             entered.set()
-            await go_on.wait()
-        return await original(function, *args, **kwargs)
+            assert go_on.wait(20)
 
-    monkeypatch.setattr(trio.to_thread, "run_sync", held)
-    async with service.connect() as other:
+        hooks.before_open = hold
         await other.send(encode_request(Opcode.CREATE_BUCKET, key=b"two"))
-        await entered.wait()
+        await trio.to_thread.run_sync(entered.wait)
         assert (await raw.call(Opcode.GET, key=b"k")).status == Status.NOT_FOUND
         await raw.send(encode_request(Opcode.CREATE_BUCKET, key=b"two"))
         await wait_all_tasks_blocked()
-        assert buckets.get("two") is None
+        assert service.inside.buckets.get("two") is None
         go_on.set()
         assert (await other.receive()).status == 0
         assert (await raw.receive()).status == Status.EXISTS
@@ -261,25 +260,20 @@ async def test_deleting_while_others_write(service, raw, until) -> None:
     assert logs == []
 
 
-async def test_deleting_at_the_moment_an_outcome_arrives(service, raw, until, monkeypatch) -> None:
-    assert await create(raw, b"two") == 0
-    bucket = service.inside.buckets.get("two")
-    original = bucket.operate
-
-    async def operate(operations):
-        outcomes = await original(operations)
-        service.inside.leave(bucket, 0)
-        return outcomes
-
+async def test_deleting_at_the_moment_an_outcome_arrives(run_service, until) -> None:
+    hooks = Hooks()
     with structlog.testing.capture_logs() as logs:
-        async with service.connect() as other:
-            await other.hello(Feature.MUTATION_SEQNO)
-            assert await select(other, b"two") == 0
-            monkeypatch.setattr(bucket, "operate", operate)
-            frames = [raw.plain_frame(opcode) for opcode in (Opcode.SET, Opcode.GET_LOCKED, Opcode.GET, Opcode.SUBDOC_EXISTS)]
-            await other.send(*frames, encode_request(Opcode.GET, key=b"k") * 10)
-            await other.closed()
-        await until(lambda: len(service.inside.connections) == 1)
+        async with run_service(engine=hooks.kind()) as service, service.connect() as raw:
+            assert await create(raw, b"two") == 0
+            bucket = service.inside.buckets.get("two")
+            async with service.connect() as other:
+                await other.hello(Feature.MUTATION_SEQNO)
+                assert await select(other, b"two") == 0
+                hooks.answered = lambda: service.inside.leave(bucket, 0)
+                frames = [raw.plain_frame(opcode) for opcode in (Opcode.SET, Opcode.GET_LOCKED, Opcode.GET, Opcode.SUBDOC_EXISTS)]
+                await other.send(*frames, encode_request(Opcode.GET, key=b"k") * 10)
+                await other.closed()
+            await until(lambda: len(service.inside.connections) == 1)
     assert logs == []
 
 
@@ -366,7 +360,7 @@ async def test_buckets_that_must_not_be_listed(tmp_path, monkeypatch) -> None:
     open_engine("lmdb", tmp_path / "data", fsync="no").close()
     (tmp_path / "data" / "buckets").mkdir()
     monkeypatch.setattr(Path, "iterdir", iterdir)
-    with pytest.raises(DataDirectoryError, match=r"can't read the buckets in .*: Permission denied"):
+    with pytest.raises(DataDirectoryError, match=r"can't read the buckets in .*: [Pp]ermission denied"):
         await serve(Settings(listen="tcp://127.0.0.1:0", data_dir=tmp_path / "data"))
 
 
@@ -375,7 +369,7 @@ async def test_permissions_that_are_not_there(tmp_path) -> None:
     private = tmp_path / "private"
     private.mkdir(mode=0)
     try:
-        with pytest.raises(DataDirectoryError, match="Permission denied"):
+        with pytest.raises(DataDirectoryError, match=r"[Pp]ermission denied"):
             await serve(Settings(listen="tcp://127.0.0.1:0", data_dir=private / "x"))
     finally:
         private.chmod(0o700)

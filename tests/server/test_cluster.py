@@ -9,7 +9,7 @@ import time
 import pytest
 
 from trio_spool.mcbp import Feature, Opcode, ScanRequest, Status, encode_request, encode_scan_request
-from trio_spool.server._buckets import vbucket_of
+from trio_spool.server.data import vbucket_of
 
 EXTRAS = bytes(8)
 SCAN = encode_scan_request(ScanRequest())

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from trio_spool._formats import Collection, Scope
 from trio_spool.mcbp import (
     CONTINUE,
     Feature,
@@ -19,7 +20,7 @@ from trio_spool.mcbp import (
     encode_scan_request,
     unpack_scan,
 )
-from trio_spool.server._collections import Collection, Manifest, Scope
+from trio_spool.server.data import Manifest
 
 EXTRAS = bytes(8)
 DEFAULT = Manifest().scopes

@@ -15,8 +15,11 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from trio_spool.engine import DataDirectoryError
-from trio_spool.mcbp import HEADER, Opcode, Status, encode_request, encode_response
+from trio_spool.mcbp import HEADER, Opcode, Status, encode_request, encode_response, shape
 from trio_spool.server import ListenError, Settings, SettingsError, serve
+from trio_spool.server.conversation import ANYBODY
+from trio_spool.server.protocols.binary import COMMANDS, BinaryGuest, Command, Table, unknown
+from trio_spool.server.statistics import GROUPS, Group, Row
 
 EXTRAS = struct.pack(">LL", 0, 0)
 
@@ -149,18 +152,17 @@ async def _serve(settings: Settings, task_status=trio.TASK_STATUS_IGNORED) -> No
     await serve(settings, task_status=task_status)
 
 
-async def test_a_bug_in_a_command_ends_its_connection_alone(service, monkeypatch) -> None:
-    from trio_spool.server import _connection
-
+async def test_a_bug_in_a_command_ends_its_connection_alone(run_service) -> None:
     def bug(exchange, request) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(_connection, "COMMANDS", tuple(bug if n == 0x77 else c for n, c in enumerate(_connection.COMMANDS)))
+    table = Table([*COMMANDS, Command(0x77, shape(0), bug, ANYBODY)], unknown)
     with structlog.testing.capture_logs() as logs:
-        async with service.connect() as other, service.connect() as raw:
-            await raw.send(encode_request(0x77))
-            assert await raw.closed()
-            assert (await other.call(Opcode.NOOP)).status == 0
+        async with run_service(detect=lambda first: lambda host: BinaryGuest(host, table)) as service:
+            async with service.connect() as other, service.connect() as raw:
+                await raw.send(encode_request(0x77))
+                assert await raw.closed()
+                assert (await other.call(Opcode.NOOP)).status == 0
     assert [entry["event"] for entry in logs] == ["connection failed"]
 
 
@@ -239,16 +241,14 @@ async def test_requests_behind_a_stream_are_answered_in_order(raw) -> None:
 
 
 async def test_a_stream_that_fails_is_one_error_frame(service, monkeypatch) -> None:
-    from trio_spool.server import _groups
-
-    def failing(served, bucket, argument):
+    def failing(shared, bucket, argument):
         def rows():
-            yield b"first", b"1"
+            yield Row("first", 1)
             raise RuntimeError("in the middle")
 
         return rows()
 
-    monkeypatch.setitem(_groups.GROUPS, "failing", failing)
+    monkeypatch.setitem(GROUPS, "failing", Group("failing", failing))
     async with service.connect() as raw:
         assert (await raw.call(Opcode.STAT, key=b"failing", opaque=1)).key == b"first"
         reply = await raw.receive()
@@ -397,13 +397,28 @@ async def test_unix_socket(run_service, tmp_path) -> None:
             stale.bind(path)
 
 
+@pytest.mark.parametrize("umask", [0, 0o022, 0o777])
+@pytest.mark.parametrize(("options", "mode"), [({}, 0o700), ({"unix_mode": 0o660}, 0o660)])
+async def test_the_mode_of_a_unix_socket(run_service, tmp_path, umask: int, options: dict, mode: int) -> None:
+    path = tmp_path / "socket"
+    before = os.umask(umask)
+    try:
+        async with run_service(listen=("tcp://127.0.0.1:0", f"unix:{path}"), **options) as service:
+            assert path.stat().st_mode & 0o777 == mode
+            async with service.connect() as raw:
+                rows = await stat(raw, b"settings")
+                assert (rows[b"umask"], rows[b"tcp_backlog"], rows[b"domain_socket"]) == (b"%o" % mode, b"1024", str(path).encode())
+    finally:
+        os.umask(before)
+
+
 async def test_unix_socket_path_in_the_way(tmp_path) -> None:
     path = tmp_path / "file"
     path.write_text("precious")
-    with pytest.raises(ListenError, match="file: a file that is not a socket is at that path"):
+    with pytest.raises(ListenError, match="file: the path is a file that is not a socket"):
         await serve(Settings(listen=(f"unix:{path}",), engine="memory"))
     assert path.read_text() == "precious"
-    with pytest.raises(ListenError, match="a directory is there"):
+    with pytest.raises(ListenError, match="the path is a directory"):
         await serve(Settings(listen=(f"unix:{tmp_path}",), engine="memory"))
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     with pytest.raises(ListenError, match="a file that is not a socket"):
@@ -426,12 +441,12 @@ async def test_a_port_that_another_address_takes() -> None:
         free.bind(("127.0.0.1", 0))
         unused_port = free.getsockname()[1]
     addresses = (f"tcp://0.0.0.0:{unused_port}", f"tcp://127.0.0.1:{unused_port}")
-    with pytest.raises(ListenError, match=rf"127\.0\.0\.1:{unused_port}: it is in use, by tcp://0\.0\.0\.0:{unused_port} or"):
+    with pytest.raises(ListenError, match=rf"127\.0\.0\.1:{unused_port}: it is in use by tcp://0\.0\.0\.0:{unused_port}, or"):
         await serve(Settings(listen=addresses, engine="memory", no_auth=True))
 
 
 async def test_host_unknown() -> None:
-    with pytest.raises(ListenError, match="not known"):
+    with pytest.raises(ListenError, match="can't be resolved"):
         await serve(Settings(listen=("tcp://no.such.host.invalid:0",), engine="memory", no_auth=True))
 
 

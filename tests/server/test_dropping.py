@@ -6,14 +6,18 @@ import logging
 
 import pytest
 
+from trio_spool._formats import Collection, Scope, decode_leb128
 from trio_spool.engine import Remove
 from trio_spool.mcbp import Feature, Opcode, Status, encode_leb128, encode_request
-from trio_spool.server import _buckets, _service
-from trio_spool.server._collections import Collection, Manifest, Scope
+from trio_spool.server.data import Manifest
+from trio_spool.server.shared import Tuning
 
 EXTRAS = bytes(8)
 DEFAULT = Manifest().scopes
 ORDERS, STOCK = Collection(8, "orders"), Collection(300, "stock")
+
+# Nothing is removed in the background, only when the test says so.
+NEVER = {"tuning": Tuning(housekeeping=1e6, sweep=10)}
 
 
 def manifest(uid: int, *collections: Collection) -> bytes:
@@ -36,13 +40,12 @@ async def fill(raw, collection: int, count: int = 35) -> None:
 
 def items(service) -> dict[int, int]:
     spaces = service.inside.buckets.default.engine.spaces
-    return {_buckets.decode_leb128(space)[0]: held.items for space, held in spaces.items()}
+    return {decode_leb128(space)[0]: held.items for space, held in spaces.items()}
 
 
 @pytest.fixture(params=["memory", "lmdb"])
-def options(request, tmp_path, monkeypatch) -> dict:
-    monkeypatch.setattr(_buckets, "SWEEP", 10)
-    options = {"engine": request.param, "fsync": "no", "max_item_size": 1000}
+def options(request, tmp_path) -> dict:
+    options = {"engine": request.param, "fsync": "no", "max_item_size": 1000, "tuning": Tuning(sweep=10)}
     return options | ({"data_dir": tmp_path / "data"} if request.param == "lmdb" else {})
 
 
@@ -77,16 +80,15 @@ async def test_what_was_in_it_goes(service, named, until) -> None:
     await until(lambda: items(service) == {0: 35})
 
 
-async def test_what_was_in_it_does_not_come_back(run_service, options, monkeypatch) -> None:
-    monkeypatch.setattr(_service, "HOUSEKEEPING", 1e6)
-    async with run_service(**options) as service, service.connect() as raw:
+async def test_what_was_in_it_does_not_come_back(run_service, options) -> None:
+    async with run_service(**options | NEVER) as service, service.connect() as raw:
         await raw.hello(Feature.COLLECTIONS)
         assert await set_manifest(raw, manifest(1, ORDERS)) == 0
         await fill(raw, 8)
         assert await set_manifest(raw, manifest(2)) == 0
         for collection in (ORDERS, Collection(8, "returns")):
             assert await set_manifest(raw, manifest(3, collection)) == Status.TEMPORARY_FAILURE
-        await service.inside.buckets.default.sweep()
+        await service.inside.buckets.default.sweep(10)
         assert items(service) == {}
         assert await set_manifest(raw, manifest(3, Collection(8, "returns"))) == 0
         assert (await raw.call(Opcode.GET, key=key_in(8, b"1"))).status == Status.NOT_FOUND
@@ -95,8 +97,7 @@ async def test_what_was_in_it_does_not_come_back(run_service, options, monkeypat
 async def test_a_collection_that_is_made_while_one_of_its_id_is_being_removed_loses_nothing(
     run_service, options, monkeypatch
 ) -> None:
-    monkeypatch.setattr(_service, "HOUSEKEEPING", 1e6)
-    async with run_service(**options) as service, service.connect() as raw:
+    async with run_service(**options | NEVER) as service, service.connect() as raw:
         await raw.hello(Feature.COLLECTIONS)
         assert await set_manifest(raw, manifest(1, ORDERS)) == 0
         await fill(raw, 8, 10)
@@ -112,14 +113,13 @@ async def test_a_collection_that_is_made_while_one_of_its_id_is_being_removed_lo
             return outcomes
 
         monkeypatch.setattr(bucket, "operate", operate)
-        await bucket.sweep()
+        await bucket.sweep(10)
         assert items(service) == {8: 5}
 
 
-async def test_a_restart_in_the_middle(run_service, tmp_path, monkeypatch, until) -> None:
-    monkeypatch.setattr(_service, "HOUSEKEEPING", 1e6)
+async def test_a_restart_in_the_middle(run_service, tmp_path, until) -> None:
     options = {"engine": "lmdb", "data_dir": tmp_path / "data", "fsync": "no"}
-    async with run_service(**options) as service, service.connect() as raw:
+    async with run_service(**options | NEVER) as service, service.connect() as raw:
         await raw.hello(Feature.COLLECTIONS)
         assert await set_manifest(raw, manifest(1, ORDERS, STOCK)) == 0
         await fill(raw, 8)

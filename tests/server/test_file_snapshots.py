@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import threading
 
 import google_crc32c
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from support.service import start_service
-from trio_spool.engine import DataDirectoryError, open_engine
+from trio_spool.engine import ENGINES, DataDirectoryError, EngineKind, open_engine
 from trio_spool.mcbp import (
     HEADER,
     Feature,
@@ -25,7 +26,9 @@ from trio_spool.mcbp import (
     encode_fragment_request,
     encode_request,
 )
-from trio_spool.server import Settings, _files, serve
+from trio_spool.server import Settings, serve
+from trio_spool.server.commands.snapshots import PIECE
+from trio_spool.server.protocols.binary._snapshots import frame_in_thread
 
 EXTRAS = bytes(8)
 
@@ -81,8 +84,8 @@ async def test_any_piece(service, raw, tmp_path) -> None:
     manifest = await prepare(raw)
     uuid, size = manifest["uuid"], int(manifest["files"][0]["size"])
     content = (tmp_path / "data" / "snapshots" / uuid / "data.mdb").read_bytes()
-    assert len(content) == size > 3 * _files.PIECE
-    for offset, length in [(0, 0), (0, 1), (size, 0), (size - 1, 1), (7, _files.PIECE), (12345, 2 * _files.PIECE + 7), (0, size)]:
+    assert len(content) == size > 3 * PIECE
+    for offset, length in [(0, 0), (0, 1), (size, 0), (size - 1, 1), (7, PIECE), (12345, 2 * PIECE + 7), (0, size)]:
         for every in (0, 1 << 30, 65536, 1000):
             reply = await fragment(raw, uuid, 1, offset, length, every)
             assert reply.status == 0
@@ -110,12 +113,7 @@ def test_any_fragment_of_any_file(tmp_path_factory, content: bytes, data: st.Dat
     length = data.draw(st.integers(0, len(content) - offset))
     every = data.draw(st.integers(0, 50) | st.just(10**9))
     request = FragmentRequest(id=1, offset=offset, length=length, checksum_length=every)
-    before = _files.PIECE
-    _files.PIECE = data.draw(st.integers(1, 300))
-    try:
-        response = b"".join(_files.fragment_in_thread(path, request, 5))
-    finally:
-        _files.PIECE = before
+    response = b"".join(frame_in_thread(path, request, 5, data.draw(st.integers(1, 300))))
     body = response[HEADER.size :]
     assert len(body) == request.body_length == HEADER.unpack_from(response)[6]
     assert strip(body, every) == content[offset : offset + length]
@@ -168,17 +166,17 @@ async def test_a_snapshot_survives_its_connection_and_not_its_idle_time(service,
         manifest = await prepare(other)
     await until(lambda: len(service.inside.connections) == 1)
     assert (await fragment(raw, manifest["uuid"], 1, 0, 1)).status == 0
-    (snapshot,) = service.inside.files
+    (snapshot,) = service.inside.snapshots
     await until(lambda: not snapshot.readers)
     snapshot.used -= 299
-    assert service.inside.files.take_idle() == []
+    assert service.inside.snapshots.take_idle() == []
     snapshot.readers = 1  # a fragment that takes longer
     snapshot.used -= 2
-    assert service.inside.files.take_idle() == []
+    assert service.inside.snapshots.take_idle() == []
     snapshot.readers = 0
     await until(lambda: list((tmp_path / "data" / "snapshots").iterdir()) == [])
     assert (await fragment(raw, manifest["uuid"], 1, 0, 1)).status == Status.NOT_FOUND
-    assert service.inside.files.expired == 1
+    assert service.inside.snapshots.expired == 1
 
 
 async def test_they_are_removed_at_the_end_and_at_the_start(run_service, tmp_path) -> None:
@@ -193,45 +191,58 @@ async def test_they_are_removed_at_the_end_and_at_the_start(run_service, tmp_pat
         assert not directory.exists()
 
 
-async def test_a_full_disk_is_a_temporary_failure(service, raw, tmp_path, monkeypatch) -> None:
-    await raw.hello(Feature.XERROR)
+async def test_a_full_disk_is_a_temporary_failure(run_service, tmp_path) -> None:
+    def open_full(options):
+        engine = ENGINES["memory"].open(options)
 
-    def full(directory, check):
-        directory.mkdir(parents=True)
-        (directory / "data.mdb").write_bytes(b"half")
-        raise OSError(errno.ENOSPC, "No space left on device")
+        def copy_files(directory, check):
+            directory.mkdir(parents=True)
+            (directory / "data.mdb").write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(service.inside.buckets.default.engine, "copy_files", full)
-    reply = await raw.call(Opcode.PREPARE_SNAPSHOT)
-    assert (reply.status, b"no space left" in reply.value) == (Status.TEMPORARY_FAILURE, True)
-    assert list((tmp_path / "data" / "snapshots").iterdir()) == []
-    assert list(service.inside.files) == []
+        engine.copy_files = copy_files
+        return engine
+
+    kind = EngineKind("full", needs_directory=True, open=open_full)
+    async with run_service(engine=kind, data_dir=tmp_path / "data") as service, service.connect() as raw:
+        await raw.hello(Feature.XERROR)
+        reply = await raw.call(Opcode.PREPARE_SNAPSHOT)
+        assert (reply.status, b"no space left" in reply.value) == (Status.TEMPORARY_FAILURE, True)
+        assert list((tmp_path / "data" / "snapshots").iterdir()) == []
+        assert list(service.inside.snapshots) == []
 
 
-async def test_leaving_stops_a_copy(service, raw, tmp_path, until, monkeypatch) -> None:
-    await fill(raw, 100)
+async def test_leaving_stops_a_copy(run_service, tmp_path, until) -> None:
     reached, go_on = threading.Event(), threading.Event()
-    copy = service.inside.buckets.default.engine.copy
 
-    def held(take) -> None:
-        def slowly(piece: bytes) -> None:
-            reached.set()
-            assert go_on.wait(20)
-            take(piece)
+    def open_slow(options):
+        engine = ENGINES["lmdb"].open(options)
+        copy = engine.copy
 
-        copy(slowly)
+        def copy_slowly(take) -> None:
+            def slowly(piece: bytes) -> None:
+                reached.set()
+                assert go_on.wait(20)
+                take(piece)
 
-    monkeypatch.setattr(service.inside.buckets.default.engine, "copy", held)
-    async with service.connect() as leaving:
-        await leaving.send(encode_request(Opcode.PREPARE_SNAPSHOT))
-        await trio.to_thread.run_sync(reached.wait)
-        assert [snapshot.describe()["state"] for snapshot in service.inside.files] == ["copying"]
-        # Others write meanwhile.
-        assert (await raw.call(Opcode.SET, key=b"k", extras=EXTRAS)).status == 0
-    await wait_all_tasks_blocked()
-    go_on.set()
-    await until(lambda: not list(service.inside.files) and not list((tmp_path / "data" / "snapshots").iterdir()))
-    assert service.inside.copiers.borrowed_tokens == 0
+            copy(slowly)
+
+        engine.copy = copy_slowly
+        return engine
+
+    kind = EngineKind("slow", needs_directory=True, open=open_slow)
+    async with run_service(engine=kind, data_dir=tmp_path / "data") as service, service.connect() as raw:
+        await fill(raw, 100)
+        async with service.connect() as leaving:
+            await leaving.send(encode_request(Opcode.PREPARE_SNAPSHOT))
+            await trio.to_thread.run_sync(reached.wait)
+            assert [snapshot.describe()["state"] for snapshot in service.inside.snapshots] == ["copying"]
+            # Others write meanwhile.
+            assert (await raw.call(Opcode.SET, key=b"k", extras=EXTRAS)).status == 0
+        await wait_all_tasks_blocked()
+        go_on.set()
+        await until(lambda: not list(service.inside.snapshots) and not list((tmp_path / "data" / "snapshots").iterdir()))
+        assert service.inside.copiers.borrowed_tokens == 0
 
 
 async def test_a_file_that_can_not_be_opened_is_an_error(service, raw, tmp_path) -> None:
@@ -291,7 +302,7 @@ async def test_leaving_in_a_fragment(service, raw, until) -> None:
         manifest = await prepare(leaving)
         await leaving.send(asked(manifest["uuid"], 1, 0, int(manifest["files"][0]["size"])))
         await leaving.stream.receive_some(1000)
-        (snapshot,) = service.inside.files
+        (snapshot,) = service.inside.snapshots
         assert (snapshot.readers, snapshot.describe()["state"]) == (1, "sending")
     await until(lambda: snapshot.readers == 0 and service.inside.limiter.borrowed_tokens == 0)
     assert (await fragment(raw, manifest["uuid"], 1, 0, 10)).status == 0

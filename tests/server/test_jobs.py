@@ -19,8 +19,8 @@ from trio_spool.mcbp import (
     encode_frame_infos,
     encode_request,
 )
-from trio_spool.server import _groups
-from trio_spool.server._jobs import MOST_JOBS
+from trio_spool.server.settings import MAX_JOBS
+from trio_spool.server.statistics import GROUPS, Group, RawRow
 
 EXTRAS = bytes(8)
 UNORDERED = Feature.UNORDERED_EXECUTION
@@ -42,8 +42,8 @@ class Held:
             try:
                 began.set()
                 assert go_on.wait(20)
-                yield argument.encode(), b"1"
-                yield argument.encode(), b"2"
+                yield RawRow(argument.encode(), b"1")
+                yield RawRow(argument.encode(), b"2")
             finally:
                 self.closed.append(argument)
 
@@ -60,7 +60,7 @@ class Held:
 @pytest.fixture
 def held(monkeypatch):
     held = Held()
-    monkeypatch.setitem(_groups.GROUPS, "held", held.group)
+    monkeypatch.setitem(GROUPS, "held", Group("held", held.group))
     yield held
     for event in held.go_on.values():
         event.set()
@@ -140,10 +140,10 @@ async def test_so_many_overlap_and_no_more(service, raw, held) -> None:
     await raw.hello(UNORDERED)
     names = "abcdefg"
     await raw.send(*(held.add(name) for name in names))
-    for name in names[:MOST_JOBS]:
+    for name in names[:MAX_JOBS]:
         await held.wait_began(name)
     await wait_all_tasks_blocked()
-    assert not any(held.began[name].is_set() for name in names[MOST_JOBS:])
+    assert not any(held.began[name].is_set() for name in names[MAX_JOBS:])
     held.go_on["c"].set()
     assert await opaques(raw, 3) == [ord("c")] * 3
     await held.wait_began("e")
@@ -166,12 +166,12 @@ async def test_mutations_before_a_long_command_are_seen_by_it(raw) -> None:
 async def test_a_failure_is_that_commands_alone(service, raw, held, monkeypatch) -> None:
     def failing(served, bucket, argument):
         def rows():
-            yield b"first", b"1"
+            yield RawRow(b"first", b"1")
             raise RuntimeError("in the middle")
 
         return rows()
 
-    monkeypatch.setitem(_groups.GROUPS, "failing", failing)
+    monkeypatch.setitem(GROUPS, "failing", Group("failing", failing))
     await raw.hello(UNORDERED)
     await raw.send(held.add("a"), encode_request(Opcode.STAT, key=b"failing", opaque=1))
     first, error = await raw.receive(), await raw.receive()

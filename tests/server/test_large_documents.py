@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import struct
-import threading
 
 import pytest
 
-from trio_spool.engine import lookup as engine_lookup
 from trio_spool.mcbp import Feature, Opcode, PathFlag, Status, encode_request
-from trio_spool.server.binary import _subdocument
 
 EXTRAS = bytes(8)
 XATTR = PathFlag.XATTR
@@ -85,24 +82,16 @@ async def test_a_lookup_sees_what_is_before_it_in_a_pipeline(sub) -> None:
     assert replies[7].status == Status.NOT_FOUND
 
 
-async def test_a_large_document_is_looked_into_by_a_worker(service, sub, monkeypatch) -> None:
-    threads = []
-
-    def recorded(*args):
-        threads.append(threading.current_thread() is threading.main_thread())
-        return engine_lookup(*args)
-
-    monkeypatch.setattr(_subdocument, "lookup", recorded)
-    for size, in_loop in ((60 * 1024, True), (70 * 1024, False)):
+async def test_a_large_document_is_looked_into_by_a_worker(service, sub) -> None:
+    counters = service.inside.counters
+    for size, jobs in ((60 * 1024, 0), (70 * 1024, 2)):
         value = b'{"pad":"%s","n":1}' % (b"x" * size)
         await put(sub, value)
-        threads.clear()
-        before = service.inside.counters.get_hits
+        hits, streams = counters.get_hits, counters.streams
         assert (await call(sub, single(GET, b"n"))).value == b"1"
         reply = await call(sub, lookups((GET, b"$document.value_bytes", XATTR), (GET, b"n")))
         assert found(reply) == [(0, b"%d" % len(value)), (0, b"1")]
-        assert threads == [in_loop] * 2
-        assert service.inside.counters.get_hits == before + 2
+        assert (counters.get_hits, counters.streams) == (hits + 2, streams + jobs)
 
 
 @pytest.mark.parametrize("unordered", [False, True])

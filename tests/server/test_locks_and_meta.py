@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 
+import attrs
 import cramjam
 import pytest
 
+from trio_spool.engine import ENGINES, EngineKind
 from trio_spool.mcbp import (
     DataType,
     Feature,
@@ -173,19 +176,20 @@ async def test_a_lock_in_a_pipeline(raw) -> None:
     assert replies[2].cas == LOCKED_CAS != replies[1].cas
 
 
-async def test_a_lock_ends(service, raw, monkeypatch) -> None:
-    writer = service.inside.buckets.default.engine.writer
-    now = writer._clock()
-    monkeypatch.setattr(writer, "_clock", lambda: now)
-    await raw.hello(Feature.XERROR)
-    await put(raw)
-    cas = (await lock(raw, 10)).cas
-    now += 9
-    assert (await put(raw)).status == Status.LOCKED
-    now += 2
-    assert (await raw.call(Opcode.GET, key=b"k")).cas == cas
-    assert await unlock(raw, cas) == Status.NOT_LOCKED
-    assert (await put(raw)).status == 0
+async def test_a_lock_ends(run_service) -> None:
+    now = time.time()
+    memory = ENGINES["memory"]
+    kind = EngineKind("clocked", needs_directory=False, open=lambda options: memory.open(attrs.evolve(options, clock=lambda: now)))
+    async with run_service(engine=kind) as service, service.connect() as raw:
+        await raw.hello(Feature.XERROR)
+        await put(raw)
+        cas = (await lock(raw, 10)).cas
+        now += 9
+        assert (await put(raw)).status == Status.LOCKED
+        now += 2
+        assert (await raw.call(Opcode.GET, key=b"k")).cas == cas
+        assert await unlock(raw, cas) == Status.NOT_LOCKED
+        assert (await put(raw)).status == 0
 
 
 async def test_flush_ends_locks(service, raw) -> None:

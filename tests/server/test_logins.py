@@ -16,7 +16,8 @@ from trio.testing import wait_all_tasks_blocked
 from support.users import user, write_users
 from trio_spool.auth import MECHANISMS, Role
 from trio_spool.mcbp import Feature, Opcode, Response, Status, encode_request
-from trio_spool.server import Settings, SettingsError, _logins, serve
+from trio_spool.server import Settings, SettingsError, serve
+from trio_spool.server.shared import Logins, Tuning
 
 PASSWORD = "correct horse"
 EXTRAS = bytes(8)
@@ -37,9 +38,8 @@ def users_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def service(run_service, users_file, monkeypatch):
-    monkeypatch.setattr(_logins, "FIRST_DELAY", 0.0)
-    async with run_service(users=users_file) as served:
+async def service(run_service, users_file):
+    async with run_service(users=users_file, tuning=Tuning(first_refusal=0.0)) as served:
         yield served
 
 
@@ -291,10 +291,9 @@ async def test_what_is_before_a_login_in_a_pipeline_is_done_with_the_rights_befo
 # What a refusal costs
 
 
-async def test_a_refusal_is_put_off_and_nobody_else_is(run_service, users_file, monkeypatch, until) -> None:
-    monkeypatch.setattr(_logins, "FIRST_DELAY", 1e6)
-    monkeypatch.setattr(_logins, "LAST_DELAY", 1e6)
-    async with run_service(users=users_file, drain_timeout=0) as service, service.connect() as guesser, service.connect() as raw:
+async def test_a_refusal_is_put_off_and_nobody_else_is(run_service, users_file, until) -> None:
+    options = {"users": users_file, "drain_timeout": 0, "tuning": Tuning(first_refusal=1e6, max_refusal=1e6)}
+    async with run_service(**options) as service, service.connect() as guesser, service.connect() as raw:
         await guesser.send(encode_request(Opcode.SASL_AUTH, key=b"PLAIN", value=b"\0ann\0wrong"))
         await until(lambda: service.inside.counters.auth_errors == 1)
         assert await raw.login("ann", PASSWORD) == 0
@@ -305,7 +304,7 @@ async def test_a_refusal_is_put_off_and_nobody_else_is(run_service, users_file, 
 
 
 def test_the_delay_doubles_up_to_a_limit(users_file) -> None:
-    logins = _logins.Logins(users_file)
+    logins = Logins(users_file, 0.1, 3.0)
     assert [round(logins.delay(failures), 3) for failures in (1, 2, 3, 5, 6, 7, 1000)] == [0.1, 0.2, 0.4, 1.6, 3.0, 3.0, 3.0]
 
 
@@ -318,7 +317,7 @@ async def test_reloading_users(service, users_file) -> None:
         write_users(users_file, user("carl", Role.READ, password="new"), secret=bytes(32))
         assert await raw.login("carl", "new") == Status.AUTH_ERROR
         with structlog.testing.capture_logs() as logs:
-            service.inside.reload_users()
+            service.service.reload_users()
         assert logs == [{"event": "users reloaded", "users": 1, "log_level": "warning"}]
         assert await raw.login("ann", PASSWORD) == Status.AUTH_ERROR
         assert await raw.login("carl", "new") == 0
@@ -332,7 +331,7 @@ async def test_a_broken_file_changes_nothing(service, users_file, content: str |
     else:
         users_file.write_text(content)
     with structlog.testing.capture_logs() as logs:
-        service.inside.reload_users()
+        service.service.reload_users()
     (entry,) = logs
     assert (entry["event"], entry["log_level"]) == ("the users stay as they were", "error")
     assert str(users_file) in entry["reason"]

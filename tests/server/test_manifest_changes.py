@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import trio
 
+from trio_spool._formats import Collection, Scope
 from trio_spool.engine import Store, open_engine
 from trio_spool.mcbp import Opcode, Status, encode_request
-from trio_spool.server._collections import Collection, Manifest, Scope
+from trio_spool.server.data import Manifest
 
 
 def manifest(name: str) -> Manifest:

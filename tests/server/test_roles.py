@@ -14,7 +14,7 @@ import structlog
 from support.users import user, write_users
 from trio_spool.auth import Role, User
 from trio_spool.mcbp import CONTINUE, Feature, Opcode, ScanRequest, Status, encode_request, encode_scan_request
-from trio_spool.server import _logins
+from trio_spool.server.shared import Tuning
 
 EXTRAS = bytes(8)
 READ, WRITE, STATS, ADMIN = Role.READ, Role.WRITE, Role.STATS, Role.ADMIN
@@ -80,10 +80,12 @@ USERS = [
 
 
 @pytest.fixture
-async def service(run_service, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(_logins, "FIRST_DELAY", 0.0)
+async def service(run_service, tmp_path: Path):
     write_users(tmp_path / "users.json", *USERS)
-    async with run_service(users=tmp_path / "users.json", data_dir=tmp_path / "data", engine="lmdb", fsync="no") as served:
+    tuning = Tuning(first_refusal=0.0)
+    async with run_service(
+        tuning=tuning, users=tmp_path / "users.json", data_dir=tmp_path / "data", engine="lmdb", fsync="no"
+    ) as served:
         await served.inside.buckets.create("other")
         yield served
 

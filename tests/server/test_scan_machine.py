@@ -30,7 +30,7 @@ from trio_spool.mcbp import (
     encode_scan_request,
     unpack_scan,
 )
-from trio_spool.server import _service
+from trio_spool.server.shared import Shared
 
 MAX_SCANS, MAX_OF_ONE = 5, 3
 keys = st.binary(min_size=1, max_size=2)
@@ -63,7 +63,7 @@ class ServiceThread:
     """A service in a thread of its own."""
 
     def __init__(self, **values: Any) -> None:
-        self.service: _service.Service
+        self.service: Shared
         self._ready = threading.Event()
         self._values = values
         self._thread = threading.Thread(target=trio.run, args=(self._main,))
@@ -246,7 +246,7 @@ class ScanMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_is_left_behind(self) -> None:
         service = self.thread.service
-        assert {scan.id for scan in service.scans if not scan.ended} == {scan.id for scan in self.open}
+        assert self.thread.call(lambda: {scan.id for scan in service.scans}) == {scan.id for scan in self.open}
 
 
 ScanMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30)

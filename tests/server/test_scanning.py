@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import threading
 import uuid
@@ -12,6 +13,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from support.engines import Hooks, nothing
 from trio_spool.mcbp import (
     CONTINUE,
     DOCUMENTS_EXTRAS,
@@ -25,7 +27,7 @@ from trio_spool.mcbp import (
     encode_scan_request,
     unpack_scan,
 )
-from trio_spool.server import _range_scan
+from trio_spool.server.shared import Tuning
 
 EXTRAS = bytes(8)
 
@@ -72,6 +74,18 @@ async def cancel(raw, identity: bytes) -> int:
 
 def b64(key: bytes) -> str:
     return base64.b64encode(key).decode()
+
+
+@pytest.fixture
+def hooks() -> Hooks:
+    return Hooks()
+
+
+@pytest.fixture
+async def controlled(run_service, hooks):
+    """A service whose engine does what `hooks` says, and a connection to it."""
+    async with run_service(engine=hooks.kind(), drain_timeout=1) as service, service.connect() as raw:
+        yield service, raw
 
 
 @pytest.fixture(params=["memory", "lmdb"])
@@ -161,15 +175,16 @@ async def test_limits_of_a_continue(raw) -> None:
     assert documents[-1].key == keys[-1]
 
 
-async def test_the_time_limit_allows_at_least_one(raw, monkeypatch) -> None:
-    keys = await fill(raw, 3000)
+async def test_the_time_limit_allows_at_least_one(run_service) -> None:
     now = iter(range(1_000_000))
-    identity = (await create(raw)).value
-    monkeypatch.setattr(_range_scan.time, "monotonic", lambda: next(now))  # each look is a second later
-    status, documents = await continue_(raw, identity, milliseconds=1)
-    assert status == Status.SCAN_MORE
-    assert [document.key for document in documents] == keys[: len(documents)]
-    assert 1 <= len(documents) < 3000
+    tuning = Tuning(clock=lambda: next(now), housekeeping=1e6)  # each look is a second later
+    async with run_service(tuning=tuning, max_scan_life=1e6) as service, service.connect() as raw:
+        keys = await fill(raw, 3000)
+        identity = (await create(raw)).value
+        status, documents = await continue_(raw, identity, milliseconds=1)
+        assert status == Status.SCAN_MORE
+        assert [document.key for document in documents] == keys[: len(documents)]
+        assert 1 <= len(documents) < 3000
 
 
 async def test_what_is_written_later_is_not_seen(raw) -> None:
@@ -275,7 +290,7 @@ async def test_too_many(run_service, until) -> None:
         await raw.hello(Feature.XERROR)
         identities = [(await create(raw)).value for _ in range(3)]
         reply = await create(raw)
-        assert (reply.status, b"this connection" in reply.value) == (Status.TEMPORARY_FAILURE, True)
+        assert (reply.status, b"one connection" in reply.value) == (Status.TEMPORARY_FAILURE, True)
         async with service.connect() as other:
             assert [(await create(other)).status for _ in range(3)] == [0, 0, Status.TEMPORARY_FAILURE]
             assert await cancel(raw, identities[0]) == 0
@@ -386,24 +401,22 @@ async def test_reader_slots_do_not_run_out(run_service, tmp_path) -> None:
                 assert await cancel(others[0], scan.id) == 0
 
 
-async def test_a_failure_is_the_final_status(service, raw, monkeypatch) -> None:
+async def test_a_failure_is_the_final_status(controlled, hooks) -> None:
+    _, raw = controlled
     await fill(raw, 5000)
     identity = (await create(raw)).value
     assert (await continue_(raw, identity, items=10))[0] == Status.SCAN_MORE
-    read = _range_scan.RangeScan._read
-    calls = []
+    reads = itertools.count()
 
-    def failing(self, *args):
-        calls.append(args)
-        if len(calls) > 12:
+    def fail_late() -> None:
+        if next(reads) > 11:
             raise RuntimeError("the disk is on fire")
-        return read(self, *args)
 
-    monkeypatch.setattr(_range_scan.RangeScan, "_read", failing)
+    hooks.before_read = fail_late
     status, documents = await continue_(raw, identity)
     assert status == Status.INTERNAL
     assert documents  # what had been sent before
-    monkeypatch.undo()
+    hooks.before_read = nothing
     assert (await continue_(raw, identity))[0] == Status.NOT_FOUND
     assert (await raw.call(Opcode.NOOP)).status == 0
 
@@ -416,17 +429,16 @@ def left_behind(service) -> tuple[int, int, int]:
     return inside.limiter.borrowed_tokens, len(list(inside.scans)), inside.buckets.default.engine.statistics().snapshots
 
 
-async def test_leaving_during_create(service, raw, until, monkeypatch) -> None:
+async def test_leaving_during_create(controlled, hooks, until) -> None:
+    service, raw = controlled
     await fill(raw, 100)
     reached, go_on = threading.Event(), threading.Event()
-    is_empty = _range_scan.RangeScan.is_empty_in_thread
 
-    def held(self) -> bool:
+    def held() -> None:
         reached.set()
         assert go_on.wait(20)
-        return is_empty(self)
 
-    monkeypatch.setattr(_range_scan.RangeScan, "is_empty_in_thread", held)
+    hooks.before_read = held
     async with service.connect() as leaving:
         await leaving.send(encode_request(Opcode.RANGE_SCAN_CREATE, value=encode_scan_request(ScanRequest())))
         await trio.to_thread.run_sync(reached.wait)
@@ -441,8 +453,8 @@ async def test_leaving_while_waiting_for_a_seqno(service, raw, until) -> None:
         requirements = SnapshotRequirements(vbucket_uuid=service.inside.buckets.default.vbucket_uuid(0), seqno=10**9, timeout=1000)
         value = encode_scan_request(ScanRequest(requirements=requirements))
         await leaving.send(encode_request(Opcode.RANGE_SCAN_CREATE, value=value))
-        await until(lambda: service.inside.scans._creating)
-    await until(lambda: not service.inside.scans._creating)
+        await until(lambda: service.inside.scans.reserved)
+    await until(lambda: not service.inside.scans.reserved)
 
 
 async def test_leaving_between_continues(service, raw, until) -> None:
@@ -471,39 +483,37 @@ async def test_leaving_while_the_window_is_full(service, raw, until) -> None:
     await fill(raw, 20_000, 1000)
     async with service.connect() as leaving:
         await leaving.send(continued((await create(leaving)).value))
-        await until(lambda: service.inside.limiter.borrowed_tokens == 0 and service.inside.spool_statistics().turns)
+        await until(lambda: service.inside.limiter.borrowed_tokens == 0 and service.inside.connections.spool_statistics().turns)
     await until(lambda: left_behind(service) == (0, 0, 0))
 
 
-async def test_leaving_while_the_worker_is_inside_the_engine(service, raw, until, monkeypatch) -> None:
+async def test_leaving_while_the_worker_is_inside_the_engine(controlled, hooks, until) -> None:
+    service, raw = controlled
     await fill(raw, 1000)
     reached, go_on = threading.Event(), threading.Event()
-    read = _range_scan.RangeScan._read
 
-    def held(self, *args):
+    def held() -> None:
         reached.set()
         assert go_on.wait(20)
-        return read(self, *args)
 
     async with service.connect() as leaving:
         identity = (await create(leaving)).value
-        monkeypatch.setattr(_range_scan.RangeScan, "_read", held)
+        hooks.before_read = held
         await leaving.send(continued(identity))
         await trio.to_thread.run_sync(reached.wait)
+        assert (await continue_(raw, identity))[0] == Status.BUSY
     await wait_all_tasks_blocked()
     assert service.inside.limiter.borrowed_tokens == 1
-    assert (await continue_(raw, identity))[0] == Status.BUSY
     go_on.set()
     await until(lambda: left_behind(service) == (0, 0, 0))
 
 
-async def test_a_sample_that_finds_nothing_stops_when_its_client_leaves(service, raw, until, monkeypatch) -> None:
+async def test_a_sample_that_finds_nothing_stops_when_its_client_leaves(controlled, hooks, until) -> None:
+    service, raw = controlled
     await fill(raw, 1000)
     async with service.connect() as leaving:
         identity = (await create(leaving, {"sampling": {"samples": 1, "seed": 1}})).value
-        # A store without an end, in which nothing is ever chosen.
-        (scan,) = service.inside.scans
-        monkeypatch.setattr(scan, "_read", lambda *args: _range_scan.Chunk([], b"again", 0))
+        hooks.endless = True  # nothing is ever found, and the end never reached
         await leaving.send(continued(identity))
         await until(lambda: service.inside.limiter.borrowed_tokens == 1)
     await until(lambda: left_behind(service) == (0, 0, 0))
@@ -583,7 +593,7 @@ async def test_the_group_tasks(service, raw, until) -> None:
         await fill(watcher, 20_000, 1000)
         identity = (await create(raw, {"range": {"start": "", "end": b64(b"z")}, "name": "mine"})).value
         await raw.send(continued(identity))
-        await until(lambda: service.inside.spool_statistics().turns and service.inside.limiter.borrowed_tokens == 0)
+        await until(lambda: service.inside.connections.spool_statistics().turns and service.inside.limiter.borrowed_tokens == 0)
         tasks = [json.loads(value) for value in (await stat(watcher, b"tasks")).values()]
         (task,) = tasks
         assert (task["command"], task["key"], task["state"]) == ("range_scan_continue", "mine", "waiting")

@@ -16,7 +16,7 @@ from trio_spool.server import Settings, SettingsError
 NAMES = [field.name for field in attrs.fields(Settings)]
 DEFAULTS = {field.name: field.default for field in attrs.fields(Settings)}
 FLOATS = [name for name in NAMES if isinstance(DEFAULTS[name], float)]
-INTS = [name for name in NAMES if type(DEFAULTS[name]) is int]
+INTS = [name for name in NAMES if type(DEFAULTS[name]) is int and name != "unix_mode"]
 BOOLS = [name for name in NAMES if isinstance(DEFAULTS[name], bool)]
 PATHS = ["data_dir", "users", "tls_cert", "tls_key", "tls_client_ca"]
 TIMES_WITHOUT_END = ["login_timeout", "send_timeout", "drain_timeout"]
@@ -39,7 +39,7 @@ def refusal(**values: Any) -> str:
 
 
 def test_every_setting_is_of_a_kind() -> None:
-    assert sorted([*FLOATS, *INTS, *BOOLS, *PATHS, "listen", "engine", "fsync"]) == sorted(NAMES)
+    assert sorted([*FLOATS, *INTS, *BOOLS, *PATHS, "listen", "engine", "fsync", "unix_mode"]) == sorted(NAMES)
 
 
 @pytest.mark.parametrize("name", FLOATS)
@@ -64,6 +64,11 @@ def test_infinity_is_taken_where_something_may_last_for_ever(name: str) -> None:
 )
 def test_what_is_no_whole_number(name: str, value: object) -> None:
     assert refusal(**{name: value}).startswith(name.replace("_", "-") + " must be ")
+
+
+@pytest.mark.parametrize("value", [-1, 0o1000, 7.0, "0700", None, True, pytest.param(10**5000, id="digits")])
+def test_what_are_no_permissions(value: object) -> None:
+    assert refusal(unix_mode=value).startswith("unix-mode must be permission bits from 0o000 to 0o777; got ")
 
 
 @pytest.mark.parametrize("name", BOOLS)

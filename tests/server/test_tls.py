@@ -20,8 +20,9 @@ from trio.testing import wait_all_tasks_blocked
 from support.users import user, write_users
 from trio_spool.auth import Role
 from trio_spool.mcbp import Opcode, Status, encode_request
-from trio_spool.server import Settings, SettingsError, _service
+from trio_spool.server import Settings, SettingsError
 from trio_spool.server._listening import names_of, tls_context
+from trio_spool.server.shared import Tuning
 
 EXTRAS = bytes(8)
 LISTEN = ("tls://127.0.0.1:0", "tcp://127.0.0.1:0")
@@ -96,9 +97,9 @@ async def test_what_is_not_tls_is_closed(service, authority, until, data: bytes)
         assert (await raw.call(Opcode.NOOP)).status == 0
 
 
-async def test_a_client_that_does_not_shake_hands_is_closed(service, monkeypatch) -> None:
-    monkeypatch.setattr(_service, "TLS_TIMEOUT", 0.05)
-    async with service.connect() as silent, service.connect() as half:
+async def test_a_client_that_does_not_shake_hands_is_closed(run_service, authority) -> None:
+    options = {"listen": LISTEN, "tuning": Tuning(tls_timeout=0.05), **authority.files}
+    async with run_service(**options) as service, service.connect() as silent, service.connect() as half:
         await half.send(b"\x16\x03\x01\x02\x00\x01")
         assert await silent.closed()
         assert await half.closed()
@@ -209,7 +210,7 @@ def test_bad_files_are_named(authority, tmp_path, name: str, content: bytes | No
 def test_a_key_of_another_certificate(authority, tmp_path) -> None:
     other = tmp_path / "other.pem"
     authority.ca.issue_cert("127.0.0.1").private_key_pem.write_to_path(other)
-    with pytest.raises(SettingsError, match=r"other\.pem .*fit together"):
+    with pytest.raises(SettingsError, match=r"other\.pem .*belong together"):
         tls_context(Settings(tls_cert=authority.cert, tls_key=other))
 
 
@@ -252,7 +253,7 @@ def test_required_certificates_need_an_authority(authority) -> None:
 
 
 def test_required_certificates_need_an_address_that_asks_for_them(authority) -> None:
-    with pytest.raises(SettingsError, match=r"tcp://127\.0\.0\.1:0 can't ask .* tls://HOST:PORT"):
+    with pytest.raises(SettingsError, match=r"tcp://127\.0\.0\.1:0 has none; .* tls://HOST:PORT"):
         Settings(listen=("tcp://127.0.0.1:0",), tls_client_required=True, tls_client_ca=authority.ca_file, **authority.files)
 
 
@@ -269,7 +270,7 @@ async def test_a_stream_to_a_stalled_reader_is_bounded_and_ends(run_service, aut
             await raw.send(encode_request(Opcode.STAT, key=b"keys"))
             await raw.receive()
             await until(lambda: len(service.inside.connections) == 1)
-        statistics = service.inside.spool_statistics()
+        statistics = service.inside.connections.spool_statistics()
         assert 0 < statistics.high_water <= window + 10_000
         assert service.inside.limiter.borrowed_tokens == 0
 

@@ -6,12 +6,13 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
-from unittest.mock import patch
 
 import trio
 
-from trio_spool.mcbp import NEED_DATA, SHAPES, Feature, KeyRule, Opcode, Response, ResponseDecoder, encode_request
-from trio_spool.server import Settings, _service, serve
+from trio_spool.mcbp import NEED_DATA, Feature, KeyRule, Opcode, Response, ResponseDecoder, encode_request
+from trio_spool.server import Service, Settings
+from trio_spool.server.protocols.binary import TABLE
+from trio_spool.server.shared import Tuning
 
 
 class Raw:
@@ -56,7 +57,7 @@ class Raw:
     @staticmethod
     def plain_frame(opcode: int, **kwargs: Any) -> bytes:
         """Encode a request of an opcode that has the right shape, and as little as it may."""
-        shape = SHAPES[opcode]
+        shape = TABLE.shapes[opcode]
         if shape is not None:
             kwargs.setdefault("extras", bytes(min(shape.extras)))
             kwargs.setdefault("key", b"k" if shape.key is KeyRule.REQUIRED else b"")
@@ -75,10 +76,16 @@ class Raw:
 
 
 class Served:
-    """A running service."""
+    """A running service.
 
-    def __init__(self, addresses: list[str], stop: trio.Event, inside: _service.Service) -> None:
-        self.inside = inside
+    Attributes:
+        service: The service itself.
+        inside: What its connections share.
+    """
+
+    def __init__(self, addresses: list[str], stop: trio.Event, service: Service) -> None:
+        self.service = service
+        self.inside = service.shared
         self.addresses = addresses
         self.port = int(addresses[0].rsplit(":", 1)[1])
         self.stop = stop
@@ -96,24 +103,20 @@ class Served:
                 yield Raw(encrypted)
 
 
-async def start_service(nursery: trio.Nursery, **values: Any) -> Served:
-    """Start a service with these settings: on a free port, and in memory unless there is a data directory."""
+async def start_service(nursery: trio.Nursery, *, tuning: Tuning | None = None, detect: Any = None, **values: Any) -> Served:
+    """Start a service with these settings: on a free port, and in memory unless there is a data directory.
+
+    `tuning` and `detect` are those of `Service`.
+    """
     engine = "lmdb" if "data_dir" in values else "memory"
     options = Settings(**{"listen": ("tcp://127.0.0.1:0",), "engine": engine, **values})
     stop = trio.Event()
-    inside: list[_service.Service] = []
-    original = _service.Service
+    service = Service(options, tuning=tuning, **({} if detect is None else {"detect": detect}))
 
     async def run(task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED) -> None:
-        await serve(options, task_status=task_status, stop=stop)
+        await service.run(task_status=task_status, stop=stop)
 
-    def made(*args: Any) -> _service.Service:
-        inside.append(original(*args))
-        return inside[0]
-
-    with patch.object(_service, "Service", made):
-        addresses = await nursery.start(run)
-    return Served(addresses, stop, inside[0])
+    return Served(await nursery.start(run), stop, service)
 
 
 @asynccontextmanager

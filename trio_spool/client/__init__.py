@@ -7,10 +7,10 @@
         print((await client.get(b"key")).value)
 """
 
-from ..mcbp import Collection as Collection
+from .._formats import Collection as Collection
+from .._formats import Scope as Scope
 from ..mcbp import Document as Document
 from ..mcbp import FragmentRequest as FragmentRequest
-from ..mcbp import Scope as Scope
 from ..mcbp import SnapshotRequirements as SnapshotRequirements
 from ._backup import BackupResult as BackupResult
 from ._backup import backup_server as backup_server

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import attrs
 
+from .._formats import prefix_end
 from ..mcbp import (
     Feature,
     FragmentRequest,
@@ -15,7 +16,6 @@ from ..mcbp import (
     ScanRequest,
     SnapshotRequirements,
     encode_fragment_request,
-    prefix_end,
 )
 from ._administration import Administration
 from ._calls import Call

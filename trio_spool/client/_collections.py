@@ -8,7 +8,8 @@ from typing import Any
 
 import attrs
 
-from ..mcbp import Collection, Scope, Status, encode_manifest
+from .._formats import Collection, Scope, encode_manifest
+from ..mcbp import Status
 from ._errors import ConnectionLostError, ExistsError, UnknownCollectionError
 
 # The lowest id of a scope or collection that a client makes: Couchbase reserves those below.

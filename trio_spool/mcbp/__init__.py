@@ -1,6 +1,6 @@
 """The memcached binary protocol with Couchbase's extensions, sans-IO: bytes in, frames out.
 
-This package imports neither trio, socket nor threading, and no other package of this project.
+Imports neither trio, socket nor threading, and of this project only the formats that it shares with the store.
 """
 
 from ._decoder import DEFAULT_COLLECTION as DEFAULT_COLLECTION
@@ -45,10 +45,6 @@ from ._framing import parse_frame_infos as parse_frame_infos
 from ._leb128 import decode_leb128 as decode_leb128
 from ._leb128 import encode_leb128 as encode_leb128
 from ._leb128 import split_collection as split_collection
-from ._manifest import Collection as Collection
-from ._manifest import Scope as Scope
-from ._manifest import encode_manifest as encode_manifest
-from ._opcodes import LOUD as LOUD
 from ._opcodes import Magic as Magic
 from ._opcodes import Opcode as Opcode
 from ._opcodes import opcode_name as opcode_name
@@ -66,11 +62,12 @@ from ._scans import pack_documents as pack_documents
 from ._scans import pack_keys as pack_keys
 from ._scans import pack_xattrs as pack_xattrs
 from ._scans import parse_scan_request as parse_scan_request
-from ._scans import prefix_end as prefix_end
 from ._scans import unpack_scan as unpack_scan
-from ._shapes import SHAPES as SHAPES
 from ._shapes import KeyRule as KeyRule
 from ._shapes import Shape as Shape
+from ._shapes import Shapes as Shapes
+from ._shapes import item_shape as item_shape
+from ._shapes import shape as shape
 from ._status import STATUS_TEXT as STATUS_TEXT
 from ._status import Status as Status
 from ._status import status_text as status_text

@@ -12,7 +12,7 @@ from ._frames import HEADER, MAX_FRAME, MAX_KEY, MAX_VALUE, Request, Response
 from ._framing import FrameInfo, parse_frame_infos
 from ._leb128 import MAX_LEB128_BYTES, decode_leb128, encode_leb128
 from ._opcodes import Magic, Opcode
-from ._shapes import SHAPES, KeyRule, Shape
+from ._shapes import KeyRule, Shape, Shapes
 from ._status import Status
 
 
@@ -147,6 +147,7 @@ class RequestDecoder(_Buffer):
     What it holds is never more than one frame of the largest size and what one `receive_data` brought.
 
     Args:
+        shapes: The shapes of requests, by opcode.
         max_value: The most bytes of a value that is stored; a request with more gives `Rejected.too_big`.
         max_frame: The most bytes of a frame; above that the stream is `Rejected.lost`.
 
@@ -160,10 +161,11 @@ class RequestDecoder(_Buffer):
     enabled, that is the default collection's, 0.
     """
 
-    __slots__ = ("collections", "datatypes", "max_frame", "max_value")
+    __slots__ = ("_shapes", "collections", "datatypes", "max_frame", "max_value")
 
-    def __init__(self, max_value: int = MAX_VALUE, max_frame: int = MAX_FRAME) -> None:
+    def __init__(self, shapes: Shapes, max_value: int = MAX_VALUE, max_frame: int = MAX_FRAME) -> None:
         super().__init__()
+        self._shapes = shapes
         self.max_value = max_value
         self.max_frame = max_frame
         self.datatypes = 0
@@ -193,7 +195,7 @@ class RequestDecoder(_Buffer):
         value_at = key_at + key_length
         if value_at > end or body_length + _HEADER_SIZE > self.max_frame:
             return self._lost(opcode, opaque, body_length, value_at > end)
-        shape = SHAPES[opcode]
+        shape = self._shapes[opcode]
         if shape is not None and (
             datatype & ~self.datatypes
             or extras_length not in shape.extras

@@ -92,25 +92,6 @@ class Opcode(IntEnum):
     GET_ERROR_MAP = 0xFE
 
 
-# The quiet form of each command: it does the same, and leaves out the reply that a client usually gets.
-LOUD: dict[int, Opcode] = {
-    Opcode.GETQ: Opcode.GET,
-    Opcode.GETKQ: Opcode.GETK,
-    Opcode.SETQ: Opcode.SET,
-    Opcode.ADDQ: Opcode.ADD,
-    Opcode.REPLACEQ: Opcode.REPLACE,
-    Opcode.DELETEQ: Opcode.DELETE,
-    Opcode.INCREMENTQ: Opcode.INCREMENT,
-    Opcode.DECREMENTQ: Opcode.DECREMENT,
-    Opcode.QUITQ: Opcode.QUIT,
-    Opcode.FLUSHQ: Opcode.FLUSH,
-    Opcode.APPENDQ: Opcode.APPEND,
-    Opcode.PREPENDQ: Opcode.PREPEND,
-    Opcode.GATQ: Opcode.GAT,
-    Opcode.GATKQ: Opcode.GATK,
-}
-
-
 def opcode_name(opcode: int) -> str:
     """Return the name of an opcode in lower case, or its number in hexadecimal if it has no name."""
     try:

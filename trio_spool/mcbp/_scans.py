@@ -231,12 +231,6 @@ def encode_scan_request(request: ScanRequest) -> bytes:
     return json.dumps(wanted, separators=(",", ":")).encode()
 
 
-def prefix_end(prefix: bytes) -> bytes | None:
-    """Return the first key after all keys with a prefix, or None if no key comes after them."""
-    stripped = prefix.rstrip(b"\xff")
-    return stripped[:-1] + bytes([stripped[-1] + 1]) if stripped else None
-
-
 def pack_documents(records: Iterable[tuple[bytes, bytes, int, int, int, int, int]], skip: int = 0) -> list[bytes]:
     """Pack documents, and return pieces to be joined.
 

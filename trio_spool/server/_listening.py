@@ -13,100 +13,95 @@ from pathlib import Path
 import attrs
 import trio
 
-from ._checks import SettingsError
-from ._session import Door
-from ._settings import Settings, TcpAddress, UnixAddress, parse_address
-
-# Connections that the system may hold until they are accepted.
-BACKLOG = 1024
+from .._files import explain
+from .settings import BACKLOG, Address, ServiceError, Settings, SettingsError, TcpAddress, UnixAddress
+from .shared import Listener
 
 
-class ListenError(Exception):
-    """An address can't be listened on. The message says which, and why."""
+class ListenError(ServiceError):
+    """The service can't listen on an address. The message says which, and why."""
 
 
 @attrs.frozen
-class Listening:
-    """A listener.
+class BoundListener:
+    """A listener that is bound to its address.
 
     Attributes:
-        name: Its address, with the port that the system chose.
-        listener: Accepts connections.
-        door: How clients come in here.
-        tls: What encrypts them, if anything.
+        address: The address, with the port that the system chose.
+        socket: Accepts connections.
+        listener: The listener as its clients see it.
+        tls: Encrypts the connections; None for none.
     """
 
-    name: str
-    listener: trio.SocketListener
-    door: Door
+    address: Address
+    socket: trio.SocketListener
+    listener: Listener
     tls: ssl.SSLContext | None = None
 
     def close(self) -> None:
-        """Stop listening; remove the file of a Unix domain socket."""
-        self.listener.socket.close()
-        if self.name.startswith("unix:"):
+        """Stop listening, and remove the file of a Unix domain socket."""
+        self.socket.socket.close()
+        if isinstance(self.address, UnixAddress):
             try:
-                os.unlink(self.name.removeprefix("unix:"))
+                os.unlink(self.address.path)
             except OSError:
                 pass
 
 
-async def listen(text: str, settings: Settings, *, login: bool) -> list[Listening]:
-    """Listen on an address; a host name may stand for several.
+async def listen(address: Address, settings: Settings, *, login: bool) -> list[BoundListener]:
+    """Listen on an address. A host name may stand for several.
 
     Raises:
-        ListenError: That does not work.
+        ListenError: The system refuses.
         SettingsError: The certificates can't be used.
     """
-    address = parse_address(text)
     try:
         if isinstance(address, UnixAddress):
-            return [Listening(text, _listen_unix(address.path), Door(login=login))]
+            return [BoundListener(address, _listen_unix(address.path, settings.unix_mode), Listener(login=login))]
         context = tls_context(settings) if address.tls else None
         listeners = await trio.open_tcp_listeners(address.port, host=address.host, backlog=BACKLOG)
     except OSError as exc:
-        raise ListenError(f"can't listen on {text}: {_reason(exc, address, settings)}") from exc
+        raise ListenError(f"can't listen on {address}: {_reason(exc, address, settings)}") from exc
     opened = []
     for listener in listeners:
         host, port = listener.socket.getsockname()[:2]
-        name = f"{address.scheme}://[{host}]:{port}" if ":" in host else f"{address.scheme}://{host}:{port}"
-        opened.append(Listening(name, listener, Door(port, address.tls, login), context))
+        bound = TcpAddress(host, port, address.tls)
+        opened.append(BoundListener(bound, listener, Listener(port, address.tls, login), context))
     return opened
 
 
-def _reason(error: OSError, address: TcpAddress | UnixAddress, settings: Settings) -> str:
+def _reason(error: OSError, address: Address, settings: Settings) -> str:
     if isinstance(error, socket.gaierror):
-        return "the host name is not known"
+        return "the host name can't be resolved; check its spelling, or give a numeric address"
     if error.errno != errno.EADDRINUSE:
-        return os.strerror(error.errno).lower() if error.errno else str(error)
+        return explain(error)
     if isinstance(address, UnixAddress):
         return _what_is_there(address.path)
-    others = [text for text in settings.listen if parse_address(text) != address and _port(text) == address.port]
+    others = [
+        str(other)
+        for other in settings.addresses
+        if isinstance(other, TcpAddress) and other != address and other.port == address.port
+    ]
     if others:
-        return f"it is in use, by {' or '.join(others)} or by another program; leave one out, or choose another port"
+        return f"it is in use by {' or '.join(others)}, or by another program; leave one out, or choose another port"
     return "it is in use by another program; stop that, or choose another port (0 lets the system choose)"
 
 
-def _port(text: str) -> int | None:
-    address = parse_address(text)
-    return address.port if isinstance(address, TcpAddress) else None
-
-
 def _what_is_there(path: str) -> str:
-    """Return why a socket can't be made at a path where there is something already."""
+    """Return why a socket can't be made at a path that is taken."""
     try:
         mode = os.lstat(path).st_mode
     except OSError:
         mode = 0  # it has gone in the meantime
     if stat.S_ISDIR(mode):
-        return "a directory is there; name a path in it, or another one"
+        return "the path is a directory; name a path in it, or another one"
     if mode and not stat.S_ISSOCK(mode):
-        return "a file that is not a socket is at that path; move it away, or choose another path"
+        return "the path is a file that is not a socket; move it away, or choose another path"
     return "it is in use by another program; stop that, or choose another path"
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext:
-    """Return what encrypts connections: TLS 1.2 and up, with the certificate that the settings name.
+    """Return the context that encrypts connections: TLS 1.2 and up, with the certificate that the settings name.
 
     Raises:
         SettingsError: The certificates can't be used.
@@ -119,7 +114,7 @@ def tls_context(settings: Settings) -> ssl.SSLContext:
     _load_certificate(context, certificate, key)
     if settings.tls_client_ca is not None:
         authority = settings.tls_client_ca
-        _load(lambda: context.load_verify_locations(authority), "certificates of those who sign clients'", authority)
+        _load(lambda: context.load_verify_locations(authority), "certificates of authorities", authority)
         context.verify_mode = ssl.CERT_REQUIRED if settings.tls_client_required else ssl.CERT_OPTIONAL
     return context
 
@@ -128,7 +123,7 @@ def _load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> 
     encrypted = False
 
     def passphrase() -> str:
-        """Is called if the key is encrypted. Without it, OpenSSL would ask for the passphrase at the terminal, and wait."""
+        """Called if the key is encrypted. Without it, OpenSSL would ask for the passphrase at the terminal, and wait."""
         nonlocal encrypted
         encrypted = True
         return ""
@@ -150,16 +145,16 @@ def _load(load: Callable[[], None], what: str, *paths: Path) -> None:
         load()
     except ssl.SSLError as exc:
         raise SettingsError(
-            f"{names} can't be used as {what}: {exc.reason or exc}; they must be PEM files that fit together"
+            f"{names} can't be used as {what}: {exc.reason or exc}; they must be PEM files that belong together"
         ) from exc
     except OSError as exc:
-        raise SettingsError(f"can't read {names}: {exc.strerror}; check that they are there, and who owns them") from exc
+        raise SettingsError(f"can't read {names}: {explain(exc)}; check that the files exist and may be read") from exc
 
 
 def names_of(certificate: object) -> list[str]:
-    """Return the names that a client's certificate, as `ssl.SSLSocket.getpeercert` returns it, says its owner has.
+    """Return the names in a client's certificate, given as `ssl.SSLSocket.getpeercert` returns it.
 
-    The common name of its subject comes first, and then what is in its subjectAltName.
+    The common name of the subject comes first, and then the names in subjectAltName.
     """
     names: list[str] = []
     if isinstance(certificate, dict):
@@ -169,11 +164,13 @@ def names_of(certificate: object) -> list[str]:
     return names
 
 
-def _listen_unix(path: str) -> trio.SocketListener:
+def _listen_unix(path: str, mode: int) -> trio.SocketListener:
     _remove_stale_socket(path)
     raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         raw.bind(path)
+        # Before `listen`, so that nobody can connect whom the mode keeps out, whatever the umask of the process is.
+        os.chmod(path, mode)
         raw.listen(BACKLOG)
         raw.setblocking(False)
     except BaseException:
@@ -183,7 +180,7 @@ def _listen_unix(path: str) -> trio.SocketListener:
 
 
 def _remove_stale_socket(path: str) -> None:
-    """Remove the socket of a service that is no longer there; leave anything else alone, and let binding fail."""
+    """Remove the socket of a service that has ended. Anything else is left alone, and binding fails."""
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             return

@@ -1,5 +1,5 @@
-"""What clients can ask for, whatever protocol they speak: values in, operations and values out, and what is counted of them.
+"""What clients can ask for, whatever protocol they speak: values in; operations, values or errors out; and what is counted of them.
 
-A codec, such as ``binary``, turns frames into calls of these, and what comes of them into frames. Nothing here knows a frame, an
+A protocol turns its requests into calls of these, and what they return or raise into replies. Nothing here knows a frame, an
 opcode or a status.
 """

@@ -1,16 +1,14 @@
-"""What a client may ask of a mutation's durability. One node is a majority, and a reply means that it is committed."""
+"""The durability that a client may require of a mutation. One node is a majority, and a reply means that it is committed."""
 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .._buckets import Bucket
+from ..data import Bucket
 
 
 class Durability(IntEnum):
-    """Where a mutation is to be before it is answered."""
+    """Where a mutation must be before it is answered."""
 
     MAJORITY = 1
     MAJORITY_AND_PERSIST_TO_ACTIVE = 2
@@ -18,5 +16,5 @@ class Durability(IntEnum):
 
 
 def is_met(bucket: Bucket, durability: Durability) -> bool:
-    """Whether what a bucket acknowledges is as durable as that."""
+    """Whether the mutations that a bucket acknowledges are as durable as required."""
     return durability is Durability.MAJORITY or bucket.durable

@@ -1,21 +1,21 @@
-"""Expiry times as clients give them."""
+"""Expiry times, as clients give them."""
 
 from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .._buckets import Bucket
+from ..data import Bucket
 
+# memcached's bound between relative and absolute times.
 THIRTY_DAYS = 30 * 24 * 60 * 60
 
 
 def absolute_expiry(expiry: int) -> int:
-    """Return a Unix time: 0 for never, up to thirty days are seconds from now, and above that it is one already.
+    """Return an expiry as a Unix time, or 0 for never.
 
-    Expiries are whole seconds; a relative one is rounded up, so that nothing expires early.
+    Up to thirty days, it is given in seconds from now; above, it is a Unix time already. Expiries are whole seconds. A relative
+    one is rounded up, so that nothing expires early.
     """
     if 0 < expiry <= THIRTY_DAYS:
         return math.ceil(time.time()) + expiry
@@ -23,10 +23,10 @@ def absolute_expiry(expiry: int) -> int:
 
 
 def expiry_in(bucket: Bucket, key: bytes, expiry: int) -> int:
-    """Return `absolute_expiry`, but no later than the key's collection allows."""
+    """Return `absolute_expiry`, but not later than the collection of the key allows."""
     absolute = absolute_expiry(expiry)
     if key[0] == 0:
-        return absolute  # the default collection has no such bound
+        return absolute  # the default collection has no such limit
     collection = bucket.collection_of(key)
     if collection is None or not collection.max_ttl:
         return absolute
@@ -35,5 +35,5 @@ def expiry_in(bucket: Bucket, key: bytes, expiry: int) -> int:
 
 
 def flush_time(delay: int) -> float:
-    """Return when a flush with a delay is to happen: a Unix time, 0 for now."""
+    """Return when a delayed flush happens: a Unix time, or 0 for now."""
     return time.time() + delay if 0 < delay <= THIRTY_DAYS else delay

@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from ...engine import (
-    Arithmetic,
-    Concat,
-    Edit,
-    Flush,
-    Lock,
-    Outcome,
-    Problem,
-    Step,
-    Store,
-    StoreMode,
-    Touch,
-    is_json,
-)
+from ...engine import Arithmetic, Concat, Delete, Flush, Lock, Outcome, Problem, Store, StoreMode, Touch, Unlock, is_json
+from ..data import Bucket
+from ..shared import Counters
+from .errors import InvalidRequestError
 from .expiry import expiry_in, flush_time
 
-if TYPE_CHECKING:
-    from .._buckets import Bucket
-    from .._counters import Counters
-
-# Seconds for which an item is locked if the client does not say, or asks for more than the most.
+# Seconds for which an item is locked if the client does not say, or asks for more than the maximum. Both are kv_engine's.
 DEFAULT_LOCK: Final = 15
-LONGEST_LOCK: Final = 30
-# Bytes of a value in which JSON is detected: more would keep the event loop for milliseconds.
-MOST_DETECTED: Final = 256 * 1024
-# The CAS that is shown of a locked item.
+MAX_LOCK: Final = 30
+# The largest value, in bytes, in which JSON is detected: a larger one would keep the event loop for milliseconds.
+MAX_DETECTED: Final = 256 * 1024
+# The CAS that is shown of a locked item, as kv_engine does.
 LOCKED_CAS: Final = 0xFFFFFFFFFFFFFFFF
-# What values of JSON are marked with.
+# The datatype of a value that is JSON.
 JSON: Final = 1
 
 
@@ -52,63 +38,61 @@ def store(
 
 
 def datatype_of_value(value: bytes, said: int) -> int:
-    """Return what a value is, not what the client says, unless it is too large to look at here."""
-    if len(value) > MOST_DETECTED:
+    """Return the datatype of a value, whatever the client `said`, unless the value is too large to look at here."""
+    if len(value) > MAX_DETECTED:
         return said
     return JSON if is_json(value) else 0
 
 
 def concatenate(key: bytes, value: bytes, *, prepend: bool, cas: int, max_size: int) -> Concat:
-    """Append to a value, or prepend: the item keeps its flags and its expiry."""
+    """Append to a value, or prepend. The item keeps its flags and its expiry."""
     return Concat(key, value, prepend, max_size, cas)
 
 
 def count(bucket: Bucket, key: bytes, delta: int, *, initial: int, expiry: int | None, cas: int) -> Arithmetic:
-    """Add to a number; an expiry of None says not to create it."""
+    """Add to a number. An expiry of None says not to create it."""
     create = expiry is not None
     return Arithmetic(key, delta, initial, expiry_in(bucket, key, expiry) if expiry is not None else 0, create, cas)
 
 
 def touch(bucket: Bucket, key: bytes, expiry: int) -> Touch:
-    """Give an item another expiry."""
+    """Change the expiry of an item."""
     return Touch(key, expiry_in(bucket, key, expiry))
 
 
 def lock(key: bytes, seconds: int) -> Lock:
-    """Lock an item for so many seconds, or for as long as is usual."""
-    return Lock(key, seconds if 0 < seconds <= LONGEST_LOCK else DEFAULT_LOCK)
+    """Lock an item for some seconds; 0, and more than `MAX_LOCK`, stand for `DEFAULT_LOCK`."""
+    return Lock(key, seconds if 0 < seconds <= MAX_LOCK else DEFAULT_LOCK)
+
+
+def unlock(key: bytes, cas: int) -> Unlock:
+    """Unlock an item that was locked with a CAS.
+
+    Raises:
+        InvalidRequestError: There is no CAS.
+    """
+    if not cas:
+        raise InvalidRequestError("unlocking needs the CAS that GET_LOCKED returned")
+    return Unlock(key, cas)
+
+
+def delete(key: bytes, cas: int = 0) -> Delete:
+    """Delete an item. A CAS other than 0 is a condition."""
+    return Delete(key, cas)
 
 
 def flush(delay: int) -> Flush:
-    """Empty the bucket, now or after a while."""
+    """Empty the bucket, now or after a delay."""
     return Flush(flush_time(delay))
 
 
-def edit(
-    bucket: Bucket,
-    key: bytes,
-    steps: tuple[Step, ...],
-    *,
-    expiry: int | None,
-    keep_expiry: bool,
-    create: bool,
-    add: bool,
-    cas: int,
-    max_size: int,
-) -> Edit:
-    """Change an item at paths; an expiry of None keeps the one that it has, and is none for one that is made."""
-    new = expiry_in(bucket, key, expiry or 0)
-    absolute = None if expiry is None or keep_expiry else new
-    return Edit(key, steps, expiry=absolute, new_expiry=new, datatype=JSON, create=create, add=add, cas=cas, max_size=max_size)
-
-
 def shown_cas(bucket: Bucket, key: bytes, cas: int) -> int:
-    """Return the CAS to show of an item that has this one: it can't be used while that is locked."""
+    """Return the CAS to show of an item: while the item is locked, one that can't be used."""
     engine = bucket.engine
     return LOCKED_CAS if engine.locks and engine.is_locked(key) else cas
 
 
-# What is counted
+# Counting
 
 
 def count_get(counters: Counters, *, found: bool) -> None:
@@ -128,7 +112,7 @@ def count_gets(counters: Counters, hits: int, misses: int) -> None:
 
 
 def count_store(counters: Counters, outcome: Outcome, cas: int) -> None:
-    """Count a store, and what became of its condition."""
+    """Count a store, and whether its CAS matched."""
     counters.cmd_set += 1
     if outcome.problem is None:
         counters.total_items += 1

@@ -1,4 +1,4 @@
-"""Commands on many keys, for worker threads."""
+"""Commands on many keys. They belong to worker threads."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import Final
 import trio
 
 from ...engine import Engine, Item
-from .._buckets import space_of
+from ..data import space_of
 
-# Keys that are looked at to choose one of them at random.
-MOST_CHOICES: Final = 1_000_000
+# The most keys from which one is chosen at random: walking over a million of them takes a worker half a second.
+MAX_CHOICES: Final = 1_000_000
+# Keys between two looks for cancellation: some 0.5 ms.
 _CHECK_EVERY: Final = 1024
 
 
 def keys_from_in_thread(engine: Engine, start: bytes) -> Iterator[bytes]:
-    """Yield the stored keys of a collection in order, from one on.
+    """Yield the stored keys of a collection in order, from `start` on.
 
     Raises:
-        trio.Cancelled: Nobody wants to know any more.
+        trio.Cancelled: The client has gone.
     """
     prefix = space_of(start)
     for number, (key, _) in enumerate(engine.entries(start)):
@@ -32,13 +33,15 @@ def keys_from_in_thread(engine: Engine, start: bytes) -> Iterator[bytes]:
 
 
 def choose_in_thread(engine: Engine, prefix: bytes) -> tuple[bytes, Item] | None:
-    """Choose one of the keys with a prefix, each as likely as any other if there are no more than `MOST_CHOICES`.
+    """Return a random one of the items with a prefix, or None if there are none.
+
+    Each is as likely as any other, if there are no more than `MAX_CHOICES`.
 
     Raises:
-        trio.Cancelled: Nobody wants to know any more.
+        trio.Cancelled: The client has gone.
     """
     while (held := engine.spaces.get(prefix)) is not None:
-        number = random.randrange(min(held.items, MOST_CHOICES))
+        number = random.randrange(min(held.items, MAX_CHOICES))
         chosen: bytes | None = None
         for count, key in enumerate(keys_from_in_thread(engine, prefix)):
             chosen = key
@@ -53,5 +56,5 @@ def choose_in_thread(engine: Engine, prefix: bytes) -> tuple[bytes, Item] | None
             reader.close()
         if item is not None:
             return chosen, item
-        # It was deleted meanwhile.
+        # It was deleted meanwhile: choose another one.
     return None

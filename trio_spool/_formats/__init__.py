@@ -1,0 +1,9 @@
+"""Formats that the wire and the store share. Imports nothing else of this project."""
+
+from ._leb128 import MAX_LEB128_BYTES as MAX_LEB128_BYTES
+from ._leb128 import decode_leb128 as decode_leb128
+from ._leb128 import encode_leb128 as encode_leb128
+from ._manifest import Collection as Collection
+from ._manifest import Scope as Scope
+from ._manifest import encode_manifest as encode_manifest
+from ._prefixes import prefix_end as prefix_end

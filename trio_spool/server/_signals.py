@@ -1,0 +1,68 @@
+"""A service as a process: the signals that stop it and make it read its users again."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+
+import structlog
+import trio
+
+from .._core import raise_the_one
+from ._service import serve
+from .settings import Settings
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+
+async def serve_until_signal(settings: Settings, listening: Callable[[list[str]], None], stopping: Callable[[int], None]) -> None:
+    """Run a service until SIGTERM or SIGINT, which let running answers finish, or until a second one, which does not.
+
+    SIGHUP does not end it: the file of users is read again, or a line is logged if there is none.
+
+    Args:
+        settings: What to run.
+        listening: Called with the addresses once connections are accepted.
+        stopping: Called with the number of the first signal.
+
+    Raises:
+        SettingsError: The settings do not fit together.
+        DataDirectoryError: The data directory can't be used.
+        ListenError: The service can't listen on an address.
+    """
+    if settings.switch_interval:
+        sys.setswitchinterval(settings.switch_interval)
+    stop = trio.Event()
+    try:
+        async with trio.open_nursery() as nursery:
+
+            async def run(task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED) -> None:
+                await serve(settings, task_status=task_status, stop=stop)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(_stop_on_signals, stop, nursery.cancel_scope, stopping)
+            if settings.users is None:
+                nursery.start_soon(_note_hangups)
+            listening(await nursery.start(run))
+    except BaseExceptionGroup as group:
+        raise_the_one(group)
+
+
+async def _stop_on_signals(stop: trio.Event, everything: trio.CancelScope, notify: Callable[[int], None]) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            if stop.is_set():
+                everything.cancel()
+                return
+            notify(number)
+            stop.set()
+
+
+async def _note_hangups() -> None:
+    """Log a line at every SIGHUP, whose default action would end the process."""
+    log = structlog.get_logger("trio_spool")
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        async for _ in signals:
+            log.warning("SIGHUP reads the file of users again, and there is none: name one with --users")

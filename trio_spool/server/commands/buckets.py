@@ -1,0 +1,48 @@
+"""Buckets: which there are for a user, and changing them."""
+
+from __future__ import annotations
+
+from ...auth import User
+from ...engine import EngineError
+from ..data import Bucket
+from ..shared import Shared
+from .errors import NoAccessError, UnavailableError
+
+
+def selectable(shared: Shared, user: User | None, name: str) -> Bucket:
+    """Return a bucket that a user may select.
+
+    Raises:
+        NoAccessError: There is no such bucket, or the user may not use it: the message does not say which.
+    """
+    bucket = shared.buckets.get(name)
+    if bucket is None or user is None or not user.may_use(name):
+        raise NoAccessError(f"no bucket is named {name!r:.120}, or this user may not use it")
+    return bucket
+
+
+def names(shared: Shared, user: User | None) -> list[str]:
+    """Return the names of the buckets that a user may use, sorted."""
+    return sorted(bucket.name for bucket in shared.buckets if user is not None and user.may_use(bucket.name))
+
+
+async def create(shared: Shared, name: str) -> None:
+    """Make a bucket.
+
+    Raises:
+        BucketError: It can't be made.
+        UnavailableError: Its directory can't be used.
+    """
+    try:
+        await shared.buckets.create(name)
+    except EngineError as exc:
+        raise UnavailableError(str(exc)) from exc
+
+
+async def delete(shared: Shared, name: str, connection: int) -> None:
+    """Delete a bucket. Connections that have selected it are closed, except the one that asks, which stays without a bucket.
+
+    Raises:
+        BucketError: It can't be deleted.
+    """
+    await shared.buckets.delete(name, lambda bucket: shared.leave(bucket, connection))

@@ -1,0 +1,48 @@
+"""Scopes and collections: their ids, and changing the manifest."""
+
+from __future__ import annotations
+
+from ...engine import Problem
+from ..data import Bucket, Manifest
+from .errors import InvalidRequestError, NoCollectionError, NoScopeError
+
+
+def collection_id(bucket: Bucket, path: str) -> tuple[int, int]:
+    """Return the uid of the manifest, and the id of the collection with the path ``scope.collection``.
+
+    Raises:
+        InvalidRequestError: The path has not exactly one dot.
+        NoScopeError: There is no such scope.
+        NoCollectionError: The scope has no such collection.
+    """
+    if path.count(".") != 1:
+        raise InvalidRequestError(f"a collection is named scope.collection; got {path!r:.120}")
+    manifest = bucket.manifest
+    collection = manifest.collection(path)
+    if collection is not None:
+        return manifest.uid, collection.id
+    if manifest.scope(path.partition(".")[0]) is None:
+        raise NoScopeError(f"no scope is named {path.partition('.')[0]!r:.120}")
+    raise NoCollectionError(f"no collection is named {path!r:.120}")
+
+
+def scope_id(bucket: Bucket, path: str) -> tuple[int, int]:
+    """Return the uid of the manifest, and the id of the scope of a path, which may name a collection as well.
+
+    Raises:
+        NoScopeError: There is no such scope.
+    """
+    name = path.partition(".")[0]
+    scope = bucket.manifest.scope(name)
+    if scope is None:
+        raise NoScopeError(f"no scope is named {name!r:.120}")
+    return bucket.manifest.uid, scope.id
+
+
+async def change(bucket: Bucket, manifest: Manifest) -> Problem | None:
+    """Replace the manifest of a bucket. Returns what kept it from being stored, if anything.
+
+    Raises:
+        ManifestError: The manifest can't follow the one in use, or not yet.
+    """
+    return await bucket.change_manifest(manifest)

@@ -1,0 +1,181 @@
+"""The requests of one connection that are being answered, and their replies in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+import trio
+
+from ..._core import Sender
+from ...engine import Get, Item, Operation, Outcome
+from ..data import Bucket
+from ..shared import Shared
+from ._jobs import Work
+from ._session import Session
+
+# Replies are sent, and operations submitted, once there are so many bytes of them. The batch of the default settings is half of it.
+# Picked, not measured; it bounds what one client's pipeline holds, and how long others wait for their turn.
+EXCHANGE_SIZE = 256 * 1024
+
+# Encode the reply to a request from the outcome of its operation, or from an item or None. The types are the protocol's own.
+Encode = Callable[[Any, Any, Outcome], bytes]
+EncodeItem = Callable[[Any, Any, "Item | None"], bytes]
+
+
+class Exchange:
+    """What commands are given: the session, storage to read, and a sink for their replies. Never the connection.
+
+    A reply is ready, or follows from the outcome of an operation. Operations are collected and submitted together. A read that
+    comes after an operation joins them, and so sees its effect.
+
+    A protocol may derive its own exchange, which encodes.
+
+    Attributes:
+        shared: What all connections share.
+        session: Who is served.
+        began: When the requests that are being answered were received, by `time.perf_counter`.
+        reader: Reads items of the bucket, in the event loop's thread. Only if `local`.
+        local: Whether reads may run in the event loop's thread: else they are operations, or the work of a job.
+        replies: The replies, in order; an empty one waits for the outcome of an operation.
+        operations: The operations that are collected.
+        pending: For each operation, its place in `replies`, and how the reply follows from the outcome.
+        size: The bytes of `replies`, of `operations`, and of what those are expected to return.
+        work: The long command that a request turned out to be.
+        closing: Whether the connection ends once the replies are sent.
+    """
+
+    __slots__ = (
+        "_bucket", "began", "closing", "local", "operations", "pending", "reader", "replies", "session", "shared", "size", "work",
+    )  # fmt: skip
+
+    def __init__(self, shared: Shared, session: Session) -> None:
+        self.shared = shared
+        self.session = session
+        self.began = 0.0
+        self._bucket: Bucket | None = None
+        self.reader = shared.buckets.default.reader
+        self.local = False
+        self.replies: list[bytes] = []
+        self.operations: list[Operation] = []
+        self.pending: list[tuple[int, Encode, Any]] = []
+        self.size = 0
+        self.work: Work | None = None
+        self.closing = False
+        self.follow_session()
+
+    @property
+    def bucket(self) -> Bucket:
+        """The bucket that commands work on.
+
+        If it was deleted while they ran, it is still this one: what has been carried out is answered.
+        """
+        bucket = self.session.bucket or self._bucket
+        assert bucket is not None
+        return bucket
+
+    def follow_session(self) -> None:
+        """Read from the bucket that the session works on."""
+        bucket = self.session.bucket
+        if bucket is not None and bucket is not self._bucket:
+            self.reader.release()
+            self.reader, self._bucket = bucket.reader, bucket
+            self.local = bucket.engine.local
+
+    def use(self, bucket: Bucket) -> None:
+        """Work on a bucket from now on. No operation on another one may be pending."""
+        self.session.use(bucket, selected=True)
+        self.follow_session()
+
+    def reply(self, data: bytes) -> None:
+        """Reply with some bytes."""
+        self.replies.append(data)
+        self.size += len(data)
+
+    def operate(self, request: Any, size: int, operation: Operation, encode: Encode) -> None:
+        """Carry out an operation, and reply with what `encode` makes of the outcome, which may be nothing.
+
+        Args:
+            request: The request, for `encode`.
+            size: The bytes that the request takes, and those that the outcome is expected to return.
+            operation: The operation.
+            encode: Makes the reply.
+        """
+        self.pending.append((len(self.replies), encode, request))
+        self.replies.append(b"")
+        self.operations.append(operation)
+        self.size += size
+
+    def read(self, key: bytes, request: Any, size: int, encode: EncodeItem) -> None:
+        """Reply with what `encode` makes of an item, as all operations before leave it.
+
+        Where reading has to wait, a worker thread reads.
+
+        Args:
+            key: The stored key of the item.
+            request: The request, for `encode`.
+            size: The bytes that the request takes.
+            encode: Makes the reply.
+        """
+        if self.operations:
+            self.operate(request, size, Get(key), lambda exchange, request, outcome: encode(exchange, request, outcome.item))
+        elif self.local:
+            self.reply(encode(self, request, self.reader.get(key)))
+        else:
+            self.later(lambda context: _read(context, self, key, request, encode))
+
+    def expected_size(self, key: bytes) -> int:
+        """Return the size of the value of an item, as far as that can be told without waiting."""
+        item = self.reader.get(key) if self.local else None
+        return 0 if item is None else len(item.value)
+
+    def later(self, work: Work) -> None:
+        """Reply with what `work` makes. It runs in a task of its own, once the collected operations have been carried out."""
+        self.work = work
+
+    def close(self) -> None:
+        """Close the connection once everything has been sent."""
+        self.closing = True
+
+    async def finish(self, sender: Sender) -> None:
+        """Carry out the collected operations, and queue all replies.
+
+        Raises:
+            trio.BrokenResourceError: The client has gone, or does not read.
+        """
+        reader = self.reader
+        if self.operations:
+            reader.release()
+            self._resolve(await self.bucket.operate(list(self.operations)))
+        data = self.take() if self.replies else b""
+        if data:
+            try:
+                sender.send_nowait(data)
+            except trio.WouldBlock:
+                reader.release()
+                await sender.send(data)
+        reader.release()
+
+    def _resolve(self, outcomes: list[Outcome]) -> None:
+        for (position, encode, request), outcome in zip(self.pending, outcomes, strict=True):
+            self.replies[position] = encode(self, request, outcome)
+        self.pending.clear()
+        self.operations.clear()
+
+    def take(self) -> bytes:
+        """Return all replies, and forget them."""
+        replies = self.replies
+        data = replies[0] if len(replies) == 1 else b"".join(replies)
+        replies.clear()
+        self.size = 0
+        return data
+
+    def seconds(self) -> float:
+        """Return for how long the requests have been answered."""
+        return perf_counter() - self.began
+
+
+async def _read(context: Any, exchange: Exchange, key: bytes, request: Any, encode: EncodeItem) -> None:
+    item = await context.in_worker(lambda: context.bucket.read_in_thread(key))
+    await context.reply(encode(exchange, request, item))

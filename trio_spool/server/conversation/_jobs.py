@@ -1,0 +1,207 @@
+"""Commands that take long. Each runs in a task of its own, and replies with what a worker thread produces.
+
+On an ordered connection one runs at a time, and nothing else is answered meanwhile. On an unordered one, up to `MAX_JOBS`
+overlap, with each other and with quick commands; the protocol says which commands wait for all others.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterator
+from time import perf_counter
+from typing import Any, TypeVar
+
+import trio
+from trio_util import AsyncValue, move_on_when
+
+from ..._core import Sender, Spool, SpoolLimits, open_spool
+from ..data import Bucket
+from ..settings import MAX_JOBS, ServiceError
+from ..shared import Shared
+from ._session import Session
+
+T = TypeVar("T")
+
+
+class CommandContext(ABC):
+    """What a long command is given: a way to reply, and threads to work in. Never the connection.
+
+    A protocol derives its own, which knows the request and encodes.
+
+    Attributes:
+        shared: What all connections share.
+        session: Who is served.
+        connection: The number of the connection.
+        command: The name of the command, for the statistics.
+        label: What the command is about, for the statistics and the log.
+
+    Args:
+        jobs: The running jobs of the connection.
+        session: As above.
+        command: As above.
+        label: As above.
+        alone: Whether no other job of the connection may run meanwhile, so that it need not share the connection's window.
+    """
+
+    def __init__(self, jobs: Jobs, session: Session, command: str, label: str, *, alone: bool) -> None:
+        self.shared = jobs.shared
+        self.session = session
+        self.connection = jobs.connection
+        self.command = command
+        self.label = label
+        self._bucket = session.bucket
+        self._sender = jobs.sender
+        self._limits = None if alone else jobs.part
+        self._began = perf_counter()
+        self._in_worker = False
+        self._spool: Spool | None = None
+        self._spooling = False
+
+    @property
+    def bucket(self) -> Bucket:
+        """The bucket that the command works on. Only for commands whose rule asks for one."""
+        assert self._bucket is not None
+        return self._bucket
+
+    @abstractmethod
+    async def refuse(self, error: ServiceError) -> None:
+        """Reply that the command was refused, and why."""
+
+    @abstractmethod
+    async def fail(self) -> None:
+        """Reply that the command failed because of a bug, or of something that the log tells about."""
+
+    async def reply(self, data: bytes) -> None:
+        """Reply with some bytes, which is whole replies.
+
+        If cancelled, they have not been sent.
+        """
+        await self._sender.send(data)
+
+    async def in_worker(self, function: Callable[[], T], limiter: trio.CapacityLimiter | None = None) -> T:
+        """Run a function in a worker thread. It is waited for, also if cancelled: it must be short, or look for cancellation."""
+        self._in_worker = True
+        try:
+            return await trio.to_thread.run_sync(function, limiter=limiter or self.shared.limiter)
+        finally:
+            self._in_worker = False
+
+    async def spool(self, frames: Iterator[bytes]) -> None:
+        """Reply with frames that worker threads generate. Frames of other commands may come between two of them.
+
+        If cancelled, only some of them may be sent, but each one whole.
+        """
+        if self._limits is None:
+            self._spooling = True
+            await self._sender.send_spool(frames, limiter=self.shared.limiter)
+            return
+        self._spool = open_spool(frames, limits=self._limits, limiter=self.shared.limiter)
+        async with self._spool as batches:
+            async for batch in batches:
+                if batch:
+                    await self._sender.send(batch)
+
+    async def spool_whole(self, fragments: Iterator[bytes]) -> None:
+        """Reply with one frame, whose pieces worker threads generate. If that fails half-way, the connection ends."""
+        self._spooling = True
+        await self._sender.send_spool(fragments, limiter=self.shared.limiter, whole=True)
+
+    def seconds(self) -> float:
+        """Return for how long the command has been running."""
+        return perf_counter() - self._began
+
+    def describe(self) -> dict[str, object]:
+        """Describe it for the statistics."""
+        working = self._in_worker
+        if self._spool is not None:
+            working = self._spool.statistics().workers > 0
+        elif self._spooling:
+            working = self._sender.statistics().spools.workers > 0
+        return {
+            "command": self.command,
+            "key": self.label,
+            "connection": self.connection,
+            "seconds": round(self.seconds(), 3),
+            "state": "working" if working else "waiting",
+        }
+
+
+Work = Callable[[Any], Awaitable[None]]
+
+
+class Jobs:
+    """The long commands of one connection that are running.
+
+    Attributes:
+        shared: What all connections share.
+        connection: The number of the connection.
+        sender: The connection's sender.
+        part: The limits of a spool that shares the connection's window with those of other jobs.
+        running: The contexts of the running commands.
+
+    Args:
+        shared: As above.
+        nursery: Where the commands run.
+        connection: As above.
+        sender: As above.
+        ended: Called whenever a command has ended.
+    """
+
+    def __init__(self, shared: Shared, nursery: trio.Nursery, connection: int, sender: Sender, ended: Callable[[], None]) -> None:
+        self.shared = shared
+        self.connection = connection
+        self.sender = sender
+        self._nursery = nursery
+        self._ended = ended
+        self.running: set[CommandContext] = set()
+        self._count = AsyncValue(0)
+        limits = shared.settings.limits
+        window = max(1, limits.window // MAX_JOBS)
+        self.part = SpoolLimits(window=window, batch=min(limits.batch, window))
+
+    def start(self, context: CommandContext, work: Work) -> None:
+        """Start a command."""
+        self.running.add(context)
+        self._count.value = len(self.running)
+        self._nursery.start_soon(self._run, context, work)
+
+    async def _run(self, context: CommandContext, work: Work) -> None:
+        shared = self.shared
+        shared.counters.streams += 1
+        try:
+            try:
+                await self._work(context, work)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # the client has gone; the reader finds out
+        finally:
+            shared.timings.record(context.command, context.seconds(), 1)
+            self.running.discard(context)
+            self._count.value = len(self.running)
+            self._ended()
+
+    async def _work(self, context: CommandContext, work: Work) -> None:
+        try:
+            await work(context)
+        except ServiceError as exc:
+            await context.refuse(exc)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise
+        except Exception:
+            self.shared.counters.stream_failures += 1
+            log = self.shared.log
+            log.exception("command failed", connection=self.connection, command=context.command, key=context.label)
+            await context.fail()
+
+    async def wait(self, max_running: int, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        """Wait until no more than `max_running` commands run.
+
+        Args:
+            max_running: As above.
+            meanwhile: Runs until then. If it returns, the client has gone, and all commands are cancelled.
+        """
+        if len(self.running) <= max_running:
+            return
+        async with move_on_when(self._count.wait_value, lambda count: count <= max_running):
+            await meanwhile()
+            self._nursery.cancel_scope.cancel()
+            await trio.sleep_forever()

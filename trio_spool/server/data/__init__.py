@@ -1,0 +1,19 @@
+"""What is stored: buckets, their manifests, and how their keys are laid out. Knows no connection and no protocol."""
+
+from ._bucket import SWEEP as SWEEP
+from ._bucket import Bucket as Bucket
+from ._buckets import BUCKETS_DIRECTORY as BUCKETS_DIRECTORY
+from ._buckets import DEFAULT_BUCKET as DEFAULT_BUCKET
+from ._buckets import BucketError as BucketError
+from ._buckets import BucketExistsError as BucketExistsError
+from ._buckets import Buckets as Buckets
+from ._buckets import NoBucketError as NoBucketError
+from ._keys import prefix_of as prefix_of
+from ._keys import space_of as space_of
+from ._keys import vbucket_of as vbucket_of
+from ._manifest import Manifest as Manifest
+from ._manifest import ManifestChangeError as ManifestChangeError
+from ._manifest import ManifestError as ManifestError
+from ._manifest import StillRemovingError as StillRemovingError
+from ._manifest import parse_manifest as parse_manifest
+from ._virtual import virtual_attributes as virtual_attributes

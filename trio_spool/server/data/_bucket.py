@@ -1,0 +1,150 @@
+"""A bucket: a store with its collections and its vbuckets."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID, uuid5
+
+import trio
+
+from ..._formats import Collection, decode_leb128
+from ...engine import Engine, EngineError, Item, Operation, Outcome, Problem, Remember, Remove, Space
+from ._keys import collection_id, prefix_of
+from ._manifest import Manifest, StillRemovingError, check_change, parse_manifest
+
+# The namespace of the uuids of buckets and vbuckets. A random UUID: it only has to stay the same.
+_NAMESPACE: Final = UUID("6f1f9b52-6a5e-4b8e-9d0f-5a1c6f0f7c11")
+_MANIFEST: Final = b"manifest"
+# The items of a dropped collection that one operation removes: few enough for a commit of some milliseconds. Picked, not measured.
+SWEEP: Final = 1000
+
+
+class Bucket:
+    """A store with its manifest and its vbuckets, which all share that store.
+
+    The event loop's thread uses it. The engine may also be used by worker threads.
+
+    Attributes:
+        name: The name of the bucket.
+        engine: The store.
+        reader: Point reads for the event loop's thread, if the engine is local.
+        manifest: The scopes and collections.
+        vbuckets: The number of vbuckets.
+    """
+
+    def __init__(self, name: str, engine: Engine, vbuckets: int) -> None:
+        self.name = name
+        self.engine = engine
+        self.reader = engine.open_reader()
+        self.vbuckets = vbuckets
+        self._identity = engine.identity
+        self._uuids: dict[int, int] = {}
+        self._changing = trio.Lock()
+        stored = engine.recall(_MANIFEST)
+        self._use(Manifest() if stored is None else parse_manifest(stored))
+
+    def _use(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self._collections = manifest.by_id()
+
+    @property
+    def uuid(self) -> str:
+        """Distinguishes this bucket from another one of the same name."""
+        return uuid5(_NAMESPACE, self._identity).hex
+
+    @property
+    def durable(self) -> bool:
+        """Whether a mutation is on disk when it is acknowledged."""
+        return self.engine.durable
+
+    def has_vbucket_uuid(self, uuid: int) -> bool:
+        """Whether one of the vbuckets has this uuid."""
+        return any(self.vbucket_uuid(vbucket) == uuid for vbucket in range(self.vbuckets))
+
+    def vbucket_uuid(self, vbucket: int) -> int:
+        """Return the uuid of a vbucket's history: 63 bits, never 0, the same after a restart."""
+        found = self._uuids.get(vbucket)
+        if found is None:
+            identity = f"{self._identity}:{vbucket}" if vbucket else self._identity
+            found = self._uuids[vbucket] = uuid5(_NAMESPACE, identity).int >> 65 or 1
+        return found
+
+    def collection(self, number: int) -> Collection | None:
+        """Return the collection with an id, or None."""
+        return self._collections.get(number)
+
+    def held(self, collection: int) -> Space:
+        """Return how much a collection holds, given its id."""
+        return self.engine.spaces.get(prefix_of(collection), Space())
+
+    def collection_of(self, key: bytes) -> Collection | None:
+        """Return the collection of a stored key, or None if it was dropped or never existed."""
+        return self._collections.get(key[0] if key[0] < 0x80 else collection_id(key))
+
+    def read_in_thread(self, key: bytes) -> Item | None:
+        """Read one item in a worker thread, for engines whose reads have to wait."""
+        reader = self.engine.open_reader()
+        try:
+            return reader.get(key)
+        finally:
+            reader.close()
+
+    async def operate(self, operations: list[Operation]) -> list[Outcome]:
+        """Hand operations to the writer thread, and wait until they are committed.
+
+        If cancelled while waiting, they may be committed all the same.
+        """
+        task = trio.lowlevel.current_task()
+        outcomes: list[Outcome] = []
+        waiting = True
+
+        def done(answer: list[Outcome]) -> None:
+            nonlocal waiting
+            outcomes.extend(answer)
+            if waiting:
+                waiting = False
+                trio.lowlevel.reschedule(task)
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            nonlocal waiting
+            waiting = False
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        try:
+            self.engine.submit(operations, done)
+        except EngineError:
+            return [Outcome(Problem.FAILED)] * len(operations)
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        return outcomes
+
+    async def change_manifest(self, manifest: Manifest) -> Problem | None:
+        """Store another manifest, and use it from then on. `sweep` removes the items of dropped collections.
+
+        Raises:
+            ManifestError: The manifest can't follow the one in use, or not yet.
+        """
+        async with self._changing:
+            check_change(self.manifest, manifest)
+            for number in manifest.by_id():
+                if number not in self._collections and prefix_of(number) in self.engine.spaces:
+                    raise StillRemovingError(
+                        f"the collection with the uid {number:x} was dropped, and its items are still being removed; try again"
+                    )
+            (outcome,) = await self.operate([Remember(_MANIFEST, manifest.to_json())])
+            if outcome.problem is None:
+                self._use(manifest)
+        return outcome.problem
+
+    def _is_dropped(self, space: bytes) -> bool:
+        try:
+            return decode_leb128(space)[0] not in self._collections
+        except ValueError:
+            return False  # not written by the service
+
+    async def sweep(self, batch: int = SWEEP) -> None:
+        """Remove the items of dropped collections, `batch` items in one operation."""
+        for space in list(self.engine.spaces):
+            removed = batch
+            while removed == batch and self._is_dropped(space):
+                (outcome,) = await self.operate([Remove(space, batch)])
+                removed = outcome.number or 0

@@ -1,0 +1,46 @@
+"""The virtual extended attributes: facts about an item that can be looked up as if they were stored with it."""
+
+from __future__ import annotations
+
+import json
+
+import google_crc32c
+
+from ...engine import Item, Virtual
+
+# CAS values follow the time, in nanoseconds: see the engine's batches.
+_NANOSECONDS = 10**9
+
+
+def virtual_attributes(item: Item, vbucket_uuid: int) -> Virtual:
+    """Return functions that make ``$document``, ``$vbucket`` and ``$XTOC`` as JSON.
+
+    Args:
+        item: The item.
+        vbucket_uuid: The uuid of the item's vbucket.
+    """
+
+    def document() -> bytes:
+        datatypes = ["json" if item.datatype & 1 else "raw"] + (["xattr"] if item.xattrs else [])
+        content = {
+            "CAS": f"0x{item.cas:016x}",
+            "vbucket_uuid": f"0x{vbucket_uuid:016x}",
+            "seqno": f"0x{item.seqno:016x}",
+            "revid": str(item.seqno),
+            "exptime": item.expiry,
+            "value_bytes": len(item.value),
+            "value_crc32c": f"0x{google_crc32c.value(item.value):08x}",
+            "datatype": datatypes,
+            "deleted": False,
+            "last_modified": str(item.cas // _NANOSECONDS),
+            "flags": item.flags,
+        }
+        return json.dumps(content, separators=(",", ":")).encode()
+
+    def vbucket() -> bytes:
+        return json.dumps({"HLC": {"now": str(item.cas // _NANOSECONDS), "mode": "real"}}, separators=(",", ":")).encode()
+
+    def contents() -> bytes:
+        return json.dumps(list(json.loads(item.xattrs or b"{}")), separators=(",", ":")).encode()
+
+    return {b"$document": document, b"$vbucket": vbucket, b"$XTOC": contents}

@@ -1,0 +1,3 @@
+"""The protocols that are spoken: guests of a connection, each in a folder of its own."""
+
+from ._detect import detect as detect

@@ -1,0 +1,111 @@
+"""The exchange of this protocol, which encodes, and the context of its long commands."""
+
+from __future__ import annotations
+
+from ....mcbp import Request, Status, encode_response, encode_server_duration, with_framing
+from ...commands.cluster import cluster_config
+from ...conversation import CommandContext, Exchange, Host
+from ...settings import ServiceError
+from ._features import Features
+from ._problems import status_of_error
+from ._row import Table
+
+
+class BinaryExchange(Exchange):
+    """The requests of one connection that are being answered.
+
+    Attributes:
+        features: What HELLO has granted.
+        table: The commands.
+    """
+
+    __slots__ = ("features", "table")
+
+    def __init__(self, host: Host, table: Table) -> None:
+        super().__init__(host.shared, host.session)
+        self.features = Features()
+        self.table = table
+
+    def encode(
+        self, request: Request, *, status: int = 0, extras: bytes = b"", value: bytes = b"", cas: int = 0, datatype: int = 0
+    ) -> bytes:
+        """Encode a reply, with those datatype bits that the client has negotiated."""
+        return encode_response(
+            request.opcode, status, request.opaque, extras=extras, value=value, cas=cas,
+            datatype=datatype & self.features.datatypes,
+        )  # fmt: skip
+
+    def answer(
+        self, request: Request, *, status: int = 0, extras: bytes = b"", value: bytes = b"", cas: int = 0, datatype: int = 0
+    ) -> None:
+        """Reply with what `encode` makes."""
+        self.reply(self.encode(request, status=status, extras=extras, value=value, cas=cas, datatype=datatype))
+
+    def error(self, request: Request, status: int, context: str = "") -> None:
+        """Reply with an error."""
+        self.reply(self.features.error(request.opcode, request.opaque, status, context))
+
+    def refuse(self, request: Request, error: ServiceError) -> None:
+        """Reply with the status that an error of a command stands for."""
+        self.error(request, status_of_error(error), str(error))
+
+    def is_quiet(self, request: Request) -> bool:
+        """Whether a request is the quiet form of its command."""
+        return request.opcode in self.table.loud
+
+    def loud(self, request: Request) -> int:
+        """Return the opcode of the command that a request is, or is the quiet form of."""
+        return self.table.loud.get(request.opcode, request.opcode)
+
+    def cluster_config(self) -> bytes:
+        """Return the configuration that this client should know."""
+        session, shared = self.session, self.shared
+        bucket = session.bucket if session.selected else None
+        return cluster_config(session.listener, shared.port(tls=False), shared.port(tls=True), shared.epoch, bucket)
+
+    def take(self) -> bytes:
+        """Return all replies, and forget them. Each says how long it took, if the client has asked for that."""
+        if self.features.tracing:
+            duration = encode_server_duration(self.seconds())
+            self.replies[:] = [with_framing(reply, duration) if reply else reply for reply in self.replies]
+        return super().take()
+
+
+class BinaryContext(CommandContext):
+    """What a long command is given.
+
+    Attributes:
+        request: The request.
+        exchange: Encodes its replies.
+        features: What HELLO has granted.
+    """
+
+    def __init__(self, host: Host, exchange: BinaryExchange, request: Request) -> None:
+        alone = not exchange.features.unordered
+        label = request.key.decode("utf-8", "replace")
+        super().__init__(host.jobs, host.session, exchange.table.names[request.opcode], label, alone=alone)
+        self.request = request
+        self.exchange = exchange
+        self.features = exchange.features
+
+    def encode(self, *, status: int = 0, value: bytes = b"", datatype: int = 0) -> bytes:
+        """Encode a reply: see `BinaryExchange.encode`."""
+        return self.exchange.encode(self.request, status=status, value=value, datatype=datatype)
+
+    async def reply(self, data: bytes) -> None:
+        """Reply with one frame, which says how long it took, if the client has asked for that."""
+        if self.features.tracing:
+            data = with_framing(data, encode_server_duration(self.seconds()))
+        await super().reply(data)
+
+    async def error(self, status: int, context: str = "") -> None:
+        """Reply with an error."""
+        await self.reply(self.features.error(self.request.opcode, self.request.opaque, status, context))
+
+    async def refuse(self, error: ServiceError) -> None:
+        """Reply with the status that an error of a command stands for."""
+        await self.error(status_of_error(error), str(error))
+
+    async def fail(self) -> None:
+        """Reply that the command failed, and that the log says why."""
+        await self.error(Status.INTERNAL, "see the service's log")

@@ -1,0 +1,92 @@
+"""Admission: what is checked before any command runs."""
+
+from __future__ import annotations
+
+import cramjam
+
+from ....mcbp import DEFAULT_COLLECTION, DataType, FrameInfoId, RemoteProtocolError, Request, Status, decode_leb128
+from ...commands.durability import Durability, is_met
+from ...conversation import Refusal
+from ._exchange import BinaryExchange
+
+
+def is_plain(request: Request) -> bool:
+    """Whether nothing of a request but its opcode needs a look from `admit`."""
+    return not (request.vbucket or request.datatype or request.frame_infos or request.key[:1] != DEFAULT_COLLECTION)
+
+
+def admit(exchange: BinaryExchange, request: Request) -> Request | None:
+    """Return a request that may run, with its value inflated; None for one that was answered with an error."""
+    session = exchange.session
+    refusal = session.allowed[request.opcode]
+    if refusal:
+        _refuse(exchange, request, refusal)
+        return None
+    shape = exchange.table.shapes[request.opcode]
+    bucket = session.bucket
+    if shape is not None and shape.collection and bucket is not None:
+        if request.vbucket >= bucket.vbuckets:
+            not_my_vbucket(exchange, request)
+            return None
+        if request.key[0] and bucket.collection_of(request.key) is None:
+            number = decode_leb128(request.key)[0]
+            exchange.error(request, Status.UNKNOWN_COLLECTION, f"no collection has the id 0x{number:x}")
+            return None
+    if request.frame_infos:
+        problem = _durability_problem(exchange, request)
+        if problem is not None:
+            exchange.error(request, *problem)
+            return None
+    if request.datatype & DataType.SNAPPY:
+        return _inflate(exchange, request)
+    return request
+
+
+def _refuse(exchange: BinaryExchange, request: Request, refusal: int) -> None:
+    if refusal == Refusal.LOGIN:
+        exchange.error(request, Status.AUTH_ERROR, "log in first")
+        exchange.close()
+    elif refusal == Refusal.BUCKET:
+        exchange.error(request, Status.NO_BUCKET, "select a bucket first")
+    else:
+        user = exchange.session.user
+        roles = " and ".join(role.value for role in exchange.table.rules[request.opcode].roles)
+        needed = f"lacks the role {roles} here" if roles else "may not use this command"
+        exchange.error(request, Status.NO_ACCESS, f"the user {user.name if user else ''!r} {needed}")
+
+
+def not_my_vbucket(exchange: BinaryExchange, request: Request) -> None:
+    """Reply that the vbucket does not exist, with the configuration that says which ones do."""
+    if exchange.features.classic:
+        exchange.error(request, Status.NOT_MY_VBUCKET)
+    else:
+        exchange.answer(request, status=Status.NOT_MY_VBUCKET, value=exchange.cluster_config(), datatype=DataType.JSON)
+
+
+def _durability_problem(exchange: BinaryExchange, request: Request) -> tuple[Status, str] | None:
+    bucket = exchange.session.bucket
+    for info in request.frame_infos:
+        if info.id != FrameInfoId.DURABILITY:
+            continue
+        try:
+            durability = Durability(info.value[0])
+        except ValueError:
+            return Status.DURABILITY_INVALID_LEVEL, f"no durability level has the number {info.value[0]}"
+        if bucket is not None and not is_met(bucket, durability):
+            reason = "mutations are acknowledged before they are on disk, unless --fsync is always"
+            return Status.DURABILITY_IMPOSSIBLE, reason
+    return None
+
+
+def _inflate(exchange: BinaryExchange, request: Request) -> Request | None:
+    limit = exchange.shared.settings.max_item_size
+    try:
+        size, _ = decode_leb128(request.value)
+        if size > limit:
+            exchange.error(request, Status.TOO_BIG, f"the value has {size} bytes inflated; the limit is {limit}")
+            return None
+        value = bytes(cramjam.snappy.decompress_raw(request.value))
+    except (RemoteProtocolError, cramjam.DecompressionError):
+        exchange.error(request, Status.INVALID, "the value is not valid Snappy data")
+        return None
+    return request._replace(value=value, datatype=request.datatype & ~DataType.SNAPPY)

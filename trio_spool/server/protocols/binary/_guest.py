@@ -1,0 +1,170 @@
+"""The memcached binary protocol as a connection's guest: the loop that answers requests."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Final
+
+from ....mcbp import (
+    MAX_FRAME,
+    NEED_DATA,
+    FrameInfoId,
+    Magic,
+    Opcode,
+    Rejected,
+    RemoteProtocolError,
+    Request,
+    RequestDecoder,
+)
+from ...conversation import EXCHANGE_SIZE, Host
+from ...settings import KIB, MAX_JOBS, ServiceError
+from ._exchange import BinaryContext, BinaryExchange
+from ._gate import admit, is_plain
+from ._reading import get_run
+from ._row import Table
+from ._storing import refuse_too_big
+from ._table import TABLE
+
+FIRST_BYTES: Final = frozenset({Magic.REQUEST, Magic.FLEXIBLE_REQUEST})
+# The largest frame from a client that has not logged in, as in kv_engine: logging in takes some hundred bytes.
+MAX_FRAME_BEFORE_LOGIN: Final = 16 * KIB
+
+
+class BinaryGuest:
+    """One client's conversation in the binary protocol.
+
+    Args:
+        host: What the connection offers.
+        table: The commands.
+    """
+
+    def __init__(self, host: Host, table: Table = TABLE) -> None:
+        self._host = host
+        self._table = table
+        self._session = host.session
+        self._session.follow(table.rules)
+        self._exchange = BinaryExchange(host, table)
+        self._features = self._exchange.features
+        self._decoder = RequestDecoder(table.shapes, max_value=host.shared.settings.max_item_size)
+        self._commands = 0
+        self.follow_session()
+
+    @property
+    def closing(self) -> bool:
+        """Whether the connection is to end, once what was answered has been sent."""
+        return self._exchange.closing
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes of an incomplete request it holds."""
+        return self._decoder.buffered
+
+    @property
+    def commands(self) -> int:
+        """How many commands it has carried out."""
+        return self._commands
+
+    def follow_session(self) -> None:
+        """Decode and answer what comes next as the session and the features are now."""
+        decoder, session, features = self._decoder, self._session, self._features
+        session.changed = features.changed = False
+        decoder.datatypes = features.datatypes
+        decoder.collections = features.collections
+        decoder.max_frame = MAX_FRAME if session.user is not None else MAX_FRAME_BEFORE_LOGIN
+        self._exchange.follow_session()
+
+    def describe(self) -> dict[str, object]:
+        """Describe the conversation for the statistics."""
+        return {"agent": self._features.agent, "session": "classic" if self._features.classic else "couchbase"}
+
+    async def feed(self, data: bytes) -> None:
+        """Answer every request that the data completes. A frame that can't be understood ends the connection without a word.
+
+        Raises:
+            trio.BrokenResourceError: The client has gone, or does not read.
+        """
+        self._decoder.receive_data(data)
+        try:
+            await self._answer()
+        except RemoteProtocolError:
+            self._host.shared.counters.bad_requests += 1
+            await self._exchange.finish(self._host.sender)
+            self._exchange.close()
+
+    async def _answer(self) -> None:
+        """Answer every request that has been received."""
+        exchange, decoder, session, features = self._exchange, self._decoder, self._session, self._features
+        table, jobs, sender = self._table, self._host.jobs, self._host.sender
+        handlers, changing = table.handlers, table.changing
+        counts: dict[int, int] = {}
+        exchange.began = started = perf_counter()
+        while not exchange.closing:
+            if exchange.local and not exchange.operations and not session.allowed[Opcode.GET] and (gets := decoder.next_gets()):
+                counts[Opcode.GET] = counts.get(Opcode.GET, 0) + len(gets)
+                while gets:
+                    get_run(exchange, gets)
+                    if exchange.size > EXCHANGE_SIZE:
+                        await exchange.finish(sender)
+            event = decoder.next_event()
+            if event is NEED_DATA:
+                break
+            if isinstance(event, Rejected):
+                self._reject(event)
+            else:
+                opcode = event.opcode
+                if exchange.replies and opcode in changing:
+                    await exchange.finish(sender)
+                if jobs.running and self._is_barrier(event):
+                    await exchange.finish(sender)
+                    await jobs.wait(0, self._host.read_ahead)
+                request: Request | None = event
+                if session.allowed[opcode] or not is_plain(event):
+                    request = admit(exchange, event)
+                if request is not None:
+                    try:
+                        handlers[opcode](exchange, request)
+                    except ServiceError as exc:
+                        exchange.refuse(request, exc)
+                if exchange.work is not None and request is not None:
+                    await self._start_job(request)
+                else:
+                    counts[opcode] = counts.get(opcode, 0) + 1
+            if exchange.size > EXCHANGE_SIZE:
+                await exchange.finish(sender)
+            if session.changed or features.changed:
+                self.follow_session()
+        await exchange.finish(sender)
+        seconds = perf_counter() - started
+        try:
+            await sender.offered()  # before anything that the client need not wait for
+        finally:
+            timings, names = self._host.shared.timings, table.names
+            for opcode, count in counts.items():
+                self._commands += count
+                timings.record(names[opcode], seconds, count)
+
+    def _is_barrier(self, request: Request) -> bool:
+        """Whether a request is answered after everything before it, and before everything after it."""
+        return not self._table.reorderable[request.opcode] or any(info.id == FrameInfoId.BARRIER for info in request.frame_infos)
+
+    async def _start_job(self, request: Request) -> None:
+        """Start a long command once everything is done that it might depend on; wait for it if what follows might depend on it."""
+        host, exchange = self._host, self._exchange
+        work, exchange.work = exchange.work, None
+        assert work is not None
+        await exchange.finish(host.sender)
+        await host.jobs.wait(MAX_JOBS - 1, host.read_ahead)
+        self._commands += 1
+        host.jobs.start(BinaryContext(host, exchange, request), work)
+        if not self._features.unordered or self._is_barrier(request):
+            await host.jobs.wait(0, host.read_ahead)
+
+    def _reject(self, rejected: Rejected) -> None:
+        exchange, features = self._exchange, self._features
+        exchange.shared.counters.bad_requests += 1
+        if rejected.too_big and not self._session.allowed[rejected.opcode]:
+            refuse_too_big(exchange, rejected)
+            return
+        exchange.reply(features.error(rejected.opcode, rejected.opaque, rejected.status, rejected.reason))
+        if rejected.lost or (rejected.fatal and features.classic):
+            exchange.close()

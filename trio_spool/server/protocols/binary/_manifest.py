@@ -1,0 +1,67 @@
+"""Scopes and collections: GET and SET_COLLECTIONS_MANIFEST, GET_COLLECTION_ID, GET_SCOPE_ID."""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from ....mcbp import DataType, KeyRule, Opcode, Request, shape
+from ...commands import collections
+from ...conversation import ADMIN_OF_BUCKET, ANYBODY_IN_BUCKET
+from ...data import Manifest, parse_manifest
+from ._exchange import BinaryContext, BinaryExchange
+from ._problems import STATUS_OF
+from ._row import Command
+
+_IDENTITY = struct.Struct(">QL")
+
+
+def get_manifest(exchange: BinaryExchange, request: Request) -> None:
+    """Return the manifest of the scopes and collections, as JSON."""
+    exchange.answer(request, value=exchange.bucket.manifest.to_json(), datatype=DataType.JSON)
+
+
+def set_manifest(exchange: BinaryExchange, request: Request) -> None:
+    """Replace the manifest of the scopes and collections.
+
+    Value: the manifest, JSON, with a uid above that of the one in use.
+    """
+    manifest = parse_manifest(request.value)
+    exchange.later(lambda context: _set(context, manifest))
+
+
+async def _set(context: BinaryContext, manifest: Manifest) -> None:
+    problem = await collections.change(context.bucket, manifest)
+    if problem is not None:
+        await context.error(STATUS_OF[problem])
+    else:
+        await context.reply(context.encode())
+
+
+def _path(request: Request) -> str:
+    return (request.value or request.key).decode("utf-8", "replace")
+
+
+def get_collection_id(exchange: BinaryExchange, request: Request) -> None:
+    """Return the id of a collection.
+
+    Value: ``scope.collection``. Reply's extras: the manifest's uid u64, the collection's id u32.
+    """
+    exchange.answer(request, extras=_IDENTITY.pack(*collections.collection_id(exchange.bucket, _path(request))))
+
+
+def get_scope_id(exchange: BinaryExchange, request: Request) -> None:
+    """Return the id of a scope.
+
+    Value: the name of the scope, or ``scope.collection``. Reply's extras: the manifest's uid u64, the scope's id u32.
+    """
+    exchange.answer(request, extras=_IDENTITY.pack(*collections.scope_id(exchange.bucket, _path(request))))
+
+
+_NAMING: Final = shape(0, key=KeyRule.OPTIONAL, value=True)
+COMMANDS: Final = (
+    Command(Opcode.SET_COLLECTIONS_MANIFEST, shape(0, value=True), set_manifest, ADMIN_OF_BUCKET),
+    Command(Opcode.GET_COLLECTIONS_MANIFEST, shape(0), get_manifest, ANYBODY_IN_BUCKET),
+    Command(Opcode.GET_COLLECTION_ID, _NAMING, get_collection_id, ANYBODY_IN_BUCKET),
+    Command(Opcode.GET_SCOPE_ID, _NAMING, get_scope_id, ANYBODY_IN_BUCKET),
+)

@@ -1,0 +1,105 @@
+"""GET, GETK, and their quiet forms, which answer only hits."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ....engine import Get, Item, Outcome
+from ....mcbp import (
+    DATATYPE_SHIFT,
+    GET_HIT,
+    GET_HIT_START,
+    Opcode,
+    Request,
+    Status,
+    encode_get_hit,
+    encode_response,
+    item_shape,
+    status_text,
+)
+from ...commands import items
+from ...conversation import EXCHANGE_SIZE, READ
+from ._exchange import BinaryExchange
+from ._row import Command
+
+_QUIET = frozenset({Opcode.GETQ, Opcode.GETKQ})
+_WITH_KEY = frozenset({Opcode.GETK, Opcode.GETKQ})
+
+
+def get(exchange: BinaryExchange, request: Request) -> None:
+    """Return an item. The quiet form replies only if there is one."""
+    if not exchange.local:
+        exchange.read(request.key, request, request.size, _encode)
+        return
+    item = exchange.reader.get(request.key)
+    if exchange.operations:
+        size = request.size if item is None else request.size + len(item.value)
+        exchange.operate(request, size, Get(request.key), _encode_outcome)
+        return
+    frame = _encode(exchange, request, item)
+    if frame:
+        exchange.replies.append(frame)
+        exchange.size += len(frame)
+
+
+def get_run(exchange: BinaryExchange, gets: list[tuple[int, bytes]]) -> None:
+    """Answer a run of plain GETs, given as opaques and keys, as far as the size of one exchange goes; remove those answered."""
+    features = exchange.features
+    room = EXCHANGE_SIZE - exchange.size
+    found = exchange.reader.get_many([key for _, key in gets], max(room, 0))
+    if exchange.bucket.engine.locks:
+        found = [
+            item and (*item[:3], items.shown_cas(exchange.bucket, key, item[3]))
+            for (_, key), item in zip(gets, found, strict=False)
+        ]
+    replies = exchange.replies
+    append = replies.append
+    pack = GET_HIT.pack
+    datatypes = features.datatypes
+    before = len(replies)
+    misses = 0
+    for (opaque, _), item in zip(gets, found, strict=False):
+        if item is None:
+            append(features.error(Opcode.GET, opaque, Status.NOT_FOUND))
+            misses += 1
+        else:
+            value, flags, datatype, cas = item
+            start = GET_HIT_START | (datatype & datatypes) << DATATYPE_SHIFT if datatype else GET_HIT_START
+            append(pack(start, 4 + len(value), opaque, cas, flags) + value)
+    exchange.size += sum(map(len, replies[before:]))
+    items.count_gets(exchange.shared.counters, len(found) - misses, misses)
+    del gets[: len(found)]
+
+
+def _encode_outcome(exchange: BinaryExchange, request: Request, outcome: Outcome) -> bytes:
+    return _encode(exchange, request, outcome.item)
+
+
+def _encode(exchange: BinaryExchange, request: Request, item: Item | None) -> bytes:
+    opcode = request.opcode
+    items.count_get(exchange.shared.counters, found=item is not None)
+    if item is None:
+        return b"" if opcode in _QUIET else encode_miss(exchange, request)
+    key = exchange.features.shown_key(request.key) if opcode in _WITH_KEY else b""
+    cas = items.shown_cas(exchange.bucket, request.key, item.cas)
+    return encode_get_hit(opcode, request.opaque, cas, item.flags, item.value, key, datatype_of(exchange, item))
+
+
+def encode_miss(exchange: BinaryExchange, request: Request) -> bytes:
+    """Encode NOT_FOUND, with the key for those commands that return keys."""
+    if request.opcode in _WITH_KEY:
+        value = status_text(Status.NOT_FOUND) if exchange.features.classic else b""
+        key = exchange.features.shown_key(request.key)
+        return encode_response(request.opcode, Status.NOT_FOUND, request.opaque, key=key, value=value)
+    return exchange.features.error(request.opcode, request.opaque, Status.NOT_FOUND)
+
+
+def datatype_of(exchange: BinaryExchange, item: Item) -> int:
+    """Return the datatype bits to show: those that the client has negotiated."""
+    return item.datatype & exchange.features.datatypes if item.datatype else 0
+
+
+COMMANDS: Final = (
+    Command(Opcode.GET, item_shape(0), get, READ, quiet=Opcode.GETQ, reorderable=True),
+    Command(Opcode.GETK, item_shape(0), get, READ, quiet=Opcode.GETKQ, reorderable=True),
+)

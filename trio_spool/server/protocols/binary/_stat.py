@@ -1,0 +1,34 @@
+"""STAT: one frame for each statistic, and an empty one at the end, all generated in a worker thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from ....mcbp import KeyRule, Opcode, Request, encode_response, shape
+from ...conversation import STATS
+from ...statistics import RawRow, Row, as_text, ask
+from ._exchange import BinaryExchange
+from ._row import Command
+
+
+def stat(exchange: BinaryExchange, request: Request) -> None:
+    """Return a group of statistics: one frame for each, and an empty one at the end.
+
+    Key: the group, and an argument after a blank.
+    """
+    user = exchange.session.user
+    assert user is not None  # the rule of the command has seen to it
+    rows = ask(exchange.shared, exchange.bucket, user, request.key.decode("utf-8", "replace"))
+    frames = _frames(rows, request.opaque)
+    exchange.later(lambda context: context.spool(frames))
+
+
+def _frames(rows: Iterable[Row] | Iterable[RawRow], opaque: int) -> Iterator[bytes]:
+    """Encode statistics, in a worker thread. The terminator comes only if they end well."""
+    for name, value in as_text(rows):
+        yield encode_response(Opcode.STAT, 0, opaque, key=name, value=value)
+    yield encode_response(Opcode.STAT, 0, opaque)
+
+
+COMMANDS: Final = (Command(Opcode.STAT, shape(0, key=KeyRule.OPTIONAL, value=True), stat, STATS, reorderable=True),)

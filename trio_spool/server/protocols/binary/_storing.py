@@ -1,0 +1,80 @@
+"""SET, ADD, REPLACE, APPEND, PREPEND, and their quiet forms."""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from ....engine import Outcome, StoreMode
+from ....mcbp import FrameInfoId, Opcode, Rejected, Request, Status, item_shape
+from ...commands import items
+from ...conversation import WRITE
+from ._exchange import BinaryExchange
+from ._mutation import encode_mutation
+from ._row import Command
+
+_EXTRAS = struct.Struct(">LL")
+_MODES: dict[int, StoreMode] = {
+    Opcode.SET: StoreMode.SET,
+    Opcode.SETQ: StoreMode.SET,
+    Opcode.ADD: StoreMode.ADD,
+    Opcode.ADDQ: StoreMode.ADD,
+    Opcode.REPLACE: StoreMode.REPLACE,
+    Opcode.REPLACEQ: StoreMode.REPLACE,
+}
+_PREPENDING = frozenset({Opcode.PREPEND, Opcode.PREPENDQ})
+
+
+def store(exchange: BinaryExchange, request: Request) -> None:
+    """Store an item: in any case (SET), if it is new (ADD), or if it exists (REPLACE).
+
+    Extras: flags u32, expiry u32. A CAS in the header is a condition.
+    """
+    flags, expiry = _EXTRAS.unpack(request.extras)
+    datatype = request.datatype if exchange.features.classic else items.datatype_of_value(request.value, request.datatype)
+    operation = items.store(
+        exchange.bucket, request.key, request.value, mode=_MODES[request.opcode], flags=flags, expiry=expiry, cas=request.cas,
+        keep_expiry=keeps_expiry(request), datatype=datatype,
+    )  # fmt: skip
+    exchange.operate(request, request.size, operation, _encode)
+
+
+def keeps_expiry(request: Request) -> bool:
+    """Whether the item is to keep its expiry."""
+    return bool(request.frame_infos) and any(info.id == FrameInfoId.PRESERVE_TTL for info in request.frame_infos)
+
+
+def concatenate(exchange: BinaryExchange, request: Request) -> None:
+    """Append to the value of an item, or prepend to it. The item keeps its flags and its expiry."""
+    limit = exchange.shared.settings.max_item_size
+    prepend = request.opcode in _PREPENDING
+    operation = items.concatenate(request.key, request.value, prepend=prepend, cas=request.cas, max_size=limit)
+    exchange.operate(request, request.size, operation, _encode)
+
+
+def _encode(exchange: BinaryExchange, request: Request, outcome: Outcome) -> bytes:
+    items.count_store(exchange.shared.counters, outcome, request.cas)
+    return encode_mutation(exchange, request, outcome)
+
+
+def refuse_too_big(exchange: BinaryExchange, rejected: Rejected) -> None:
+    """Reply TOO_BIG. In a classic session, a SET deletes the old value: nobody should read it for the new one."""
+    request = Request(rejected.opcode, 0, 0, rejected.opaque, 0, b"", rejected.key, b"", 0)
+    if exchange.features.classic and exchange.loud(request) == Opcode.SET:
+        exchange.operate(request, request.size, items.delete(rejected.key), _encode_too_big)
+    else:
+        exchange.reply(_encode_too_big(exchange, request, Outcome()))
+
+
+def _encode_too_big(exchange: BinaryExchange, request: Request, outcome: Outcome) -> bytes:
+    limit = exchange.shared.settings.max_item_size
+    return exchange.features.error(request.opcode, request.opaque, Status.TOO_BIG, f"the limit for a value is {limit} bytes")
+
+
+COMMANDS: Final = (
+    Command(Opcode.SET, item_shape(8, stores=True), store, WRITE, quiet=Opcode.SETQ, reorderable=True),
+    Command(Opcode.ADD, item_shape(8, stores=True), store, WRITE, quiet=Opcode.ADDQ, reorderable=True),
+    Command(Opcode.REPLACE, item_shape(8, stores=True), store, WRITE, quiet=Opcode.REPLACEQ, reorderable=True),
+    Command(Opcode.APPEND, item_shape(0, stores=True), concatenate, WRITE, quiet=Opcode.APPENDQ, reorderable=True),
+    Command(Opcode.PREPEND, item_shape(0, stores=True), concatenate, WRITE, quiet=Opcode.PREPENDQ, reorderable=True),
+)

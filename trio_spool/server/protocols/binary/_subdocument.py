@@ -1,0 +1,200 @@
+"""Sub-document lookups and mutations, with one path or several."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from ....engine import (
+    Item,
+    Outcome,
+    PathProblem,
+    Problem,
+    Step,
+    StepKind,
+    StepProblem,
+    StepResult,
+    XattrProblem,
+)
+from ....mcbp import (
+    DataType,
+    DocumentFlag,
+    Feature,
+    Opcode,
+    PathFlag,
+    PathSpec,
+    RemoteProtocolError,
+    Request,
+    Status,
+    SubdocumentRequest,
+    encode_lookup_results,
+    encode_mutation_failure,
+    encode_mutation_results,
+    item_shape,
+    parse_subdocument,
+)
+from ...commands import documents, items
+from ...conversation import READ, WRITE
+from ._exchange import BinaryContext, BinaryExchange
+from ._mutation import encode_mutation
+from ._row import Command
+from ._storing import keeps_expiry
+
+_KINDS: Final[dict[int, StepKind]] = {
+    Opcode.SUBDOC_GET: StepKind.GET,
+    Opcode.SUBDOC_EXISTS: StepKind.EXISTS,
+    Opcode.SUBDOC_GET_COUNT: StepKind.COUNT,
+    Opcode.SUBDOC_DICT_ADD: StepKind.ADD,
+    Opcode.SUBDOC_DICT_UPSERT: StepKind.UPSERT,
+    Opcode.SUBDOC_DELETE: StepKind.REMOVE,
+    Opcode.SUBDOC_REPLACE: StepKind.REPLACE,
+    Opcode.SUBDOC_ARRAY_PUSH_LAST: StepKind.PUSH_LAST,
+    Opcode.SUBDOC_ARRAY_PUSH_FIRST: StepKind.PUSH_FIRST,
+    Opcode.SUBDOC_ARRAY_INSERT: StepKind.INSERT,
+    Opcode.SUBDOC_ARRAY_ADD_UNIQUE: StepKind.ADD_UNIQUE,
+    Opcode.SUBDOC_COUNTER: StepKind.COUNTER,
+    Opcode.GET: StepKind.GET_DOCUMENT,
+    Opcode.SET: StepKind.SET_DOCUMENT,
+    Opcode.DELETE: StepKind.REMOVE_DOCUMENT,
+}
+_STATUS_OF: Final[dict[StepProblem, Status]] = {
+    PathProblem.NOT_FOUND: Status.SUBDOC_PATH_NOT_FOUND,
+    PathProblem.MISMATCH: Status.SUBDOC_PATH_MISMATCH,
+    PathProblem.INVALID: Status.SUBDOC_PATH_INVALID,
+    PathProblem.TOO_BIG: Status.SUBDOC_PATH_TOO_BIG,
+    PathProblem.NOT_JSON: Status.SUBDOC_DOC_NOT_JSON,
+    PathProblem.EXISTS: Status.SUBDOC_PATH_EXISTS,
+    PathProblem.CANT_INSERT: Status.SUBDOC_VALUE_CANT_INSERT,
+    PathProblem.DELTA: Status.SUBDOC_DELTA_INVALID,
+    PathProblem.NUMBER_RANGE: Status.SUBDOC_NUM_RANGE,
+    PathProblem.TOO_DEEP: Status.SUBDOC_DOC_TOO_DEEP,
+    XattrProblem.UNKNOWN_VIRTUAL: Status.SUBDOC_XATTR_UNKNOWN_VATTR,
+    XattrProblem.READ_ONLY: Status.SUBDOC_XATTR_CANT_MODIFY_VATTR,
+    XattrProblem.UNKNOWN_MACRO: Status.SUBDOC_XATTR_UNKNOWN_MACRO,
+    XattrProblem.KEY: Status.SUBDOC_XATTR_INVALID_KEYS,
+}
+
+
+def _status(result: StepResult) -> Status:
+    return Status.OK if result.problem is None else _STATUS_OF[result.problem]
+
+
+def _steps(asked: SubdocumentRequest) -> tuple[Step, ...]:
+    return tuple(_step(spec) for spec in asked.specs)
+
+
+def _step(spec: PathSpec) -> Step:
+    flags = spec.flags
+    return Step(
+        _KINDS[spec.opcode], spec.path, spec.value,
+        create=bool(flags & PathFlag.CREATE), xattr=bool(flags & PathFlag.XATTR), macros=bool(flags & PathFlag.EXPAND_MACROS),
+    )  # fmt: skip
+
+
+def _parse(exchange: BinaryExchange, request: Request) -> SubdocumentRequest | None:
+    try:
+        asked = parse_subdocument(request.opcode, request.extras, request.value)
+    except RemoteProtocolError as exc:
+        exchange.error(request, exc.status_hint or Status.INVALID, str(exc))
+        return None
+    if Feature.XATTR not in exchange.features.granted and any(spec.flags & PathFlag.XATTR for spec in asked.specs):
+        exchange.error(request, Status.NOT_SUPPORTED, "extended attributes must be negotiated with HELLO first")
+        return None
+    return asked
+
+
+def look_up(exchange: BinaryExchange, request: Request) -> None:
+    """Return what is at one path of a document, or at several.
+
+    See `parse_subdocument` for the request, and `encode_lookup_results` for the reply to one with several paths.
+    """
+    asked = _parse(exchange, request)
+    if asked is None:
+        return
+    if not exchange.local or exchange.expected_size(request.key) > documents.LARGE:
+        exchange.later(partial(_look_up_in_worker, asked=asked))
+    else:
+        exchange.read(request.key, request, request.size, partial(_encode_lookup, asked=asked))
+
+
+async def _look_up_in_worker(context: BinaryContext, asked: SubdocumentRequest) -> None:
+    bucket, request = context.bucket, context.request
+
+    def look_up_in_thread() -> tuple[bytes, bool]:
+        item = bucket.read_in_thread(request.key)
+        return _encode_found(context.exchange, request, item, asked), item is not None
+
+    frame, found = await context.in_worker(look_up_in_thread)
+    items.count_get(context.shared.counters, found=found)
+    await context.reply(frame)
+
+
+def _encode_lookup(exchange: BinaryExchange, request: Request, item: Item | None, asked: SubdocumentRequest) -> bytes:
+    items.count_get(exchange.shared.counters, found=item is not None)
+    return _encode_found(exchange, request, item, asked)
+
+
+def _encode_found(exchange: BinaryExchange, request: Request, item: Item | None, asked: SubdocumentRequest) -> bytes:
+    features = exchange.features
+    if item is None:
+        return features.error(request.opcode, request.opaque, Status.NOT_FOUND)
+    results = documents.look_up(exchange.bucket, request.vbucket, item, _steps(asked))
+    cas = items.shown_cas(exchange.bucket, request.key, item.cas)
+    if asked.multi:
+        value = encode_lookup_results((_status(result), result.value) for result in results)
+        failed = any(result.problem is not None for result in results)
+        status = Status.SUBDOC_MULTI_PATH_FAILURE if failed else Status.OK
+        return exchange.encode(request, status=status, value=value, cas=cas)
+    (result,) = results
+    if result.problem is not None:
+        return features.error(request.opcode, request.opaque, _status(result))
+    datatype = features.datatypes & DataType.JSON if result.value else 0
+    return exchange.encode(request, value=result.value, cas=cas, datatype=datatype)
+
+
+def mutate(exchange: BinaryExchange, request: Request) -> None:
+    """Change a document at one path, or at several.
+
+    See `parse_subdocument` for the request. The reply has the results of those paths that return something.
+    """
+    asked = _parse(exchange, request)
+    if asked is None:
+        return
+    operation = documents.edit(
+        exchange.bucket, request.key, _steps(asked), expiry=asked.expiry, keep_expiry=keeps_expiry(request),
+        create=bool(asked.flags & DocumentFlag.CREATE), add=bool(asked.flags & DocumentFlag.ADD), cas=request.cas,
+        max_size=exchange.shared.settings.max_item_size,
+    )  # fmt: skip
+    exchange.operate(request, request.size, operation, partial(_encode_mutated, asked=asked))
+
+
+def _encode_mutated(exchange: BinaryExchange, request: Request, outcome: Outcome, asked: SubdocumentRequest) -> bytes:
+    items.count_store(exchange.shared.counters, outcome, request.cas)
+    if outcome.problem is Problem.PATH:
+        failed = outcome.results[-1]
+        if not asked.multi:
+            return exchange.features.error(request.opcode, request.opaque, _status(failed))
+        value = encode_mutation_failure(len(outcome.results) - 1, _status(failed))
+        return exchange.encode(request, status=Status.SUBDOC_MULTI_PATH_FAILURE, value=value)
+    if outcome.problem is not None:
+        return encode_mutation(exchange, request, outcome)
+    returned = [(index, result.value) for index, result in enumerate(outcome.results) if result.value]
+    value = encode_mutation_results(returned) if asked.multi else b"".join(value for _, value in returned)
+    return encode_mutation(exchange, request, outcome, value)
+
+
+# Extras of a command with one path: path length u16, flags u8, and perhaps an expiry u32, and flags for the document u8.
+_PATH_LOOKUP: Final = item_shape(3, 4, value=True)
+_PATH_MUTATION: Final = item_shape(3, 4, 7, 8, value=True)
+_LOOKUPS: Final = (Opcode.SUBDOC_GET, Opcode.SUBDOC_EXISTS, Opcode.SUBDOC_GET_COUNT)
+_MUTATIONS: Final = (
+    Opcode.SUBDOC_DICT_ADD, Opcode.SUBDOC_DICT_UPSERT, Opcode.SUBDOC_DELETE, Opcode.SUBDOC_REPLACE,
+    Opcode.SUBDOC_ARRAY_PUSH_LAST, Opcode.SUBDOC_ARRAY_PUSH_FIRST, Opcode.SUBDOC_ARRAY_INSERT,
+    Opcode.SUBDOC_ARRAY_ADD_UNIQUE, Opcode.SUBDOC_COUNTER,
+)  # fmt: skip
+COMMANDS: Final = (
+    *(Command(opcode, _PATH_LOOKUP, look_up, READ, reorderable=True) for opcode in _LOOKUPS),
+    *(Command(opcode, _PATH_MUTATION, mutate, WRITE, reorderable=True) for opcode in _MUTATIONS),
+    Command(Opcode.SUBDOC_MULTI_LOOKUP, item_shape(0, 1, value=True), look_up, READ, reorderable=True),
+    Command(Opcode.SUBDOC_MULTI_MUTATION, item_shape(0, 1, 4, 5, value=True), mutate, WRITE, reorderable=True),
+)

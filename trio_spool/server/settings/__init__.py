@@ -1,0 +1,12 @@
+"""Settings: their checks, the addresses among them, and the limits that are no settings. Knows no other part of the server."""
+
+from ._addresses import Address as Address
+from ._addresses import TcpAddress as TcpAddress
+from ._addresses import UnixAddress as UnixAddress
+from ._checks import shown as shown
+from ._errors import ServiceError as ServiceError
+from ._errors import SettingsError as SettingsError
+from ._limits import BACKLOG as BACKLOG
+from ._limits import KIB as KIB
+from ._limits import MAX_JOBS as MAX_JOBS
+from ._settings import Settings as Settings

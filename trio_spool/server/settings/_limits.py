@@ -1,0 +1,22 @@
+"""Limits that are not settings, because clients or other limits rely on them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+
+# Long commands of one connection that may run at once. Four let an SDK's statistics, scan and fragment overlap; each more costs
+# its part of the window. Picked, not measured.
+MAX_JOBS: Final = 4
+# The largest value, in bytes, unless a setting says otherwise: Couchbase's own limit.
+DEFAULT_MAX_ITEM_SIZE: Final = 20 * 1024 * KIB
+# The largest value that a setting may allow, in bytes. Couchbase's clients take frames of up to 30 MiB; 1 KiB of it is left for
+# the header, the key and the extras.
+MAX_ITEM_SIZE: Final = 30 * 1024 * KIB - KIB
+# LMDB has a slot for each open scan in a file that it maps; a million slots are 64 MiB.
+MAX_SCANS: Final = 1 << 20
+# Seconds. A thread that may keep the interpreter for longer than a minute stops the service.
+MAX_SWITCH_INTERVAL: Final = 60.0
+# Connections that the system may hold until they are accepted. memcached's own number; Linux caps it at net.core.somaxconn.
+BACKLOG: Final = 1024

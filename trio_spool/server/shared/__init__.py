@@ -1,0 +1,30 @@
+"""What the connections of a service share: counters, scans, snapshots, logins, and which connections there are.
+
+Knows neither a connection nor a protocol: `OpenConnection` is what a connection shows of itself.
+"""
+
+from ._connections import OpenConnection as OpenConnection
+from ._connections import RunningJob as RunningJob
+from ._counters import Counters as Counters
+from ._file_snapshots import FileSnapshot as FileSnapshot
+from ._file_snapshots import FileSnapshots as FileSnapshots
+from ._file_snapshots import TooManyFileSnapshotsError as TooManyFileSnapshotsError
+from ._file_snapshots import remove_all_in_thread as remove_all_in_thread
+from ._listener import Listener as Listener
+from ._logins import EVERYTHING as EVERYTHING
+from ._logins import PLAIN as PLAIN
+from ._logins import Logins as Logins
+from ._pace import Pace as Pace
+from ._range_scan import Continue as Continue
+from ._range_scan import ContinueLimits as ContinueLimits
+from ._range_scan import Ending as Ending
+from ._range_scan import Pack as Pack
+from ._range_scan import RangeScan as RangeScan
+from ._range_scan import ScanQuery as ScanQuery
+from ._scan_state import ScanBusyError as ScanBusyError
+from ._scan_state import ScanEndedError as ScanEndedError
+from ._scan_state import ScanError as ScanError
+from ._scans import Scans as Scans
+from ._scans import TooManyScansError as TooManyScansError
+from ._shared import Shared as Shared
+from ._tuning import Tuning as Tuning

@@ -1,0 +1,89 @@
+"""The connections that are open, as far as others may know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from ..._core import SpoolStatistics
+from ..data import Bucket
+
+
+class RunningJob(Protocol):
+    """A long command that is running, as statistics show it."""
+
+    def seconds(self) -> float:
+        """Return for how long it has been running."""
+
+    def describe(self) -> dict[str, object]:
+        """Describe it for the statistics, in values that JSON can hold."""
+
+
+class OpenConnection(Protocol):
+    """A connection, as everybody but itself sees it.
+
+    Attributes:
+        number: Counts connections, from 1.
+    """
+
+    number: int
+
+    def describe(self) -> dict[str, object]:
+        """Describe it for the statistics, in values that JSON can hold."""
+
+    def jobs(self) -> Sequence[RunningJob]:
+        """Return its long commands that are running."""
+
+    def bytes_written(self) -> int:
+        """Return how many bytes the kernel has accepted."""
+
+    def spool_statistics(self) -> SpoolStatistics:
+        """Return the counters of its spools."""
+
+    def leave(self, bucket: Bucket, *, stay: bool) -> None:
+        """Stop using a bucket that is being deleted: end if it is the selected one, or `stay` without a bucket."""
+
+    def stop(self) -> None:
+        """End as soon as everything that was asked for is answered."""
+
+
+class Connections:
+    """The open connections, and what those that have ended add to the statistics. The event loop's thread uses it."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, OpenConnection] = {}
+        self._past_bytes = 0
+        self._past_spools = SpoolStatistics()
+        self._last_number = 0
+
+    def __iter__(self) -> Iterator[OpenConnection]:
+        return iter(list(self._open.values()))
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def next_number(self) -> int:
+        """Return a number that no connection has had."""
+        self._last_number += 1
+        return self._last_number
+
+    def add(self, connection: OpenConnection) -> None:
+        """Count a connection as open."""
+        self._open[connection.number] = connection
+
+    def remove(self, connection: OpenConnection) -> None:
+        """Count a connection as ended, and keep its counters."""
+        if self._open.pop(connection.number, None) is not None:
+            self._past_bytes += connection.bytes_written()
+            self._past_spools += connection.spool_statistics()
+
+    def bytes_written(self) -> int:
+        """Return how many bytes the kernel has accepted from all connections, ended ones included."""
+        return self._past_bytes + sum(connection.bytes_written() for connection in self)
+
+    def spool_statistics(self) -> SpoolStatistics:
+        """Return the counters of all spools together, those of ended connections included."""
+        total = self._past_spools
+        for connection in self:
+            total += connection.spool_statistics()
+        return total

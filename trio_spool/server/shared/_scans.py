@@ -1,0 +1,138 @@
+"""The open range scans.
+
+A scan is open from its creation until its range has been read, it is cancelled, its life is over, its owner's connection is gone,
+or a continue of it is cut off.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ..data import Bucket
+from ._range_scan import Continue, ContinueLimits, Ending, Pack, RangeScan
+from ._scan_state import ScanError, ScanEvent, ScanState
+
+
+class TooManyScansError(ScanError):
+    """The limit of open scans is reached."""
+
+
+class Scans:
+    """The scans that are open, and the places of those that are being created.
+
+    Args:
+        max_open: The maximum number of open scans.
+        max_per_connection: The maximum number of open scans of one connection.
+        max_life: Seconds after which a scan is ended.
+        clock: The monotonic clock.
+
+    Attributes:
+        clock: As above.
+        created: How many scans have been created.
+        expired: How many of them were ended because of their age.
+    """
+
+    def __init__(
+        self, max_open: int, max_per_connection: int, max_life: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._max_open = max_open
+        self._max_per_connection = max_per_connection
+        self._max_life = max_life
+        self.clock = clock
+        self._open: dict[bytes, RangeScan] = {}
+        self._reserved: list[int] = []  # the owners of scans that are being created
+        self.created = 0
+        self.expired = 0
+
+    def __iter__(self) -> Iterator[RangeScan]:
+        return iter(list(self._open.values()))
+
+    @contextmanager
+    def place(self, owner: int) -> Iterator[Callable[[RangeScan], None]]:
+        """Keep a place for a scan that is created within this block; calling the yielded function opens the scan.
+
+        Raises:
+            TooManyScansError: No place is free.
+        """
+        if len(self._open) + len(self._reserved) >= self._max_open:
+            raise TooManyScansError(f"the limit of {self._max_open} open scans is reached: cancel one, or raise --max-scans")
+        owned = sum(scan.owner == owner for scan in self._open.values()) + self._reserved.count(owner)
+        if owned >= self._max_per_connection:
+            raise TooManyScansError(
+                f"the limit of {self._max_per_connection} open scans of one connection is reached: cancel one, or raise "
+                "--max-scans-per-connection"
+            )
+        self._reserved.append(owner)
+
+        def opened(scan: RangeScan) -> None:
+            self._open[scan.id] = scan
+            self.created += 1
+
+        try:
+            yield opened
+        finally:
+            self._reserved.remove(owner)
+
+    @property
+    def reserved(self) -> int:
+        """How many scans are being created."""
+        return len(self._reserved)
+
+    def find(self, identity: bytes, bucket: Bucket) -> RangeScan | None:
+        """Return an open scan of a bucket, or None. To clients of another bucket it does not exist, whoever they are."""
+        scan = self._open.get(identity)
+        return scan if scan is not None and scan.bucket is bucket else None
+
+    @contextmanager
+    def continuing(self, scan: RangeScan, limits: ContinueLimits, pack: Pack) -> Iterator[Continue]:
+        """Continue a scan within this block, which must not end normally before the last frame is queued.
+
+        If the block raises, documents that were read may never be sent: the scan ends.
+
+        Raises:
+            ScanBusyError: Another continue of this scan is running.
+            ScanEndedError: The scan has ended.
+        """
+        scan.send(ScanEvent.CONTINUE)
+        scan.continues += 1
+        event = ScanEvent.CUT_OFF
+        try:
+            continue_ = Continue(scan, limits, pack)
+            yield continue_
+            event = ScanEvent.PAUSE if continue_.ending is Ending.MORE else ScanEvent.FINISH
+        finally:
+            scan.send(event)
+            if scan.state is ScanState.ENDED:
+                self._open.pop(scan.id, None)
+
+    def end(self, scan: RangeScan) -> None:
+        """End a scan. If a continue of it is running, its client is told."""
+        self._open.pop(scan.id, None)
+        scan.send(ScanEvent.END)
+
+    def end_of(self, owner: int) -> None:
+        """End the scans of a connection that is gone."""
+        for scan in self:
+            if scan.owner == owner:
+                self.end(scan)
+
+    def end_of_bucket(self, bucket: Bucket) -> None:
+        """End the scans of a bucket that is being deleted."""
+        for scan in self:
+            if scan.bucket is bucket:
+                self.end(scan)
+
+    def end_old(self) -> None:
+        """End the scans that have lived for too long."""
+        oldest = self.clock() - self._max_life
+        for scan in self:
+            if scan.began <= oldest:
+                self.expired += 1
+                self.end(scan)
+
+    def end_all(self) -> None:
+        """End every scan."""
+        for scan in self:
+            self.end(scan)

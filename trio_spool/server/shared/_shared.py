@@ -1,0 +1,97 @@
+"""What all connections of a service share."""
+
+from __future__ import annotations
+
+import time
+from importlib.metadata import version
+from typing import Any
+
+import structlog
+import trio
+
+from ..data import Bucket, Buckets
+from ..settings import Address, Settings, TcpAddress, UnixAddress
+from ._connections import Connections
+from ._counters import Counters
+from ._file_snapshots import FileSnapshots
+from ._logins import Logins
+from ._scans import Scans
+from ._timings import Timings, Uptime
+from ._tuning import Tuning
+
+# Copies of the database that are made at one time. More would only take turns at the disk. Picked, not measured.
+COPIERS = 2
+
+
+class Shared:
+    """What all connections share. Only the event loop's thread uses it, but for the engines.
+
+    Attributes:
+        settings: What the service is run with.
+        tuning: Values that are no settings.
+        buckets: The buckets.
+        logins: The users.
+        counters: What is counted.
+        timings: How long commands take.
+        uptime: How long the service has been running.
+        epoch: When the service began: a Unix time in whole seconds.
+        version: The version of trio-spool.
+        verbosity: The last level that a client has set.
+        limiter: Bounds the threads that produce streamed answers. They have a limiter of their own, so that nothing else this
+            process does in threads can keep them waiting.
+        copiers: Bounds the threads that copy the database.
+        snapshots: The snapshots of the database's files.
+        scans: The open range scans.
+        connections: The open connections.
+        listening: The addresses that it listens on, with the ports that the system chose.
+
+    Args:
+        settings: As above.
+        tuning: As above.
+
+    Raises:
+        UsersError: The file of users can't be used.
+    """
+
+    def __init__(self, settings: Settings, tuning: Tuning) -> None:
+        self.settings = settings
+        self.tuning = tuning
+        self.buckets = Buckets(settings, trio.lowlevel.current_trio_token().run_sync_soon)
+        self.logins = Logins(settings.users, tuning.first_refusal, tuning.max_refusal)
+        self.counters = Counters()
+        self.timings = Timings()
+        self.uptime = Uptime(tuning.clock)
+        self.epoch = int(time.time())
+        self.version = version("trio-spool")
+        self.verbosity = 0
+        self.limiter = trio.CapacityLimiter(settings.workers)
+        self.copiers = trio.CapacityLimiter(COPIERS)
+        self.snapshots = FileSnapshots(settings.data_dir, settings.max_snapshots, settings.snapshot_idle, tuning.clock)
+        self.scans = Scans(settings.max_scans, settings.max_scans_per_connection, settings.max_scan_life, tuning.clock)
+        self.connections = Connections()
+        self.listening: list[Address] = []
+        self.log: Any = structlog.get_logger("trio_spool")
+
+    def leave(self, bucket: Bucket, but: int) -> None:
+        """End everything that uses a bucket, which is being deleted.
+
+        Args:
+            bucket: The bucket.
+            but: The number of the connection that deletes it. That one stays, without a bucket.
+        """
+        for connection in self.connections:
+            connection.leave(bucket, stay=connection.number == but)
+        self.scans.end_of_bucket(bucket)
+
+    def reset_statistics(self) -> None:
+        """Begin counting anew."""
+        self.counters.reset()
+        self.timings.reset()
+
+    def port(self, *, tls: bool) -> int:
+        """Return the first TCP port, with TLS or without, that it listens on; 0 if there is none."""
+        return next((each.port for each in self.listening if isinstance(each, TcpAddress) and each.tls == tls), 0)
+
+    def unix_path(self) -> str:
+        """Return the path of the first Unix domain socket that it listens on, or an empty string."""
+        return next((each.path for each in self.listening if isinstance(each, UnixAddress)), "")

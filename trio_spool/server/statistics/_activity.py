@@ -1,0 +1,54 @@
+"""Statistics of what goes on now: one JSON object for each thing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from uuid import UUID
+
+from ..data import Bucket
+from ..shared import Shared
+from ._rows import Row, counter, gauge
+
+
+def connections(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
+    """One JSON object for each connection, keyed by its number."""
+    described = [(str(connection.number), connection.describe()) for connection in shared.connections]
+    return (Row(number, json.dumps(description)) for number, description in described)
+
+
+def tasks(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
+    """One JSON object for each long command that is running, the oldest first: what it does, for which connection, for how long."""
+    if argument:
+        return None
+    running = [job for connection in shared.connections for job in connection.jobs()]
+    running.sort(key=lambda job: -job.seconds())
+    return [Row(str(number), json.dumps(job.describe())) for number, job in enumerate(running, 1)]
+
+
+def range_scans(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
+    """The number of open range scans and its limit, and one JSON object for each, keyed by its uuid."""
+    if argument:
+        return None
+    scans = list(shared.scans)
+    return [
+        gauge("open", len(scans)),
+        gauge("open_max", shared.settings.max_scans),
+        counter("created", shared.scans.created),
+        counter("expired", shared.scans.expired),
+        *(Row(str(UUID(bytes=scan.id)), json.dumps(scan.describe())) for scan in scans),
+    ]
+
+
+def snapshots(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
+    """The number of snapshots of the files and its limit, and one JSON object for each, keyed by its uuid."""
+    if argument:
+        return None
+    kept = list(shared.snapshots)
+    return [
+        gauge("kept", len(kept)),
+        gauge("kept_max", shared.settings.max_snapshots),
+        counter("prepared", shared.snapshots.prepared),
+        counter("expired", shared.snapshots.expired),
+        *(Row(snapshot.uuid, json.dumps(snapshot.describe())) for snapshot in kept),
+    ]

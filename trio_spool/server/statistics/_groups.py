@@ -1,0 +1,113 @@
+"""The groups of statistics, each described in one row: what clients ask for, and who may."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import Enum
+from typing import Final
+
+import attrs
+
+from ...auth import Role, User
+from ..data import Bucket
+from ..settings import ServiceError
+from ..shared import Shared
+from . import _activity, _contents, _service
+from ._rows import RawRow, Row
+
+
+class StatisticsError(ServiceError):
+    """The base of the errors of statistics."""
+
+
+class NoGroupError(StatisticsError):
+    """No group of statistics has this name, or it does not take this argument."""
+
+
+class NotForUserError(StatisticsError):
+    """The group shows more than the user may see."""
+
+
+class Shows(Enum):
+    """What a group shows, which decides who may see it."""
+
+    OWN = "own"  # the selected bucket: takes the role stats there
+    KEYS = "keys"  # the names of keys: takes the role read as well
+    OTHERS = "others"  # all buckets and clients: takes the role stats for every bucket
+
+
+@attrs.frozen
+class Group:
+    """One group of statistics.
+
+    Attributes:
+        name: What clients ask for.
+        run: Returns its rows, or None if it does not take the argument. Called in the event loop's thread; the rows may be a
+            generator, which a worker thread runs.
+        shows: What it shows.
+    """
+
+    name: str
+    run: Callable[[Shared, Bucket, str], Iterable[Row] | Iterable[RawRow] | None]
+    shows: Shows = Shows.OWN
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of its documentation."""
+        return (self.run.__doc__ or "").partition("\n\n")[0]
+
+
+_GROUPS: Final = (
+    Group("", _service.general),
+    Group("settings", _service.settings),
+    Group("config", _service.settings),
+    Group("timings", _service.timings),
+    Group("spool", _service.spool),
+    Group("threads", _service.threads),
+    Group("reset", _service.reset),
+    Group("detail", _service.detail),
+    Group("items", _service.nothing),
+    Group("slabs", _service.nothing),
+    Group("sizes", _service.nothing),
+    Group("engine", _contents.engine),
+    Group("keys", _contents.keys, Shows.KEYS),
+    Group("collections", _contents.collections),
+    Group("scopes", _contents.scopes),
+    Group("vbucket", _contents.vbucket),
+    Group("vbucket-details", _contents.vbucket_details),
+    Group("failovers", _contents.failovers),
+    Group("uuid", _contents.uuid),
+    Group("buckets", _contents.buckets, Shows.OTHERS),
+    Group("connections", _activity.connections, Shows.OTHERS),
+    Group("tasks", _activity.tasks, Shows.OTHERS),
+    Group("range-scans", _activity.range_scans, Shows.OTHERS),
+    Group("snapshots", _activity.snapshots, Shows.OTHERS),
+)
+GROUPS: Final[dict[str, Group]] = {group.name: group for group in _GROUPS}
+
+
+def ask(shared: Shared, bucket: Bucket, user: User, wanted: str) -> Iterable[Row] | Iterable[RawRow]:
+    """Return the rows of a group.
+
+    Args:
+        shared: What the group is about.
+        bucket: The bucket that the client has selected.
+        user: Who asks. The role stats on the bucket has been checked.
+        wanted: The name of the group, and an argument after a blank.
+
+    Raises:
+        NotForUserError: The user may not see the group.
+        NoGroupError: There is no such group, or it does not take the argument.
+    """
+    name, _, argument = wanted.partition(" ")
+    group = GROUPS.get(name)
+    if group is None:
+        raise NoGroupError(f"no group of statistics is named {wanted!r:.120}")
+    if group.shows is Shows.KEYS and not user.may(Role.READ, bucket.name):
+        raise NotForUserError(f"the group {name} shows keys, which needs the role read")
+    if group.shows is Shows.OTHERS and not user.may(Role.STATS, None):
+        raise NotForUserError(f"the group {name} shows all buckets, which needs the role stats for every bucket")
+    rows = group.run(shared, bucket, argument)
+    if rows is None:
+        raise NoGroupError(f"the group of statistics {name!r} does not take the argument {argument!r:.120}")
+    return rows

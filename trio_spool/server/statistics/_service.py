@@ -1,0 +1,156 @@
+"""Statistics of the whole service.
+
+What a group needs from the event loop, it copies when it is called. The rest may be a generator, which runs in a worker thread.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from collections.abc import Iterable, Iterator
+
+import attrs
+import trio
+
+from ...engine import find_engine
+from ..data import Bucket
+from ..settings import BACKLOG
+from ..shared import Shared
+from ._rows import Row, counter, gauge
+
+# Of memcached's statistics, which its clients and exporters read by these names.
+_PERCENTILES = (("p50", 50), ("p90", 90), ("p99", 99), ("p999", 99.9), ("max", 100))
+
+
+def general(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
+    """Memcached's general statistics, under the names that its tools know."""
+    if argument:
+        return None
+    counters = attrs.asdict(shared.counters)
+    counters["bytes_written"] = shared.connections.bytes_written()
+    connections = len(shared.connections)
+    uptime = shared.uptime.seconds()
+
+    def rows() -> Iterator[Row]:
+        engine = bucket.engine.statistics()
+        times = os.times()
+        yield Row("pid", os.getpid())
+        yield counter("uptime", uptime, "seconds")
+        yield gauge("time", int(time.time()), "seconds")
+        yield Row("version", shared.version)
+        yield Row("pointer_size", struct.calcsize("P") * 8)
+        yield counter("rusage_user", f"{times.user:.6f}", "seconds")
+        yield counter("rusage_system", f"{times.system:.6f}", "seconds")
+        yield gauge("max_connections", shared.settings.max_connections)
+        yield gauge("curr_connections", connections)
+        yield gauge("connection_structures", connections)
+        for name, value in counters.items():
+            yield counter(name, value, "bytes" if name.startswith("bytes_") else "")
+        yield gauge("curr_items", engine.items)
+        yield gauge("bytes", sum(space.bytes for space in bucket.engine.spaces.values()), "bytes")
+        yield gauge("limit_maxbytes", engine.map_bytes, "bytes")
+        yield counter("evictions", 0)
+        yield counter("expired_unfetched", engine.expired)
+        yield gauge("threads", shared.settings.workers + 2)
+
+    return rows()
+
+
+def settings(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
+    """The settings of the service, under memcached's names where it has them, and then under their own."""
+    if argument:
+        return None
+    values = shared.settings
+    rows = [
+        Row("maxbytes", 0),
+        Row("maxconns", values.max_connections),
+        Row("tcpport", shared.port(tls=False)),
+        Row("udpport", 0),
+        Row("inter", ", ".join(map(str, shared.listening))),
+        Row("verbosity", shared.verbosity),
+        Row("oldest", 0),
+        Row("evictions", "off"),
+        Row("domain_socket", shared.unix_path() or "NULL"),
+        Row("umask", f"{values.unix_mode:o}"),  # memcached's name for the mode of its socket
+        Row("growth_factor", "1.00"),
+        Row("chunk_size", 0),
+        Row("num_threads", values.workers + 2),
+        Row("stat_key_prefix", ":"),
+        Row("detail_enabled", "no"),
+        Row("reqs_per_event", 0),
+        Row("cas_enabled", True),
+        Row("tcp_backlog", BACKLOG),
+        Row("binding_protocol", "binary"),
+        Row("auth_enabled_sasl", shared.logins.required),
+        Row("item_size_max", values.max_item_size),
+        Row("flush_enabled", not values.disable_flush),
+    ]
+    rows.append(Row("engine", find_engine(values.engine).name))
+    shown = {"engine", "listen", "max_item_size", "max_connections", "disable_flush", "unix_mode"}
+    rows += [Row(name, value) for name, value in attrs.asdict(values, recurse=False).items() if name not in shown]
+    return rows
+
+
+def timings(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
+    """The latency of each command: how often it ran, the mean, and percentiles."""
+    if argument:
+        return None
+    rows = []
+    for name, histogram in shared.timings.histograms():
+        rows.append(counter(f"{name}_count", histogram.get_total_count()))
+        rows.append(gauge(f"{name}_mean", round(histogram.get_mean_value()), "microseconds"))
+        for label, percentile in _PERCENTILES:
+            rows.append(gauge(f"{name}_{label}", histogram.get_value_at_percentile(percentile), "microseconds"))
+    return rows
+
+
+def spool(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
+    """What all spools together have done, and how many workers are busy."""
+    if argument:
+        return None
+    units = {"bytes": "bytes", "high_water": "bytes", "blocked_seconds": "seconds"}
+    spools = attrs.asdict(shared.connections.spool_statistics())
+    rows = [counter(name, value, units.get(name, "")) for name, value in spools.items() if name != "workers"]
+    limiter = shared.limiter.statistics()
+    return [
+        *rows,
+        gauge("workers", limiter.total_tokens),
+        gauge("workers_busy", limiter.borrowed_tokens),
+        gauge("producers_waiting_for_worker", limiter.tasks_waiting),
+        gauge("window", shared.settings.window, "bytes"),
+        gauge("batch", shared.settings.batch, "bytes"),
+        gauge("connection_bytes_max", shared.settings.connection_bytes, "bytes"),
+        gauge("loop_tasks", trio.lowlevel.current_statistics().tasks_living),
+    ]
+
+
+def reset(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
+    """No rows; sets the counters and the timings to 0."""
+    if argument:
+        return None
+    shared.reset_statistics()
+    return ()
+
+
+def detail(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
+    """Statistics by prefix of the key, which are not kept: accepted for the tools that ask (``on``, ``off``, ``dump``)."""
+    if argument in ("on", "off"):
+        return ()
+    return (Row("detailed", ""),) if argument == "dump" else None
+
+
+def nothing(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
+    """No rows: for tools that ask for things that do not exist here, such as slabs."""
+    return None if argument else ()
+
+
+def threads(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
+    """The threads: the event loop, a writer for each bucket, and the maximum of workers."""
+    if argument:
+        return None
+    return [
+        gauge("num_frontend_threads", 1),
+        gauge("num_writer_threads", len(list(shared.buckets))),
+        gauge("num_worker_threads", shared.settings.workers),
+    ]
