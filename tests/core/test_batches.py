@@ -1,4 +1,4 @@
-"""The bound on a batch, with receivers that fall behind: what waits for them is handed over in pieces of that size."""
+"""The bound on a batch, with receivers that fall behind: the bytes that wait for them are handed over in pieces of that size."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from trio_spool import SpoolLimits, SpoolWriter, open_sender, open_spool
 from trio_spool._core._sender import SLICE
@@ -89,3 +90,14 @@ async def test_no_batch_sent_exceeds_the_bound(make, batch: int) -> None:
         stream.go_on.set()
     assert sum(stream.sizes) == COUNT * FRAGMENT
     assert max(joined(stream.sizes)) <= batch + FRAGMENT
+
+
+async def test_queued_entries_are_joined_up_to_the_bound() -> None:
+    stream = SlowStream()
+    async with open_sender(stream, limits=SpoolLimits(window=WINDOW, batch=1_000)) as sender:
+        sender.send_nowait(b"first")
+        await wait_all_tasks_blocked()
+        for size in (400, 300, 300, 1, 999, 1, 5_000, 600, 600):
+            sender.send_nowait(bytes(size))
+        stream.go_on.set()
+    assert stream.sizes == [5, 1_000, 1_000, 1, 5_000, 600, 600]

@@ -1,0 +1,88 @@
+"""The two threads of a hand-over pass each other at the worst moment: no wake-up is lost.
+
+Each test has one side act between two lines of the other side, where a thread could be held up.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import trio
+
+from trio_spool import SpoolLimits
+from trio_spool._core._handoff import Handoff
+from trio_spool._core._runs import Runs
+
+
+def in_thread(function: Callable[[], object]) -> None:
+    thread = threading.Thread(target=function)
+    thread.start()
+    thread.join()
+
+
+def begin_to_wait(handoff: Handoff) -> None:
+    """Do what a receiver does before it falls asleep."""
+    handoff._waiting = True
+    handoff._stop = 0
+    handoff._buffer.runs.revoke()
+
+
+async def test_a_fragment_that_comes_just_before_the_receiver_waits() -> None:
+    class Racing(Handoff):
+        raced = False
+
+        def take_nowait(self) -> bytes:
+            batch = super().take_nowait()
+            if not self.raced:
+                self.raced = True
+                in_thread(lambda: self.run_in_thread(lambda: self.emit_in_thread(b"x")))
+            return batch
+
+    with trio.fail_after(10):
+        assert await Racing(SpoolLimits()).take() == b"x"
+
+
+async def test_a_receiver_that_waits_just_before_the_worker_goes_on() -> None:
+    class Racing(Handoff):
+        raced = False
+
+        def _yield_in_thread(self, now: float) -> None:
+            if not self.raced:
+                self.raced = True
+                begin_to_wait(self)
+
+    handoff = Racing(SpoolLimits())
+    wakeups = []
+
+    def write() -> None:
+        for _ in range(2):
+            handoff.emit_in_thread(b"x")
+            wakeups.append(handoff.statistics().wakeups)
+
+    in_thread(lambda: handoff.run_in_thread(write))
+    assert wakeups == [0, 1]
+
+
+async def test_a_receiver_that_waits_just_before_a_run_begins() -> None:
+    handoff = Handoff(SpoolLimits())
+
+    class Racing(Runs):
+        raced = False
+
+        def prepare(self, room: int) -> bool:
+            if not self.raced and self.fragments:
+                self.raced = True
+                begin_to_wait(handoff)
+            return super().prepare(room)
+
+    handoff._buffer.runs = Racing()
+    wakeups = []
+
+    def generate():
+        for _ in range(5):
+            wakeups.append(handoff.statistics().wakeups)
+            yield b"x"
+
+    in_thread(lambda: handoff.spool_in_thread(generate()))
+    assert wakeups == [0, 0, 1, 1, 1]
