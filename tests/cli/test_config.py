@@ -43,7 +43,7 @@ TIMES = {"login_timeout", "max_scan_life", "snapshot_idle", "send_timeout", "dra
 FLAGS = {"no_auth", "tls_client_required", "disable_flush", "verbose"}
 PATHS = {"data_dir", "users", "tls_cert", "tls_key", "tls_client_ca"}
 WORDS = {"engine", "fsync"}
-COUNTS = set(OPTIONS) - TIMES - FLAGS - PATHS - WORDS - {"listen"}
+COUNTS = set(OPTIONS) - TIMES - FLAGS - PATHS - WORDS - {"listen", "unix_mode"}
 
 
 def taken(option: str, kind: str) -> bool:
@@ -56,7 +56,7 @@ def taken(option: str, kind: str) -> bool:
         return kind == "true"
     if option in PATHS:
         return kind == "text"
-    if option in WORDS:
+    if option in WORDS | {"unix_mode"}:
         return False
     return kind in ("text", "texts") if option == "listen" else kind == "whole"
 
@@ -111,6 +111,10 @@ def test_every_option_with_every_type(config: Path, option: str, kind: str) -> N
         ('engine = "papyrus"', 'sets engine = "papyrus"; it must be one of "lmdb", "memory"'),
         ("vbuckets = 2000", "vbuckets must be from 1 to 1024; got 2000"),
         ("drain-timeout = nan", "got nan"),
+        ("unix-mode = 660", 'sets unix-mode = 660; it must be octal permission bits in quotes, such as "0660"'),
+        ('unix-mode = "0999"', "'0999' is not permission bits in octal, such as 0660"),
+        ('unix-mode = "-1"', "'-1' is not permission bits in octal"),
+        ('unix-mode = "1777"', "'1777' is not permission bits in octal"),
         ("max-scans = 4\nmax_scans = 5", "sets max_scans twice"),
         (r'"a\nb" = 1', r'sets "a\nb"; the options are'),
         ("window = " + "1" * 5000, "is not valid TOML"),
@@ -125,6 +129,14 @@ def test_refusals(config: Path, content: str, message: str) -> None:
 def test_what_is_not_utf_8(config: Path) -> None:
     config.write_bytes(b'users = "\xff"')
     assert "is not valid TOML" in refusal(config)
+
+
+@pytest.mark.parametrize("text", ["0660", "660", "0o660"])
+def test_permission_bits(config: Path, text: str) -> None:
+    config.write_text(f'unix-mode = "{text}"')
+    assert read(config)["unix_mode"] == 0o660
+    assert serve.make_context("serve", ["--unix-mode", text]).params["unix_mode"] == 0o660
+    assert serve.make_context("serve", []).params["unix_mode"] == 0o700
 
 
 def test_a_single_address(config: Path) -> None:

@@ -13,6 +13,7 @@ import click
 from .._files import explain
 from ..server import Settings, SettingsError
 from ._errors import ConfigError
+from ._modes import Mode
 
 if sys.version_info < (3, 11):
     import tomli as tomllib
@@ -74,7 +75,7 @@ def _checked(ctx: click.Context, parameter: click.Parameter, value: Any, what: s
         raise ConfigError(f"{what}; it must be {wanted}")
     field = _FIELDS.get(parameter.name or "")
     try:
-        if isinstance(parameter.type, click.Path):
+        if isinstance(parameter.type, (click.Path, Mode)):
             parameter.type_cast_value(ctx, value)
         elif field is not None and field.validator is not None:
             field.validator(None, field, tuple(value) if parameter.multiple else value)
@@ -99,6 +100,8 @@ def _wanted(parameter: click.Parameter, value: object) -> str | None:
         return None if isinstance(value, (int, float)) and not isinstance(value, bool) else "a number"
     if isinstance(kind, click.Choice):
         return None if isinstance(value, str) and value in kind.choices else f"one of {', '.join(map(_toml, kind.choices))}"
+    if isinstance(kind, Mode):  # as a number, 660 would be decimal
+        return None if _is_text(value) else 'octal permission bits in quotes, such as "0660"'
     return None if _is_text(value) else "a path in quotes"
 
 

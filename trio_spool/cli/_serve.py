@@ -19,6 +19,7 @@ from ..engine import ENGINES, EngineError
 from ..server import ListenError, Settings, SettingsError, serve_until_signal
 from ._config import read_config
 from ._errors import CliError
+from ._modes import Mode
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -29,6 +30,7 @@ _DEFAULTS = {field.name: field.default for field in attrs.fields(Settings)}
 def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Function]:
     """Return the option of a setting, whose value may also come from an environment variable or from the configuration file."""
     field = name.replace("-", "_")
+    kwargs.setdefault("default", _DEFAULTS[field])
     if kwargs.get("type") is float:
         kwargs["metavar"] = "SECONDS"
     return click.option(
@@ -36,7 +38,6 @@ def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Fun
         field,
         envvar="TRIO_SPOOL_" + field.upper(),
         show_envvar=True,
-        default=_DEFAULTS[field],
         show_default="is_flag" not in kwargs and _DEFAULTS[field] is not None,
         help=help_,
         **kwargs,
@@ -77,6 +78,10 @@ def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Fun
 @_setting("tls-key", "The PEM file with the private key of the certificate. By default, none.", type=_FILE)
 @_setting("tls-client-ca", "The PEM file with authorities whose certificates log a client in. By default, none does.", type=_FILE)
 @_setting("tls-client-required", "Refuse clients at tls:// addresses that show no certificate of these authorities.", is_flag=True)
+@_setting(
+    "unix-mode", "The permissions of a Unix domain socket, in octal. 0700: only the user of the server can connect.",
+    type=Mode(), default=f"{_DEFAULTS['unix_mode']:04o}",
+)  # fmt: skip
 @_setting("vbuckets", "The number of vbuckets of each bucket, from 1 to 1024.", type=int)
 @_setting("max-buckets", "The maximum number of buckets. Each has its own store and writer thread.", type=int)
 @_setting("disable-flush", "Refuse the command FLUSH, which deletes all items of a bucket.", is_flag=True)
