@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 
-class Mode(click.ParamType):
+class Mode(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     """Permission bits of a file, given as octal text."""
 
     name = "octal"
