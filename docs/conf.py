@@ -27,6 +27,7 @@ extensions = [
     "public_names",
     "figures",
     "usage",
+    "server_tables",
 ]
 exclude_patterns = ["_build", "_inventories"]
 default_role = "py:obj"
