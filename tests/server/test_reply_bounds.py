@@ -27,8 +27,15 @@ def each(opcode: int, **kwargs) -> list[bytes]:
     return [encode_request(opcode, key=key, **kwargs) for key in KEYS]
 
 
+def path(opcode: int, path: bytes, key: bytes = KEYS[0]) -> bytes:
+    return encode_request(opcode, key=key, extras=struct.pack(">HB", len(path), 0), value=path)
+
+
 SET = encode_request(Opcode.SETQ, key=b"other", extras=EXTRAS)
-LOOK_UP = encode_request(Opcode.SUBDOC_GET, key=KEYS[0], extras=struct.pack(">HB", 1, 0), value=b"a")
+SET_LARGE = encode_request(Opcode.SETQ, key=b"new", value=DOCUMENT, extras=EXTRAS)
+APPEND_LARGE = encode_request(Opcode.APPENDQ, key=b"small", value=DOCUMENT)
+GET_NEW = encode_request(Opcode.GET, key=b"new")
+LOOK_UP = path(Opcode.SUBDOC_GET, b"a")
 LOOK_UP_SEVERAL = encode_request(Opcode.SUBDOC_MULTI_LOOKUP, key=KEYS[0], value=struct.pack(">BBH", Opcode.SUBDOC_GET, 0, 1) + b"a")
 PIPELINES = {
     "a run of GETs": each(Opcode.GET),
@@ -45,8 +52,15 @@ PIPELINES = {
     "look-ups of several paths": [LOOK_UP_SEVERAL] * 300,
     "GETs behind a change": [SET, *each(Opcode.GET)],
     "GETKs behind a change": [SET, *each(Opcode.GETK)],
+    "look-ups behind a change": [SET, *[LOOK_UP] * 300],
+    "look-ups of several paths behind a change": [SET, *[LOOK_UP_SEVERAL] * 300],
+    "GETs of what is stored just before": [SET_LARGE, *[GET_NEW] * 300],
+    "GATs of what is stored just before": [SET_LARGE, *[encode_request(Opcode.GAT, key=b"new", extras=bytes(4))] * 300],
+    "look-ups in what is stored just before": [SET_LARGE, *[path(Opcode.SUBDOC_GET, b"a", b"new")] * 300],
+    "GETs of what is appended to just before": [APPEND_LARGE, *[encode_request(Opcode.GET, key=b"small")] * 300],
     "GETs and changes in turn": [frame for get in each(Opcode.GET) for frame in (get, SET)],
 }
+assert all(len(b"".join(frames)) - SIZE < 16 * 1024 for frames in PIPELINES.values() if frames[0] in (SET_LARGE, APPEND_LARGE))
 
 
 @pytest.fixture

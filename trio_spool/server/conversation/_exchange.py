@@ -9,7 +9,7 @@ from typing import Any
 import trio
 
 from ..._core import Sender
-from ...engine import Get, Item, Operation, Outcome
+from ...engine import Edit, Get, Item, Operation, Outcome
 from ..data import Bucket
 from ..shared import Shared
 from ._jobs import Work
@@ -47,7 +47,8 @@ class Exchange:
     """
 
     __slots__ = (
-        "_bucket", "began", "closing", "local", "operations", "pending", "reader", "replies", "session", "shared", "size", "work",
+        "_bucket", "_counted", "_growth", "began", "closing", "local", "operations", "pending", "reader", "replies", "session",
+        "shared", "size", "work",
     )  # fmt: skip
 
     def __init__(self, shared: Shared, session: Session) -> None:
@@ -60,6 +61,8 @@ class Exchange:
         self.replies: list[bytes] = []
         self.operations: list[Operation] = []
         self.pending: list[tuple[int, Encode, Any]] = []
+        self._growth: dict[bytes, int] = {}  # by how much the operations make each item larger, as far as they are counted
+        self._counted = 0
         self.size = 0
         self.work: Work | None = None
         self.closing = False
@@ -115,7 +118,7 @@ class Exchange:
         Args:
             key: The stored key of the item.
             request: The request, for `encode`.
-            size: The bytes that the request takes.
+            size: The bytes that the request takes, and those that the reply is expected to have.
             encode: Makes the reply.
         """
         if self.operations:
@@ -126,9 +129,18 @@ class Exchange:
             self.later(lambda context: _read(context, self, key, request, encode))
 
     def expected_size(self, key: bytes) -> int:
-        """Return the size of the value of an item, as far as that can be told without waiting."""
+        """Return the most bytes that an item can have after the collected operations, as far as can be told without waiting."""
         item = self.reader.get(key) if self.local else None
-        return 0 if item is None else len(item.value)
+        size = 0 if item is None else len(item.value) + len(item.xattrs)
+        if self.operations:
+            growth = self._growth
+            for operation in self.operations[self._counted :]:
+                if added := _growth_by(operation):
+                    changed: bytes = operation.key  # type: ignore[union-attr]  # what adds to an item has its key
+                    growth[changed] = growth.get(changed, 0) + added
+            self._counted = len(self.operations)
+            size += growth.get(key, 0)
+        return size
 
     def later(self, work: Work) -> None:
         """Reply with what `work` makes. It runs in a task of its own, once the collected operations have been carried out."""
@@ -162,6 +174,8 @@ class Exchange:
             self.replies[position] = encode(self, request, outcome)
         self.pending.clear()
         self.operations.clear()
+        self._growth.clear()
+        self._counted = 0
 
     def take(self) -> bytes:
         """Return all replies, and forget them."""
@@ -174,6 +188,13 @@ class Exchange:
     def seconds(self) -> float:
         """Return for how long the requests have been answered."""
         return perf_counter() - self.began
+
+
+def _growth_by(operation: Operation) -> int:
+    """Return by how many bytes an operation makes an item larger, at most. Counters, of 20 digits, are not worth counting."""
+    if isinstance(operation, Edit):
+        return sum(len(step.path) + len(step.value) for step in operation.steps)
+    return len(getattr(operation, "value", b""))
 
 
 async def _read(context: Any, exchange: Exchange, key: bytes, request: Any, encode: EncodeItem) -> None:

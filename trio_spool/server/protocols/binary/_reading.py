@@ -31,12 +31,10 @@ def get(exchange: BinaryExchange, request: Request) -> None:
     if not exchange.local:
         exchange.read(request.key, request, request.size, _encode)
         return
-    item = exchange.reader.get(request.key)
     if exchange.operations:
-        size = request.size if item is None else request.size + len(item.value)
-        exchange.operate(request, size, Get(request.key), _encode_outcome)
+        exchange.operate(request, request.size + exchange.expected_size(request.key), Get(request.key), _encode_outcome)
         return
-    frame = _encode(exchange, request, item)
+    frame = _encode(exchange, request, exchange.reader.get(request.key))
     if frame:
         exchange.replies.append(frame)
         exchange.size += len(frame)

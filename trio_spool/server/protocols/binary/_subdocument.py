@@ -111,10 +111,12 @@ def look_up(exchange: BinaryExchange, request: Request) -> None:
     asked = _parse(exchange, request)
     if asked is None:
         return
-    if not exchange.local or exchange.expected_size(request.key) > documents.LARGE:
+    size = exchange.expected_size(request.key)
+    if not exchange.local or size > documents.LARGE:
         exchange.later(partial(_look_up_in_worker, asked=asked))
     else:
-        exchange.read(request.key, request, request.size, partial(_encode_lookup, asked=asked))
+        # Each path may be that of all there is.
+        exchange.read(request.key, request, request.size + size * len(asked.specs), partial(_encode_lookup, asked=asked))
 
 
 async def _look_up_in_worker(context: BinaryContext, asked: SubdocumentRequest) -> None:
