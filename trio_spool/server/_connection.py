@@ -159,7 +159,7 @@ class Connection:
 
     def spool_statistics(self) -> SpoolStatistics:
         """Return the counters of its spools."""
-        return SpoolStatistics() if self._sender is None else self._sender.statistics().spools
+        return SpoolStatistics() if self._sender is None else self._sender.statistics().spools + self._jobs.spool_statistics()
 
     def jobs(self) -> list[CommandContext]:
         """Return the long commands that are running."""
@@ -190,7 +190,7 @@ class Connection:
                 queued=statistics.queued,
                 high_water=statistics.high_water,
                 blocked_seconds=round(statistics.blocked_seconds, 3),
-                spool=_describe_spools(statistics.spools),
+                spool=_describe_spools(self.spool_statistics()),
             )
         return description
 

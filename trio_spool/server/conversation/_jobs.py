@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import trio
 from trio_util import AsyncValue, move_on_when
 
-from ..._core import Sender, Spool, SpoolLimits, open_spool
+from ..._core import Sender, Spool, SpoolLimits, SpoolStatistics, open_spool
 from ..data import Bucket
 from ..settings import MAX_JOBS, ServiceError
 from ..shared import Shared
@@ -50,6 +50,7 @@ class CommandContext(ABC):
         self.command = command
         self.label = label
         self._bucket = session.bucket
+        self._jobs = jobs
         self._sender = jobs.sender
         self._limits = None if alone else jobs.part
         self._began = perf_counter()
@@ -96,15 +97,23 @@ class CommandContext(ABC):
             await self._sender.send_spool(frames, limiter=self.shared.limiter)
             return
         self._spool = open_spool(frames, limits=self._limits, limiter=self.shared.limiter)
-        async with self._spool as batches:
-            async for batch in batches:
-                if batch:
-                    await self._sender.send(batch)
+        try:
+            async with self._spool as batches:
+                async for batch in batches:
+                    if batch:
+                        await self._sender.send(batch)
+        finally:
+            self._jobs.past_spools += self._spool.statistics()
+            self._spool = None
 
     async def spool_whole(self, fragments: Iterator[bytes]) -> None:
         """Reply with one frame, whose pieces worker threads generate. If that fails half-way, the connection ends."""
         self._spooling = True
         await self._sender.send_spool(fragments, limiter=self.shared.limiter, whole=True)
+
+    def spool_statistics(self) -> SpoolStatistics:
+        """Return the counters of its own spool. Where it has the connection for itself, those are the sender's."""
+        return SpoolStatistics() if self._spool is None else self._spool.statistics()
 
     def seconds(self) -> float:
         """Return for how long the command has been running."""
@@ -138,6 +147,7 @@ class Jobs:
         sender: The connection's sender.
         part: The limits of a spool that shares the connection's window with those of other jobs.
         running: The contexts of the running commands.
+        past_spools: The counters of those spools of commands that overlapped which have ended.
 
     Args:
         shared: As above.
@@ -154,10 +164,15 @@ class Jobs:
         self._nursery = nursery
         self._ended = ended
         self.running: set[CommandContext] = set()
+        self.past_spools = SpoolStatistics()
         self._count = AsyncValue(0)
         limits = shared.settings.limits
         window = max(1, limits.window // MAX_JOBS)
         self.part = SpoolLimits(window=window, batch=min(limits.batch, window))
+
+    def spool_statistics(self) -> SpoolStatistics:
+        """Return the counters of all spools of commands that overlapped."""
+        return sum((context.spool_statistics() for context in self.running), self.past_spools)
 
     def start(self, context: CommandContext, work: Work) -> None:
         """Start a command."""
