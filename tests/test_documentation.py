@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import sqlite3
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import click
 import pytest
 import trio.testing
 
 import trio_spool
+import trio_spool.client
+import trio_spool.server
+import trio_spool.testing
 from trio_spool.cli import main as cli
 
 if sys.version_info < (3, 11):
@@ -116,3 +121,14 @@ def test_every_page_of_the_documentation_can_be_reached() -> None:
     pages = {path.stem for path in (ROOT / "docs").glob("*.rst")}
     index = (ROOT / "docs" / "index.rst").read_text(encoding="utf-8")
     assert set(re.findall(r"^   (\w+)$", index, re.MULTILINE)) | {"index"} == pages
+
+
+@pytest.mark.parametrize(
+    "module", [trio_spool, trio_spool.client, trio_spool.server, trio_spool.testing], ids=lambda module: module.__name__
+)
+def test_what_a_package_exports_is_in_its_reference(module: ModuleType) -> None:
+    pages = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.rst"))
+    documented = {name.rpartition(".")[2] for name in re.findall(r"^\.\. auto\w+:: ([\w.]+)", pages, re.MULTILINE)}
+    tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+    exported = {alias.asname for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names if alias.asname}
+    assert exported - documented - {"__version__", "Service"} == set()  # a program runs a service by `serve`
