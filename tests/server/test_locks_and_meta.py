@@ -332,7 +332,60 @@ async def test_tracing(raw) -> None:
     assert (reply.key, len(reply.framing)) == (key, 3)
 
 
+@pytest.mark.parametrize("features", [(), (Feature.XERROR, Feature.JSON)], ids=["classic", "couchbase"])
+async def test_who_does_not_ask_is_not_told_how_long_it_took(raw, features) -> None:
+    if features:
+        await raw.hello(*features)
+    await put(raw)
+    for opcode in (Opcode.GET, Opcode.GET_KEYS, Opcode.GET_RANDOM_KEY, Opcode.RANGE_SCAN_CREATE, Opcode.NOOP, 0x77):
+        await raw.send(raw.plain_frame(opcode))
+        assert (await raw.receive()).framing == b""
+
+
+async def test_the_time_that_it_took(raw) -> None:
+    await raw.hello(Feature.TRACING, Feature.XERROR)
+    began = time.perf_counter()
+    await raw.send(*[encode_request(Opcode.SET, key=b"k%d" % number, extras=EXTRAS) for number in range(300)])
+    replies = [await raw.receive() for _ in range(300)]
+    most = 1.01 * (time.perf_counter() - began) + 1e-5  # it is rounded
+    # The later ones waited for the earlier ones, which takes more than a microsecond, the least that there is.
+    assert 0 < decode_server_duration(replies[-1].framing) < most
+    began = time.perf_counter()
+    reply = await raw.call(Opcode.GET_KEYS)
+    assert 0 < decode_server_duration(reply.framing) < 1.01 * (time.perf_counter() - began) + 1e-5
+
+
 # Datatypes
+
+
+DOCUMENT = {
+    "GET": encode_request(Opcode.GET, key=b"k"),
+    "GETs": encode_request(Opcode.GET, key=b"k") * 10,
+    "GETQ": encode_request(Opcode.GETQ, key=b"k"),
+    "GETK": encode_request(Opcode.GETK, key=b"k"),
+    "GET behind a change": encode_request(Opcode.DELETEQ, key=b"other") + encode_request(Opcode.GET, key=b"k"),
+    "GAT": encode_request(Opcode.GAT, key=b"k", extras=bytes(4)),
+    "GET_LOCKED": encode_request(Opcode.GET_LOCKED, key=b"k"),
+    "GET_RANDOM_KEY": encode_request(Opcode.GET_RANDOM_KEY),
+    "SUBDOC_GET": encode_request(Opcode.SUBDOC_GET, key=b"k", extras=struct.pack(">HB", 1, 0), value=b"n"),
+}
+
+
+@pytest.mark.parametrize("command", DOCUMENT)
+@pytest.mark.parametrize(("features", "datatype"), [((), 0), ((Feature.XERROR,), 0), ((Feature.JSON,), 1)])
+async def test_a_datatype_is_shown_to_those_who_have_negotiated_it(service, raw, command: str, features, datatype: int) -> None:
+    async with service.connect() as other:
+        await other.hello(Feature.JSON)
+        assert (await put(other, b'{"n":1}')).status == 0
+        assert (await other.call(Opcode.DELETE, key=b"other")).status == Status.NOT_FOUND
+    if features:
+        await raw.hello(*features)
+    await raw.send(DOCUMENT[command], encode_request(Opcode.NOOP))
+    replies = []
+    while (reply := await raw.receive()).opcode != Opcode.NOOP:
+        if reply.opcode != Opcode.DELETEQ:
+            replies.append(reply)
+    assert replies and {(reply.status, reply.datatype) for reply in replies} == {(0, datatype)}
 
 
 async def test_snappy(raw) -> None:
