@@ -67,6 +67,12 @@ async def test_reads_see_what_was_written_before_them(raw, unordered: bool) -> N
     assert {reply.opaque: reply.value for reply in replies[:-1]} == {number: b"%d" % number for number in range(20)}
 
 
+async def test_a_quiet_miss_says_nothing_also_where_replies_tell_their_time(raw) -> None:
+    await raw.hello(Feature.TRACING)
+    await raw.send(encode_request(Opcode.GETQ, key=b"none", opaque=1), encode_request(Opcode.GET, key=b"none", opaque=2))
+    assert (await raw.receive()).opaque == 2
+
+
 async def test_misses_touches_and_locks(raw) -> None:
     for opcode in READS:
         assert (await raw.call(opcode, key=b"none", **READS[opcode])).status == Status.NOT_FOUND

@@ -199,4 +199,6 @@ def _growth_by(operation: Operation) -> int:
 
 async def _read(context: Any, exchange: Exchange, key: bytes, request: Any, encode: EncodeItem) -> None:
     item = await context.in_worker(lambda: context.bucket.read_in_thread(key))
-    await context.reply(encode(exchange, request, item))
+    reply = encode(exchange, request, item)
+    if reply:  # a quiet command does not answer everything
+        await context.reply(reply)
