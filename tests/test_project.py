@@ -18,6 +18,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 PUBLIC = [
     "trio_spool",
     "trio_spool._core",
+    "trio_spool._files",
     "trio_spool.mcbp",
     "trio_spool.engine",
     "trio_spool.server",
