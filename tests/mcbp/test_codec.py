@@ -35,6 +35,7 @@ from trio_spool.mcbp import (
     parse_frame_infos,
     split_collection,
     status_text,
+    with_framing,
 )
 from trio_spool.server.protocols.binary import TABLE
 
@@ -101,6 +102,8 @@ def test_unknown_opcodes_pass() -> None:
 
 def test_flexible_frame() -> None:
     framing = encode_frame_infos([FrameInfo(0, b""), FrameInfo(1, b"\x01\x00\x05")])
+    for size in (3, 128, 250):  # the length of the key has one byte here
+        assert decode(encode_request(Opcode.GET, key=b"k" * size, framing=framing)).key == b"\0" + b"k" * size
     event = decode(encode_request(Opcode.GET, key=b"key", framing=framing))
     assert event.frame_infos == (FrameInfo(0, b""), FrameInfo(1, b"\x01\x00\x05"))
     assert event.key == b"\0key"
@@ -314,70 +317,24 @@ def test_bad_responses(data: bytes) -> None:
         decoder.next_event()
 
 
-def many_gets(count: int, size: int) -> bytes:
-    return b"".join(encode_request(Opcode.GET, key=b"%04d" % number * size, opaque=number << 20) for number in range(count))
-
-
-@pytest.mark.parametrize("between", [b"", encode_request(Opcode.GET, key=b"kkkk", cas=1), encode_request(Opcode.NOOP)])
-def test_a_long_run_of_gets_of_one_size(between: bytes) -> None:
-    decoder = RequestDecoder(SHAPES)
-    decoder.receive_data(many_gets(50, 1) + between + many_gets(20, 1))
-    gets = decoder.next_gets()
-    assert gets[:50] == [(number << 20, b"\0%04d" % number) for number in range(50)]
-    if between[1:2] == bytes((Opcode.NOOP,)):
-        assert len(gets) == 50
-        assert decoder.next_event().opcode == Opcode.NOOP
-        gets += decoder.next_gets()
-    assert gets[-20:] == [(number << 20, b"\0%04d" % number) for number in range(20)]
-    assert decoder.next_event() is NEED_DATA
-
-
-@given(
-    st.lists(
-        st.one_of(
-            st.builds(encode_request, st.just(Opcode.GET), key=st.binary(min_size=1, max_size=250), opaque=st.integers(0, 9)),
-            st.sampled_from(
-                [
-                    encode_request(Opcode.GETQ, key=b"k"),
-                    encode_request(Opcode.GET, key=b"k", datatype=1),
-                    encode_request(Opcode.GET, key=b"k", extras=b"e"),
-                    encode_request(Opcode.GET, key=b"k", value=b"v"),
-                    encode_request(Opcode.GET, key=b"k" * 251),
-                    encode_request(Opcode.GET),
-                    encode_request(Opcode.GET, key=b"k", framing=b"\0"),
-                    encode_request(Opcode.GET, key=b"kk", vbucket=1),
-                    encode_request(Opcode.GET, key=b"kk", vbucket=256),
-                    encode_request(Opcode.GET, key=b"kk", cas=1),
-                    encode_request(Opcode.GET, key=b"kk", cas=1 << 56),
-                    encode_request(Opcode.SET, key=b"kk", extras=bytes(8)),
-                ]
-            ),
-            st.builds(many_gets, st.integers(1, 30), st.integers(1, 4)),
-        ),
-        max_size=8,
-    ),
-    st.integers(0, 1000),
-)
-def test_any_run_of_gets_is_what_the_events_are(frames: list[bytes], cut: int) -> None:
-    stream = b"".join(frames)
-    expected = feed(RequestDecoder(SHAPES), [stream])
-    decoder = RequestDecoder(SHAPES)
-    seen = []
-    for piece in (stream[:cut], stream[cut:]):
-        decoder.receive_data(piece)
-        while True:
-            seen += [(Opcode.GET, opaque, key) for opaque, key in decoder.next_gets()]
-            event = decoder.next_event()
-            if event is NEED_DATA:
-                break
-            seen.append((event.opcode, event.opaque, event.key))
-    assert seen == [(event.opcode, event.opaque, event.key) for event in expected]
-
-
 def test_get_hit_is_a_response() -> None:
     assert encode_get_hit(Opcode.GETK, 5, 6, 7, b"value", b"key", 1) == encode_response(
         Opcode.GETK, 0, 5, cas=6, extras=struct.pack(">L", 7), value=b"value", key=b"key", datatype=1
     )
+
+
+@pytest.mark.parametrize("key", [b"", b"key", b"k" * 255])
+def test_framing_that_is_added_later(key: bytes) -> None:
+    fields = {"key": key, "extras": b"extras", "value": b"value", "cas": 7, "datatype": 1}
+    framing = encode_server_duration(0.001)
+    assert with_framing(encode_response(Opcode.GETK, 0, 5, **fields), framing) == encode_response(
+        Opcode.GETK, 0, 5, **fields, framing=framing
+    )
+
+
+def test_a_long_key_leaves_no_room_for_framing() -> None:
+    frame = encode_response(Opcode.STAT, 0, 5, key=b"k" * 256)
+    assert with_framing(frame, b"\x02\0\0") == frame
 
 
 def test_done_is_a_response() -> None:

@@ -188,7 +188,11 @@ def test_any_scan_request_is_parsed_or_refused(value: bytes) -> None:
         assert exc.status_hint == Status.INVALID
 
 
-@given(st.binary(max_size=5), keys)
+# Bytes that carry over, or nearly do.
+edges = st.lists(st.sampled_from([0x00, 0x61, 0xFE, 0xFF]), max_size=4).map(bytes)
+
+
+@given(st.binary(max_size=5) | edges, keys | edges)
 def test_any_prefix_has_an_end(prefix: bytes, key: bytes) -> None:
     end = prefix_end(prefix)
     inside = key >= prefix and (end is None or key < end)
