@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -20,6 +21,7 @@ import trio
 
 from support.commands import run, run_json, run_rows
 from support.process import command
+from trio_spool.cli._restore import restore_in
 from trio_spool.client import ConnectionLostError, backup_server
 from trio_spool.engine import Store, open_engine
 from trio_spool.mcbp import Opcode, encode_request
@@ -181,6 +183,24 @@ def test_an_interrupted_restore_is_done_again(served, tmp_path) -> None:
     run("restore", backup, restored)
     assert len(content(restored)) == 8000
     assert not (restored / ".restoring").exists()
+
+
+def test_a_restore_is_no_data_directory_before_its_end(data, tmp_path) -> None:
+    backup, restored = tmp_path / "backup", tmp_path / "restored"
+    with running_server(data_dir=data) as served:
+        run("backup", served.address, backup)
+    moved: list[str] = []
+
+    def replace(source: Path, target: Path) -> None:
+        if moved:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        moved.append(target.name)
+        source.replace(target)
+
+    with pytest.raises(OSError):
+        restore_in(backup, restored, True, replace)
+    assert moved == ["data.mdb"]
+    assert "has no trio-spool.json" in run("serve", restored, "--listen", "tcp://127.0.0.1:0", status=1)
 
 
 class Proxy:

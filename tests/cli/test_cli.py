@@ -64,6 +64,7 @@ def test_a_value_over_the_limit_is_explained(server, tmp_path) -> None:
 
 def test_wrong_use(server) -> None:
     assert "VALUE" in run("set", server.address, "key", status=2)
+    assert "can't be combined" in run("get", server.address, "key", "--raw", "--json", status=2)
     assert "250" in run("get", server.address, "k" * 251, status=2)
     assert "HOST:PORT" in run("get", "nonsense", "key", status=2)
     assert "HOST:PORT" in run("get", "host:99999", "key", status=2)

@@ -9,7 +9,9 @@ import sys
 import pytest
 
 from support.commands import one_line, run, run_json
-from trio_spool.mcbp import MAX_FRAME
+from trio_spool.cli._documents import Item
+from trio_spool.cli._load import PIPELINE, store_all
+from trio_spool.mcbp import MAX_FRAME, DataType, Feature
 
 
 def value_of(server, key: str) -> str:
@@ -104,3 +106,30 @@ def test_standard_input_is_closed(server, arguments: tuple[str, ...]) -> None:
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr == "Error: standard input is closed; redirect it from a file, as with < FILE\n"
+
+
+class Peer:
+    """A client whose server takes everything, when it is asked for."""
+
+    features = frozenset({Feature.XERROR})
+
+    def __init__(self) -> None:
+        self.waiting = self.most = 0
+        self.datatypes: set[int] = set()
+
+    async def begin_set(self, key: bytes, value: bytes, *, flags: int, expiry: int, datatype: int) -> bytes:
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        self.datatypes.add(datatype)
+        return key
+
+    async def finish_set(self, call: bytes) -> None:
+        self.waiting -= 1
+
+
+async def test_few_documents_wait_for_their_replies() -> None:
+    peer, reports = Peer(), []
+    items = (Item(b"%d" % number, b"v", datatype=DataType.JSON) for number in range(3 * PIPELINE))
+    assert await store_all(peer, items, lambda: reports.append(peer.waiting)) == 3 * PIPELINE
+    assert (peer.waiting, peer.most, len(reports)) == (0, PIPELINE, 3 * PIPELINE)
+    assert peer.datatypes == {DataType.RAW}  # a server without JSON does not take the datatype

@@ -6,10 +6,10 @@ import csv
 import json
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import click
 
@@ -143,31 +143,44 @@ def load(server: Server, file: Path, field: str | None, as_json: bool) -> None:
     async def work(client: Client) -> int:
         with progress_bar(as_json) as progress:
             task = progress.add_task(file.name, total=source.size)
-            under_way: deque[tuple[bytes, object]] = deque()
-            stored = 0
-
-            async def settle_first() -> None:
-                key, call = under_way.popleft()
-                try:
-                    await client.finish_set(call)  # type: ignore[arg-type]
-                except ServerError as exc:
-                    raise ConnectionFailedError(f"stored {stored} documents, but not {printable(key)!r}: {exc}") from None
-
-            known = DataType.JSON if Feature.JSON in client.features else DataType.RAW
-            for item in source.items():
-                call = await client.begin_set(
-                    item.key, item.value, flags=item.flags, expiry=item.expiry, datatype=item.datatype & known
-                )  # fmt: skip
-                under_way.append((item.key, call))
-                if len(under_way) >= PIPELINE:
-                    await settle_first()
-                    stored += 1
-                    progress.update(task, completed=source.position)
-            while under_way:
-                await settle_first()
-                stored += 1
-            progress.update(task, completed=source.position)
-            return stored
+            return await store_all(client, source.items(), lambda: progress.update(task, completed=source.position))
 
     count = run_with_client(server, work, negotiate=True)
     click.echo(json.dumps({"stored": count}) if as_json else f"stored {count} documents")
+
+
+async def store_all(client: Client, items: Iterable[Item], report: Callable[[], None]) -> int:
+    """Store items, and return their number.
+
+    Args:
+        client: The client, with negotiated features.
+        items: The items. They are taken as they can be sent: at most `PIPELINE` wait for their replies.
+        report: Is called after each item that was stored.
+
+    Raises:
+        ConnectionFailedError: The server refuses an item. The items before it are stored, and maybe some after it.
+    """
+    waiting: deque[tuple[bytes, Any]] = deque()
+    stored = 0
+
+    async def settle_first() -> None:
+        nonlocal stored
+        key, call = waiting.popleft()
+        try:
+            await client.finish_set(call)
+        except ServerError as exc:
+            raise ConnectionFailedError(f"stored {stored} documents, but not {printable(key)!r}: {exc}") from None
+        stored += 1
+        report()
+
+    known = DataType.JSON if Feature.JSON in client.features else DataType.RAW
+    for item in items:
+        call = await client.begin_set(
+            item.key, item.value, flags=item.flags, expiry=item.expiry, datatype=item.datatype & known
+        )  # fmt: skip
+        waiting.append((item.key, call))
+        if len(waiting) >= PIPELINE:
+            await settle_first()
+    while waiting:
+        await settle_first()
+    return stored

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -140,7 +140,7 @@ def restore(directory: Path, data_dir: Path, as_json: bool) -> None:
     """
     try:
         with explained(BackupError, CopyError, DataDirectoryError, as_=FileError):
-            manifest, items = _restore(directory, data_dir, as_json)
+            manifest, items = restore_in(directory, data_dir, as_json)
     except OSError as exc:
         where = exc.filename or data_dir  # an error of a write does not name the file
         raise FileError(f"can't write to {where}: {explain(exc)}; choose another directory, or correct this") from None
@@ -150,8 +150,27 @@ def restore(directory: Path, data_dir: Path, as_json: bool) -> None:
     )
 
 
-def _restore(directory: Path, data_dir: Path, quiet: bool) -> tuple[Manifest, int]:
-    """Make the data directory; return the manifest of the backup and the number of items."""
+def restore_in(
+    directory: Path, data_dir: Path, quiet: bool, replace: Callable[[Path, Path], None] = replace_durably
+) -> tuple[Manifest, int]:
+    """Make a data directory from a backup.
+
+    Args:
+        directory: Where the backup is.
+        data_dir: The new data directory.
+        quiet: Show no progress bar.
+        replace: Moves a file.
+
+    Returns:
+        The manifest of the backup, and the number of items.
+
+    Raises:
+        BackupError: There is no backup, or it lacks the database.
+        FileError: The backup is damaged, or `data_dir` is not empty.
+        CopyError: The database can't be opened.
+        DataDirectoryError: The data directory can't be written.
+        OSError: A file can't be written.
+    """
     manifest = _read_backup(directory)
     if {entry.path for entry in manifest.files} != {DATABASE, MARKER}:
         raise FileError(f"the backup in {directory} has files that this version does not know; upgrade trio-spool")
@@ -161,8 +180,8 @@ def _restore(directory: Path, data_dir: Path, quiet: bool) -> tuple[Manifest, in
     try:
         _check(directory, manifest, quiet, building)
         items = count_copy(building)
-        replace_durably(building / DATABASE, data_dir / DATABASE)
-        replace_durably(building / MARKER, data_dir / MARKER)  # the last step: from here on it is a data directory
+        replace(building / DATABASE, data_dir / DATABASE)
+        replace(building / MARKER, data_dir / MARKER)  # the last step: from here on it is a data directory
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return manifest, items
