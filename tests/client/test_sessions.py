@@ -124,7 +124,7 @@ async def test_servers_that_log_in_otherwise(scripted, answer: bytes, error: typ
 
 @pytest.fixture
 def time_passes(nursery, mock_clock) -> None:
-    """Let a second pass whenever nothing else can happen."""
+    """Let a second pass whenever nothing else can happen. A test needs `mock_clock` beside this: pytest-trio takes its clock from there."""
 
     async def jump() -> None:
         while True:
@@ -134,7 +134,7 @@ def time_passes(nursery, mock_clock) -> None:
     nursery.start_soon(jump)
 
 
-async def test_a_server_that_does_not_let_us_in(scripted, time_passes) -> None:
+async def test_a_server_that_does_not_let_us_in(scripted, time_passes, mock_clock) -> None:
     port = await scripted()
     with pytest.raises(ConnectionLostError, match="did not answer the login within 30 seconds"):
         async with open_client(HERE, port, **ANN):
@@ -204,7 +204,7 @@ async def test_no_tls_at_the_other_end(port: int, scripted, authority: Authority
                 raise AssertionError
 
 
-async def test_a_handshake_that_does_not_end(scripted, authority: Authority, time_passes) -> None:
+async def test_a_handshake_that_does_not_end(scripted, authority: Authority, time_passes, mock_clock) -> None:
     silent = await scripted()
     with pytest.raises(ConnectionLostError, match="did not complete the TLS handshake within 10 seconds"):
         async with open_client(HERE, silent, tls=authority.client()):
