@@ -157,6 +157,13 @@ def test_a_client_in_the_middle_of_a_request_does_not_either() -> None:
         assert time.monotonic() - began < 10
 
 
+@pytest.mark.parametrize(("settings", "expected"), [({}, b"1.0"), ({"drain_timeout": 7.0}, b"7.0")])
+async def test_it_waits_a_second_unless_told_otherwise(settings: dict[str, float], expected: bytes) -> None:
+    with running_server(**settings) as server:
+        async with open_client(server.host, server.port) as client, client.stat("settings") as statistics:
+            assert dict([found async for found in statistics])[b"drain_timeout"] == expected
+
+
 async def test_buckets() -> None:
     with running_server(buckets=("a", "b"), vbuckets=4) as server:
         async with open_client(server.host, server.port) as client:
