@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from support.service import Raw
 from trio_spool.mcbp import Feature, Opcode, ScanRequest, SnapshotRequirements, encode_request, encode_scan_request
 
 EXTRAS = bytes(8)
@@ -63,5 +64,5 @@ async def test_who_comes_at_that_moment_does_not_keep_it(run_service, ticks: int
                     await trio.lowlevel.checkpoint()
                 service.stop.set()
                 for stream in streams:
-                    assert await stream.receive_some(1) == b""
-                    await stream.aclose()
+                    async with stream:
+                        assert await Raw(stream).closed()
