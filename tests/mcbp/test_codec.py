@@ -239,7 +239,7 @@ def test_bad_magic(magic: int, size: int) -> None:
 def test_what_other_servers_say_is_no_response(data: bytes) -> None:
     decoder = ResponseDecoder()
     decoder.receive_data(data)
-    with pytest.raises(RemoteProtocolError, match="a response begins with"):
+    with pytest.raises(RemoteProtocolError, match="a response must begin with"):
         decoder.next_event()
 
 

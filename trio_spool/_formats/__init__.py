@@ -1,4 +1,4 @@
-"""Formats that the wire and the store share. Imports nothing else of this project."""
+"""Formats that the wire and the store share. This package imports no other package of this project."""
 
 from ._leb128 import MAX_LEB128_BYTES as MAX_LEB128_BYTES
 from ._leb128 import decode_leb128 as decode_leb128

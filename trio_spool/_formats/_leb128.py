@@ -1,4 +1,4 @@
-"""Unsigned LEB128, the encoding of collection ids and of lengths in scans: seven bits a byte, lowest first."""
+"""Unsigned LEB128, the encoding of collection ids and of lengths in scans: seven bits in each byte, the lowest first."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ def encode_leb128(number: int) -> bytes:
     """Encode a number from 0 to 2**32 - 1.
 
     Raises:
-        ValueError: The number is outside that range.
+        ValueError: The number is out of this range.
     """
     if not 0 <= number < 1 << 32:
-        raise ValueError(f"LEB128 here encodes 0 to 2**32 - 1; got {number}")
+        raise ValueError(f"a LEB128 number must be 0 to 2**32 - 1; got {number}")
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)

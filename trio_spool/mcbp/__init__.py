@@ -4,12 +4,9 @@ Imports neither trio, socket nor threading, and of this project only the formats
 """
 
 from ._decoder import DEFAULT_COLLECTION as DEFAULT_COLLECTION
-from ._decoder import NEED_DATA as NEED_DATA
 from ._decoder import Event as Event
-from ._decoder import NeedData as NeedData
 from ._decoder import Rejected as Rejected
 from ._decoder import RequestDecoder as RequestDecoder
-from ._decoder import ResponseDecoder as ResponseDecoder
 from ._error_map import error_map as error_map
 from ._errors import LocalProtocolError as LocalProtocolError
 from ._errors import ProtocolError as ProtocolError
@@ -48,6 +45,9 @@ from ._leb128 import split_collection as split_collection
 from ._opcodes import Magic as Magic
 from ._opcodes import Opcode as Opcode
 from ._opcodes import opcode_name as opcode_name
+from ._receiving import NEED_DATA as NEED_DATA
+from ._receiving import NeedData as NeedData
+from ._responses import ResponseDecoder as ResponseDecoder
 from ._scans import ALL_VBUCKETS as ALL_VBUCKETS
 from ._scans import CONTINUE as CONTINUE
 from ._scans import DOCUMENTS_EXTRAS as DOCUMENTS_EXTRAS

@@ -1,4 +1,4 @@
-"""LEB128 as a peer sends it, before keys and in scans: what can't be decoded is the peer's error."""
+"""LEB128 as peers send it, before keys and in scans: a number that can't be decoded is the peer's error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def encode_leb128(number: int) -> bytes:
     """Encode a number from 0 to 2**32 - 1.
 
     Raises:
-        LocalProtocolError: The number is outside that range.
+        LocalProtocolError: The number is out of this range.
     """
     try:
         return _encode(number)

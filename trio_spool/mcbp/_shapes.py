@@ -1,4 +1,4 @@
-"""The shape of a request's frame: what it may consist of, checked before a command sees it."""
+"""The shapes of requests: the parts that their frames may have, which are checked before a command sees them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class KeyRule(Enum):
 
 
 class Shape(NamedTuple):
-    """What the frame of a request may consist of.
+    """The parts that the frame of a request may have.
 
     Attributes:
-        extras: The lengths that its extras may have, in bytes.
-        key: Whether it has a key.
-        value: Whether it may have a value.
-        stores: Whether its value is stored, so that the limit on values applies to it.
-        collection: Whether its key begins with the id of a collection, where those are enabled.
+        extras: The lengths that the extras may have, in bytes.
+        key: Whether the request has a key.
+        value: Whether the request may have a value.
+        stores: Whether the value is stored, so that the limit on values applies to it.
+        collection: Whether the key begins with the id of a collection, if collections are enabled.
     """
 
     extras: frozenset[int]
