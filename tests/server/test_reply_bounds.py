@@ -34,6 +34,9 @@ def path(opcode: int, path: bytes, key: bytes = KEYS[0]) -> bytes:
 SET = encode_request(Opcode.SETQ, key=b"other", extras=EXTRAS)
 SET_LARGE = encode_request(Opcode.SETQ, key=b"new", value=DOCUMENT, extras=EXTRAS)
 APPEND_LARGE = encode_request(Opcode.APPENDQ, key=b"small", value=DOCUMENT)
+EDIT_LARGE = encode_request(
+    Opcode.SUBDOC_DICT_UPSERT, key=b"small", extras=struct.pack(">HB", 1, 0), value=b'b"%s"' % (b"x" * SIZE)
+)
 GET_NEW = encode_request(Opcode.GET, key=b"new")
 LOOK_UP = path(Opcode.SUBDOC_GET, b"a")
 LOOK_UP_SEVERAL = encode_request(Opcode.SUBDOC_MULTI_LOOKUP, key=KEYS[0], value=struct.pack(">BBH", Opcode.SUBDOC_GET, 0, 1) + b"a")
@@ -58,9 +61,12 @@ PIPELINES = {
     "GATs of what is stored just before": [SET_LARGE, *[encode_request(Opcode.GAT, key=b"new", extras=bytes(4))] * 300],
     "look-ups in what is stored just before": [SET_LARGE, *[path(Opcode.SUBDOC_GET, b"a", b"new")] * 300],
     "GETs of what is appended to just before": [APPEND_LARGE, *[encode_request(Opcode.GET, key=b"small")] * 300],
+    "GETs of what is edited just before": [EDIT_LARGE, *[encode_request(Opcode.GET, key=b"small")] * 300],
     "GETs and changes in turn": [frame for get in each(Opcode.GET) for frame in (get, SET)],
 }
-assert all(len(b"".join(frames)) - SIZE < 16 * 1024 for frames in PIPELINES.values() if frames[0] in (SET_LARGE, APPEND_LARGE))
+assert all(
+    len(b"".join(frames)) - SIZE < 16 * 1024 for frames in PIPELINES.values() if frames[0] in (SET_LARGE, APPEND_LARGE, EDIT_LARGE)
+)
 
 
 @pytest.fixture
