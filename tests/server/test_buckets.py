@@ -16,7 +16,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from support.engines import Hooks
-from trio_spool.engine import DataDirectoryError, open_engine
+from trio_spool.engine import DataDirectoryError, Remember, open_engine
 from trio_spool.mcbp import CONTINUE, Feature, Opcode, ScanRequest, Status, encode_request, encode_scan_request
 from trio_spool.server import Settings, serve
 
@@ -373,3 +373,11 @@ async def test_permissions_that_are_not_there(tmp_path) -> None:
             await serve(Settings(listen="tcp://127.0.0.1:0", data_dir=private / "x"))
     finally:
         private.chmod(0o700)
+
+
+async def test_a_damaged_manifest(tmp_path) -> None:
+    with open_engine("lmdb", tmp_path / "data", fsync="no") as engine:
+        engine.execute([Remember(b"manifest", b"{}")])
+    for _ in range(2):  # the directory is let go of
+        with pytest.raises(DataDirectoryError, match="the stored manifest of the bucket default is damaged"):
+            await serve(Settings(listen="tcp://127.0.0.1:0", data_dir=tmp_path / "data"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import socket
 import struct
+import weakref
 
 import pytest
 import structlog
@@ -374,6 +376,28 @@ async def test_send_timeout_closes(run_service) -> None:
             with trio.fail_after(60):
                 while (await stat(watcher))[b"curr_connections"] != b"1":
                     await trio.sleep(0.02)
+
+
+async def test_a_connection_that_has_ended_is_gone(service, until) -> None:
+    """Without the help of the collector, which may not come by for long."""
+    gc.collect()
+    gc.disable()
+    try:
+        async with service.connect() as raw:
+            assert (await raw.call(Opcode.STAT, key=b"threads")).status == 0
+            (connection,) = service.inside.connections
+            ended = weakref.ref(connection)
+            del connection
+        await until(lambda: not service.inside.connections)
+        await trio.testing.wait_all_tasks_blocked()
+        assert ended() is None
+    finally:
+        gc.enable()
+
+
+async def test_a_service_runs_once(service) -> None:
+    with pytest.raises(RuntimeError, match="runs once"):
+        await service.service.run(stop=trio.Event())
 
 
 # Listening

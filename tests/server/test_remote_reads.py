@@ -7,6 +7,7 @@ import threading
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from support.engines import Hooks
 from trio_spool.mcbp import Feature, Opcode, Status, encode_request
@@ -54,7 +55,7 @@ async def test_the_event_loop_goes_on_while_a_read_waits(service, hooks, raw, op
 
 
 @pytest.mark.parametrize("unordered", [False, True])
-async def test_reads_see_what_was_written_before_them(raw, unordered: bool) -> None:
+async def test_reads_see_what_was_written_before_them(service, raw, unordered: bool) -> None:
     if unordered:
         await raw.hello(Feature.UNORDERED_EXECUTION)
     frames = []
@@ -65,6 +66,7 @@ async def test_reads_see_what_was_written_before_them(raw, unordered: bool) -> N
     replies = [await raw.receive() for _ in range(21)]
     assert replies[-1].opaque == 99
     assert {reply.opaque: reply.value for reply in replies[:-1]} == {number: b"%d" % number for number in range(20)}
+    assert service.inside.counters.streams == 21  # each read was a job
 
 
 async def test_a_quiet_miss_says_nothing_also_where_replies_tell_their_time(raw) -> None:
@@ -87,8 +89,21 @@ async def test_leaving_while_a_read_waits(service, hooks, until) -> None:
     async with service.connect() as leaving:
         await leaving.send(encode_request(Opcode.GET, key=b"k"))
         await trio.to_thread.run_sync(reached.wait)
+    await wait_all_tasks_blocked()  # the reader has seen the end
     go_on.set()
     await until(lambda: not service.inside.connections and service.inside.limiter.borrowed_tokens == 0)
+
+
+async def test_nothing_of_a_reader_is_called_in_the_event_loop(hooks, raw) -> None:
+    calls = []
+    hooks.reader_called = lambda: calls.append(threading.current_thread() is threading.main_thread())
+    for opcode in READS:
+        await raw.call(opcode, key=b"k", **READS[opcode])
+    await raw.send(*(encode_request(opcode, key=b"k", extras=EXTRAS) for opcode in (Opcode.SET, Opcode.ADD)))
+    for _ in range(2):
+        await raw.receive()
+    assert len(calls) == 2 * len(READS)  # get and close
+    assert not any(calls)
 
 
 async def test_a_read_that_fails_is_an_error(hooks, raw) -> None:

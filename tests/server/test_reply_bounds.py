@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from support.engines import Hooks
 from trio_spool.mcbp import Opcode, encode_request
 
 EXTRAS = bytes(8)
@@ -69,9 +70,10 @@ assert all(
 )
 
 
-@pytest.fixture
-async def service(run_service):
-    async with run_service(window=WINDOW, batch=20_000, max_item_size=100_000) as served:
+@pytest.fixture(params=[True, False], ids=["local", "remote"])
+async def service(request, run_service):
+    engine = Hooks(local=request.param).kind()
+    async with run_service(engine=engine, window=WINDOW, batch=20_000, max_item_size=100_000) as served:
         async with served.connect() as raw:
             await raw.call(Opcode.SET, key=b"small", value=b"{}", extras=EXTRAS)
             for key in KEYS:

@@ -14,6 +14,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from support.engines import Hooks, nothing
+from trio_spool.engine import StorageError
 from trio_spool.mcbp import (
     CONTINUE,
     DOCUMENTS_EXTRAS,
@@ -399,6 +400,40 @@ async def test_reader_slots_do_not_run_out(run_service, tmp_path) -> None:
                 pass
             for scan in list(service.inside.scans):
                 assert await cancel(others[0], scan.id) == 0
+
+
+async def test_cancelling_while_the_last_documents_are_read(controlled, hooks) -> None:
+    """The client must not take what it got for all that there is."""
+    service, raw = controlled
+    await fill(raw, 100)
+    identity = (await create(raw)).value
+    reached, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        reached.set()
+        assert go_on.wait(20)
+
+    hooks.after_read = hold
+    await raw.send(continued(identity))
+    await trio.to_thread.run_sync(reached.wait)
+    async with service.connect() as other:
+        assert await cancel(other, identity) == 0
+    go_on.set()
+    reply = await raw.receive()
+    assert (reply.status, reply.value) == (Status.SCAN_CANCELLED, b"")
+    assert left_behind(service) == (0, 0, 0)
+
+
+async def test_a_store_that_fails_is_not_a_temporary_failure(controlled, hooks) -> None:
+    service, raw = controlled
+    await fill(raw, 10)
+
+    def fail() -> None:
+        raise StorageError("a page is damaged")
+
+    hooks.before_read = fail
+    assert (await create(raw)).status == Status.INTERNAL
+    assert service.inside.counters.stream_failures == 1
 
 
 async def test_a_failure_is_the_final_status(controlled, hooks) -> None:

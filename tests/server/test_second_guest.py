@@ -57,6 +57,14 @@ async def test_get_and_set(service, lines) -> None:
         assert [connection.describe()["session"] for connection in service.inside.connections] == ["lines", "classic"]
 
 
+async def test_large_values(lines) -> None:
+    value = b"v" * 100_000
+    assert await lines.ask(b"set a " + value) == b"stored"
+    await lines.send(b"get a\n" * 100)
+    for _ in range(100):
+        assert await lines.line() == b"value " + value
+
+
 async def test_scan(lines) -> None:
     assert await lines.ask(b"scan k") == b"end"
     await lines.send(b"".join(b"set k%04d v\n" % n for n in range(3000)) + b"set l v\n")

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 
-from trio_spool.mcbp import Opcode, encode_request
+from trio_spool.mcbp import HEADER, MAX_FRAME, MAX_VALUE, Opcode, encode_request
 from trio_spool.server import Settings, SettingsError
 
 NAMES = [field.name for field in attrs.fields(Settings)]
@@ -133,3 +133,11 @@ async def test_the_largest_that_is_taken_works(run_service) -> None:
             assert (await raw.call(Opcode.SET, key=key, value=b"v", extras=bytes(8))).status == 0
         await raw.send(encode_request(Opcode.STAT, key=b"keys"), encode_request(Opcode.NOOP))
         assert [(await raw.receive()).opcode for _ in range(4)] == [Opcode.STAT] * 3 + [Opcode.NOOP]
+
+
+def test_the_limits_fit_the_wire() -> None:
+    assert DEFAULTS["max_item_size"] == MAX_VALUE
+    largest = Settings(max_item_size=MAX_FRAME - 1024).max_item_size
+    assert largest + HEADER.size + 255 + 255 <= MAX_FRAME
+    with pytest.raises(SettingsError, match=rf"max-item-size must be at most {largest}"):
+        Settings(max_item_size=largest + 1)

@@ -16,9 +16,11 @@ class Hooks:
     """What happens before each read; a test may change it at any time. A hook may block, or raise.
 
     Attributes:
+        reader_called: Before any method of a reader is called.
         before_open: Before an engine is opened.
         before_get: Before a point read.
         before_read: Before a chunk of a snapshot is read.
+        after_read: After a chunk of a snapshot was read.
         endless: Whether snapshots have no end, and nothing in them.
         answered: After outcomes were handed to those who wait for them, in their thread.
         engines: The engines that were opened.
@@ -27,8 +29,10 @@ class Hooks:
     def __init__(self, *, local: bool = True) -> None:
         self.local = local
         self.before_open: Callable[[], Any] = nothing
+        self.reader_called: Callable[[], Any] = nothing
         self.before_get: Callable[[], Any] = nothing
         self.before_read: Callable[[], Any] = nothing
+        self.after_read: Callable[[], Any] = nothing
         self.endless = False
         self.answered: Callable[[], Any] = nothing
         self.engines: list[Engine] = []
@@ -44,7 +48,8 @@ class Hooks:
         open_reader, snapshot, submit = engine.open_reader, engine.snapshot, engine.submit
 
         def open_hooked_reader() -> Any:
-            return _Before(open_reader(), lambda: self.before_get(), ("get", "get_many"))
+            called = _Before(open_reader(), lambda: self.reader_called(), ("get", "get_many", "release", "close"))
+            return _Before(called, lambda: self.before_get(), ("get", "get_many"))
 
         def hooked_snapshot(**wanted: Any) -> Any:
             return _Snapshot(snapshot(**wanted), self)
@@ -88,4 +93,6 @@ class _Snapshot(_Before):
 
     def read(self, start: bytes, end: bytes | None, **limits: Any) -> Chunk:
         self._hook()
-        return Chunk([], start, 0) if self._hooks.endless else self._inner.read(start, end, **limits)
+        chunk = Chunk([], start, 0) if self._hooks.endless else self._inner.read(start, end, **limits)
+        self._hooks.after_read()
+        return chunk

@@ -43,9 +43,6 @@ class LineGuest:
     def buffered(self) -> int:
         return len(self._line)
 
-    def follow_session(self) -> None:
-        self._exchange.follow_session()
-
     def describe(self) -> dict[str, object]:
         return {"session": "lines"}
 
@@ -61,6 +58,8 @@ class LineGuest:
                 getattr(self, f"_{name.decode()}")(rest)
             if self._exchange.work is not None:
                 await self._run_job()
+            elif self._exchange.is_full:
+                await self._exchange.finish(self._host.sender)
         await self._exchange.finish(self._host.sender)
 
     def _set(self, rest: bytes) -> None:

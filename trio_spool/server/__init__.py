@@ -19,3 +19,4 @@ from ._signals import serve_until_signal as serve_until_signal
 from .settings import ServiceError as ServiceError
 from .settings import Settings as Settings
 from .settings import SettingsError as SettingsError
+from .shared import Tuning as Tuning

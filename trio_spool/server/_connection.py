@@ -13,8 +13,8 @@ from .shared import Listener, Shared
 # Bytes that are read at once. They bound how many commands run before other connections get their turn: some 500 GETs of short
 # keys.
 READ_SIZE = 16 * 1024
-# Bytes that are looked ahead at once. Room for them is made before it is known how much has come, so the whole look-ahead would
-# cost its full size for a client that sends little. The size of the default look-ahead; picked, not measured.
+# Bytes that are looked ahead at once. A buffer of this size is allocated for each read, however little the client has sent. The
+# size of the default look-ahead; picked, not measured.
 READ_AHEAD_SIZE = 64 * 1024
 
 
@@ -40,14 +40,18 @@ class Connection:
         self._began = shared.uptime.seconds()
         self._session = Session(listener, shared.buckets.default)
         self._guest: Guest | None = None
+        # While it runs.
         self._sender: Sender | None = None
-        self._receiver: Receiver
-        self._jobs: Jobs
+        self._receiver: Receiver | None = None
+        self._jobs: Jobs | None = None
         self._reading = trio.CancelScope()
         self._ahead = bytearray()  # read while jobs were running
         self._idle = False  # waiting for a request, with nothing half done but perhaps jobs
         self._stopping = False
         self._bytes_read = 0
+        # Once it has ended.
+        self._written = 0
+        self._spools = SpoolStatistics()
 
     async def run(self, stream: trio.abc.Stream) -> None:
         """Serve until the client leaves, breaks the protocol, or the service stops.
@@ -56,16 +60,28 @@ class Connection:
         (the sender closes the stream, and reading fails), when the service stops and no command runs, and by cancellation. What was
         answered before any of these but the last is still sent, as far as the client takes it.
         """
+        try:
+            await self._run(stream)
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Keep the counters, and drop everything else: it refers back to us, and a full collection of garbage may be far away."""
+        self._written, self._spools = self.bytes_written(), self.spool_statistics()
+        self._sender = self._guest = self._jobs = self._receiver = None
+        self._ahead.clear()
+
+    async def _run(self, stream: trio.abc.Stream) -> None:
         settings = self._shared.settings
         self._receiver = Receiver(stream)
         async with open_sender(stream, limits=settings.limits, send_timeout=settings.send_timeout) as sender:
             with self._reading:
                 async with trio.open_nursery() as nursery:
                     self._sender = sender
-                    self._jobs = Jobs(self._shared, nursery, self.number, sender, self._job_ended)
+                    self._jobs = jobs = Jobs(self._shared, nursery, self.number, sender, self._job_ended)
                     if self._session.user is None:
                         nursery.start_soon(self._expect_login)
-                    await self._serve(Host(self._shared, self._session, sender, self._jobs, self._read_ahead))
+                    await self._serve(Host(self._shared, self._session, sender, jobs, self._read_ahead))
                     nursery.cancel_scope.cancel()
 
     async def _expect_login(self) -> None:
@@ -77,10 +93,8 @@ class Connection:
         self._reading.cancel()
 
     def log_in(self, user: User) -> None:
-        """Let in a user who has proved their identity by other means than a login."""
+        """Let in a user who has proved their identity by other means than a login. Call it before `run`."""
         self._session.log_in(user)
-        if self._guest is not None:
-            self._guest.follow_session()
 
     def leave(self, bucket: Bucket, *, stay: bool) -> None:
         """End the connection if it works on a bucket, which is being deleted; or let it stay, without a bucket."""
@@ -117,21 +131,25 @@ class Connection:
             data = bytes(self._ahead)
             self._ahead.clear()
             return data
+        jobs, receiver = self._jobs, self._receiver
+        assert jobs is not None
+        assert receiver is not None
         if self._stopping and not self._buffered:
-            await self._jobs.wait(0, trio.sleep_forever)
+            await jobs.wait(0, trio.sleep_forever)
             return b""
         self._idle = not self._buffered
-        data = await self._receiver.receive_some(READ_SIZE)
+        data = await receiver.receive_some(READ_SIZE)
         self._idle = False
         self._count_read(data)
         return data
 
     async def _read_ahead(self) -> None:
         """Read requests while jobs keep them from being answered, up to a bound; return if the client leaves."""
-        look_ahead = self._shared.settings.look_ahead
+        look_ahead, receiver = self._shared.settings.look_ahead, self._receiver
+        assert receiver is not None
         try:
             while len(self._ahead) < look_ahead:
-                data = await self._receiver.receive_some(min(look_ahead - len(self._ahead), READ_AHEAD_SIZE))
+                data = await receiver.receive_some(min(look_ahead - len(self._ahead), READ_AHEAD_SIZE))
                 if not data:
                     return
                 self._ahead += data
@@ -150,20 +168,22 @@ class Connection:
         self._job_ended()
 
     def _job_ended(self) -> None:
-        if self._stopping and self._idle and not self._jobs.running:
+        if self._stopping and self._idle and not self.jobs():
             self._reading.cancel()
 
     def bytes_written(self) -> int:
         """Return how many bytes the kernel has accepted."""
-        return 0 if self._sender is None else self._sender.statistics().bytes
+        return self._written if self._sender is None else self._sender.statistics().bytes
 
     def spool_statistics(self) -> SpoolStatistics:
         """Return the counters of its spools."""
-        return SpoolStatistics() if self._sender is None else self._sender.statistics().spools + self._jobs.spool_statistics()
+        if self._sender is None or self._jobs is None:
+            return self._spools
+        return self._sender.statistics().spools + self._jobs.spool_statistics()
 
     def jobs(self) -> list[CommandContext]:
         """Return the long commands that are running."""
-        return list(self._jobs.running) if self._sender is not None else []
+        return list(self._jobs.running) if self._jobs is not None else []
 
     def describe(self) -> dict[str, object]:
         """Describe it for the statistics."""
@@ -174,7 +194,7 @@ class Connection:
             "user": session.user.name if session.user is not None else None,
             "bucket": session.bucket.name if session.bucket is not None else None,
             "tls": session.listener.tls,
-            "session": "",  # until the first byte tells the protocol
+            "session": "classic",  # unless the protocol says otherwise
             "age": self._shared.uptime.seconds() - self._began,
             "commands": 0 if guest is None else guest.commands,
             "bytes_read": self._bytes_read,

@@ -19,7 +19,7 @@ from .shared import Listener, Shared, Tuning, remove_all_in_thread
 
 
 class Service:
-    """A service that has not begun yet: `run` it, once.
+    """A service that has not begun yet. Make it in the event loop that is to run it, and `run` it, once.
 
     Attributes:
         shared: What its connections share.
@@ -49,11 +49,19 @@ class Service:
             raise SettingsError(str(exc)) from exc
         self._settings = settings
         self._detect = detect
+        self._begun = False
         self._draining = False
         self._owns_directory = False  # until it does, another service may be using the data directory
 
     async def run(self, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED, stop: trio.Event) -> None:
-        """Run until stopped: see `serve`."""
+        """Run until stopped: see `serve`.
+
+        Raises:
+            RuntimeError: It has been run before.
+        """
+        if self._begun:
+            raise RuntimeError("a Service runs once: make another one")
+        self._begun = True
         try:
             await trio.to_thread.run_sync(self._open_in_thread)
             await self._run(task_status, stop)

@@ -1,9 +1,8 @@
-"""Scopes and collections: their ids, and changing the manifest."""
+"""Scopes and collections: their ids. `Bucket.change_manifest` changes which there are."""
 
 from __future__ import annotations
 
-from ...engine import Problem
-from ..data import Bucket, Manifest
+from ..data import Bucket
 from .errors import InvalidRequestError, NoCollectionError, NoScopeError
 
 
@@ -37,12 +36,3 @@ def scope_id(bucket: Bucket, path: str) -> tuple[int, int]:
     if scope is None:
         raise NoScopeError(f"no scope is named {name!r:.120}")
     return bucket.manifest.uid, scope.id
-
-
-async def change(bucket: Bucket, manifest: Manifest) -> Problem | None:
-    """Replace the manifest of a bucket. Returns what kept it from being stored, if anything.
-
-    Raises:
-        ManifestError: The manifest can't follow the one in use, or not yet.
-    """
-    return await bucket.change_manifest(manifest)

@@ -10,7 +10,7 @@ from ..data import Bucket, virtual_attributes
 from .expiry import expiry_in
 from .items import JSON
 
-# Bytes. A larger document is looked into by a worker thread: parsing 64 KiB takes the event loop up to a millisecond.
+# Bytes. A larger document is looked into by a worker thread, so that others need not wait for it. Picked, not measured.
 LARGE: Final = 64 * 1024
 
 

@@ -72,7 +72,7 @@ def unlock(key: bytes, cas: int) -> Unlock:
         InvalidRequestError: There is no CAS.
     """
     if not cas:
-        raise InvalidRequestError("unlocking needs the CAS that GET_LOCKED returned")
+        raise InvalidRequestError("unlocking needs the CAS that locked the item")
     return Unlock(key, cas)
 
 

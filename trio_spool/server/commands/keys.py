@@ -11,9 +11,9 @@ import trio
 from ...engine import Engine, Item
 from ..data import space_of
 
-# The most keys from which one is chosen at random: walking over a million of them takes a worker half a second.
+# The most keys from which one is chosen at random. A walk over so many takes a worker some seconds.
 MAX_CHOICES: Final = 1_000_000
-# Keys between two looks for cancellation: some 0.5 ms.
+# Keys between two looks for cancellation. Picked, not measured.
 _CHECK_EVERY: Final = 1024
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import NoReturn, Protocol
 
 import trio
@@ -10,6 +9,7 @@ import trio
 from ...auth import ScramError, ScramExchange, User
 from ..shared import EVERYTHING, Listener, Logins, Shared
 from .errors import LoginRefusedError
+from .workers import InWorker
 
 
 class LoginSession(Protocol):
@@ -21,10 +21,6 @@ class LoginSession(Protocol):
 
     def log_in(self, user: User | None) -> None:
         """Let a user in, or nobody."""
-
-
-# Runs a function in a worker thread, under a limiter.
-InWorker = Callable[[Callable[[], "User | None"], trio.CapacityLimiter], Awaitable["User | None"]]
 
 
 def begin(session: LoginSession, logins: Logins, mechanism: str) -> None:

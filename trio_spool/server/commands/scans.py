@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable
 
 import attrs
 import trio
 
-from ...engine import EngineError
+from ...engine import EngineClosedError, NoSpaceError, SnapshotError
 from ..data import Bucket
 from ..shared import RangeScan, ScanQuery, Shared
 from .errors import NoCollectionError, NotFoundError, NotStoredError, UnavailableError, WrongHistoryError
+from .workers import InWorker
 
-# Seconds between two looks at whether a sequence number has been reached: the writer thread gets there. A look takes a microsecond.
+# Seconds between two looks at whether a sequence number has been reached. A look compares two numbers. Picked, not measured.
 POLL = 0.005
-
-InWorker = Callable[[Callable[[], RangeScan]], Awaitable[RangeScan]]
 
 
 @attrs.frozen(kw_only=True)
@@ -96,7 +94,7 @@ async def create(
             scan = await in_worker(
                 lambda: _open_in_thread(RangeScan(owner, query, bucket, vbucket, shared.scans.clock), requirements)
             )
-        except EngineError as exc:
+        except (SnapshotError, EngineClosedError, NoSpaceError) as exc:
             raise UnavailableError(str(exc)) from exc
         opened(scan)
     return scan

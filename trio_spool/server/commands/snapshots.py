@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import trio
 
 from ..._files import explain
-from ...engine import CopiedFile, EngineError, NoFilesError
+from ...engine import EngineError, NoFilesError
 from ..data import Bucket
 from ..shared import FileSnapshot, Shared
 from .errors import CommandError, InvalidRequestError, NotFoundError, NotSupportedError, UnavailableError
+from .workers import InWorker
 
 # Bytes of a file that are read, and handed over, at once. Picked, not measured: the largest size of a batch by default is half of
 # it.
 PIECE = 256 * 1024
-
-InWorker = Callable[[Callable[[], "list[CopiedFile]"], trio.CapacityLimiter], Awaitable["list[CopiedFile]"]]
 
 
 async def prepare(shared: Shared, bucket: Bucket, in_worker: InWorker, begun: Callable[[FileSnapshot], object]) -> FileSnapshot:

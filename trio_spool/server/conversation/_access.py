@@ -9,7 +9,7 @@ from ...auth import Role
 
 
 class Rule(NamedTuple):
-    """What must be so before a command runs. A rule without any of these refuses everybody.
+    """What must be so before a command runs. A rule with neither roles, `anybody` nor `before_login` refuses everybody.
 
     Attributes:
         roles: The roles that the user must have, on the bucket or, if the command is not about a bucket, on all of them.

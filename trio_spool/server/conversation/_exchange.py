@@ -30,7 +30,8 @@ class Exchange:
     A reply is ready, or follows from the outcome of an operation. Operations are collected and submitted together. A read that
     comes after an operation joins them, and so sees its effect.
 
-    A protocol may derive its own exchange, which encodes.
+    A protocol may derive its own exchange, which encodes. It calls `finish` whenever the exchange is full, and after the last
+    request that it has received.
 
     Attributes:
         shared: What all connections share.
@@ -82,7 +83,7 @@ class Exchange:
         """Read from the bucket that the session works on."""
         bucket = self.session.bucket
         if bucket is not None and bucket is not self._bucket:
-            self.reader.release()
+            self._release()
             self.reader, self._bucket = bucket.reader, bucket
             self.local = bucket.engine.local
 
@@ -121,16 +122,18 @@ class Exchange:
             size: The bytes that the request takes, and those that the reply is expected to have.
             encode: Makes the reply.
         """
-        if self.operations:
-            self.operate(request, size, Get(key), lambda exchange, request, outcome: encode(exchange, request, outcome.item))
-        elif self.local:
-            self.reply(encode(self, request, self.reader.get(key)))
-        else:
+        if not self.local:
             self.later(lambda context: _read(context, self, key, request, encode))
+        elif self.operations:
+            self.operate(request, size, Get(key), lambda exchange, request, outcome: encode(exchange, request, outcome.item))
+        else:
+            self.reply(encode(self, request, self.reader.get(key)))
 
     def expected_size(self, key: bytes) -> int:
-        """Return the most bytes that an item can have after the collected operations, as far as can be told without waiting."""
-        item = self.reader.get(key) if self.local else None
+        """Return about how many bytes an item will have; where reading has to wait, the most that it may have."""
+        if not self.local:
+            return self.shared.settings.max_item_size
+        item = self.reader.get(key)
         size = 0 if item is None else len(item.value) + len(item.xattrs)
         if self.operations:
             growth = self._growth
@@ -141,6 +144,11 @@ class Exchange:
             self._counted = len(self.operations)
             size += growth.get(key, 0)
         return size
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is so much to be sent and carried out that this should come first."""
+        return self.size > EXCHANGE_SIZE
 
     def later(self, work: Work) -> None:
         """Reply with what `work` makes. It runs in a task of its own, once the collected operations have been carried out."""
@@ -156,18 +164,22 @@ class Exchange:
         Raises:
             trio.BrokenResourceError: The client has gone, or does not read.
         """
-        reader = self.reader
         if self.operations:
-            reader.release()
+            self._release()
             self._resolve(await self.bucket.operate(list(self.operations)))
         data = self.take() if self.replies else b""
         if data:
             try:
                 sender.send_nowait(data)
             except trio.WouldBlock:
-                reader.release()
+                self._release()
                 await sender.send(data)
-        reader.release()
+        self._release()
+
+    def _release(self) -> None:
+        """Let the next read see what has been committed meanwhile."""
+        if self.local:
+            self.reader.release()
 
     def _resolve(self, outcomes: list[Outcome]) -> None:
         for (position, encode, request), outcome in zip(self.pending, outcomes, strict=True):
@@ -191,7 +203,7 @@ class Exchange:
 
 
 def _growth_by(operation: Operation) -> int:
-    """Return by how many bytes an operation makes an item larger, at most. Counters, of 20 digits, are not worth counting."""
+    """Return by about how many bytes an operation makes an item larger. Counters, of 20 digits, are not worth counting."""
     if isinstance(operation, Edit):
         return sum(len(step.path) + len(step.value) for step in operation.steps)
     return len(getattr(operation, "value", b""))

@@ -38,7 +38,10 @@ class Host:
 
 
 class Guest(Protocol):
-    """One client's conversation in one protocol."""
+    """One client's conversation in one protocol.
+
+    It must not collect replies without a bound: see `Exchange.is_full`.
+    """
 
     @property
     def closing(self) -> bool:
@@ -59,11 +62,8 @@ class Guest(Protocol):
             trio.BrokenResourceError: The client has gone, or does not read.
         """
 
-    def follow_session(self) -> None:
-        """Go on as the session is now: somebody else has changed it."""
-
     def describe(self) -> dict[str, object]:
-        """Describe the conversation for the statistics, in values that JSON can hold: ``agent`` and ``session`` among them."""
+        """Describe the conversation for the statistics, in values that JSON can hold: ``agent`` and ``session``, if it has them."""
 
 
 # Begins a conversation.

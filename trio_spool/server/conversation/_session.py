@@ -13,7 +13,7 @@ from ._access import Refusal, Rule
 
 
 class Session:
-    """Who is served on a connection: known before, and whatever, protocol it speaks.
+    """Who is served on a connection, whatever protocol it speaks.
 
     Attributes:
         listener: How the client came in.

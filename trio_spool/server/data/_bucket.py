@@ -7,10 +7,10 @@ from uuid import UUID, uuid5
 
 import trio
 
-from ..._formats import Collection, decode_leb128
-from ...engine import Engine, EngineError, Item, Operation, Outcome, Problem, Remember, Remove, Space
+from ..._formats import Collection
+from ...engine import DataDirectoryError, Engine, EngineError, Item, Operation, Outcome, Problem, Remember, Remove, Space
 from ._keys import collection_id, prefix_of
-from ._manifest import Manifest, StillRemovingError, check_change, parse_manifest
+from ._manifest import Manifest, ManifestError, StillRemovingError, check_change, parse_manifest
 
 # The namespace of the uuids of buckets and vbuckets. A random UUID: it only has to stay the same.
 _NAMESPACE: Final = UUID("6f1f9b52-6a5e-4b8e-9d0f-5a1c6f0f7c11")
@@ -30,6 +30,9 @@ class Bucket:
         reader: Point reads for the event loop's thread, if the engine is local.
         manifest: The scopes and collections.
         vbuckets: The number of vbuckets.
+
+    Raises:
+        DataDirectoryError: The stored manifest is damaged.
     """
 
     def __init__(self, name: str, engine: Engine, vbuckets: int) -> None:
@@ -41,7 +44,10 @@ class Bucket:
         self._uuids: dict[int, int] = {}
         self._changing = trio.Lock()
         stored = engine.recall(_MANIFEST)
-        self._use(Manifest() if stored is None else parse_manifest(stored))
+        try:
+            self._use(Manifest() if stored is None else parse_manifest(stored))
+        except ManifestError as exc:
+            raise DataDirectoryError(f"the stored manifest of the bucket {name} is damaged: {exc}; restore a backup") from exc
 
     def _use(self, manifest: Manifest) -> None:
         self.manifest = manifest
@@ -137,7 +143,7 @@ class Bucket:
 
     def _is_dropped(self, space: bytes) -> bool:
         try:
-            return decode_leb128(space)[0] not in self._collections
+            return collection_id(space) not in self._collections
         except ValueError:
             return False  # not written by the service
 

@@ -89,7 +89,11 @@ class Buckets:
             settings.engine, self._directory(name), fsync=settings.fsync, wake=self._wake, space_of=space_of,
             max_snapshots=settings.max_scans, max_snapshot_life=settings.max_scan_life + LIFE_MARGIN,
         )  # fmt: skip
-        return Bucket(name, engine, settings.vbuckets)
+        try:
+            return Bucket(name, engine, settings.vbuckets)
+        except BaseException:
+            engine.close()
+            raise
 
     def close_all_in_thread(self) -> None:
         """Carry out the queued operations, and close every bucket."""
@@ -129,7 +133,7 @@ class Buckets:
         """
         async with self._changing:
             if name == DEFAULT_BUCKET:
-                raise BucketError("the bucket default can't be deleted; FLUSH empties it")
+                raise BucketError("the bucket default can't be deleted; empty it instead")
             bucket = self._buckets.pop(name, None)
             if bucket is None:
                 raise NoBucketError(f"no bucket is named {name!r:.120}")

@@ -18,7 +18,7 @@ def collection_id(key: bytes) -> int:
     Raises:
         ValueError: The key has no valid prefix.
     """
-    return key[0] if key[0] < 0x80 else decode_leb128(key)[0]
+    return decode_leb128(key)[0]
 
 
 def space_of(key: bytes) -> bytes:

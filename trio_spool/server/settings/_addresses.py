@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from functools import lru_cache
 from typing import TypeAlias
 
 import attrs
@@ -67,6 +68,7 @@ Address: TypeAlias = "TcpAddress | UnixAddress"
 _TCP = re.compile(r"(?P<scheme>tcp|tls)://(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:/\[\]]+)):(?P<port>\d{1,5})/?")
 
 
+@lru_cache(64)  # far more than a service listens on
 def parse_address(text: str) -> Address:
     """Parse ``tcp://HOST:PORT``, ``tls://HOST:PORT`` or ``unix:PATH``.
 

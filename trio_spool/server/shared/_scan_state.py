@@ -13,7 +13,7 @@ State         What it means
 ``IDLE``      A continue has ended, and there is more to read.
 ``RUNNING``   A continue reads and sends. A second one is refused as busy.
 ``STOPPING``  Somebody has ended the scan while a continue was running: that continue sends the last frame, with
-              the status "cancelled", and nobody can find the scan any more.
+              the status "cancelled" unless it was made before, and nobody can find the scan any more.
 ``ENDED``     The snapshot is closed.
 ============  ==================================================================================================
 

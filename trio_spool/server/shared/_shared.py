@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from importlib.metadata import version
 from typing import Any
 
 import structlog
 import trio
 
+from ..._version import __version__
 from ..data import Bucket, Buckets
 from ..settings import Address, Settings, TcpAddress, UnixAddress
 from ._connections import Connections
@@ -36,14 +36,15 @@ class Shared:
         uptime: How long the service has been running.
         epoch: When the service began: a Unix time in whole seconds.
         version: The version of trio-spool.
-        verbosity: The last level that a client has set.
+        verbosity: The last level that a client has set. Only the command VERBOSITY writes it.
         limiter: Bounds the threads that produce streamed answers. They have a limiter of their own, so that nothing else this
             process does in threads can keep them waiting.
         copiers: Bounds the threads that copy the database.
         snapshots: The snapshots of the database's files.
         scans: The open range scans.
         connections: The open connections.
-        listening: The addresses that it listens on, with the ports that the system chose.
+        listening: The addresses that it listens on, with the ports that the system chose. The service sets them when it begins.
+        log: The log.
 
     Args:
         settings: As above.
@@ -62,7 +63,7 @@ class Shared:
         self.timings = Timings()
         self.uptime = Uptime(tuning.clock)
         self.epoch = int(time.time())
-        self.version = version("trio-spool")
+        self.version = __version__
         self.verbosity = 0
         self.limiter = trio.CapacityLimiter(settings.workers)
         self.copiers = trio.CapacityLimiter(COPIERS)

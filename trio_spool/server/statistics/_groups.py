@@ -53,8 +53,8 @@ class Group:
 
     @property
     def summary(self) -> str:
-        """The first sentence of its documentation."""
-        return (self.run.__doc__ or "").partition("\n\n")[0]
+        """The first paragraph of its documentation, on one line."""
+        return " ".join((self.run.__doc__ or "").partition("\n\n")[0].split())
 
 
 _GROUPS: Final = (

@@ -14,7 +14,7 @@ class Kind(Enum):
     """How a value behaves over time."""
 
     INFO = "info"  # a text, or a number that is a name
-    COUNTER = "counter"  # only grows, until ``stat reset`` or a restart
+    COUNTER = "counter"  # only grows, until a restart or, for some, ``stat reset``
     GAUGE = "gauge"  # goes up and down
 
 
@@ -23,7 +23,7 @@ class Row(NamedTuple):
 
     Attributes:
         name: The name, unique within its group.
-        value: A text, a number, or a bool.
+        value: A text, a number, a bool, or a number as the text in which it has always been shown.
         kind: How the value behaves over time.
         unit: ``bytes``, ``seconds``, ``microseconds``, or empty for a count or a text.
     """

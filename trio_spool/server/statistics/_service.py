@@ -19,7 +19,6 @@ from ..settings import BACKLOG
 from ..shared import Shared
 from ._rows import Row, counter, gauge
 
-# Of memcached's statistics, which its clients and exporters read by these names.
 _PERCENTILES = (("p50", 50), ("p90", 90), ("p99", 99), ("p999", 99.9), ("max", 100))
 
 
@@ -111,7 +110,11 @@ def spool(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None
         return None
     units = {"bytes": "bytes", "high_water": "bytes", "blocked_seconds": "seconds"}
     spools = attrs.asdict(shared.connections.spool_statistics())
-    rows = [counter(name, value, units.get(name, "")) for name, value in spools.items() if name != "workers"]
+    rows = [
+        (gauge if name == "high_water" else counter)(name, value, units.get(name, ""))
+        for name, value in spools.items()
+        if name != "workers"
+    ]
     limiter = shared.limiter.statistics()
     return [
         *rows,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ....mcbp import Request, Status, encode_response, encode_server_duration, with_framing
-from ...commands.cluster import cluster_config
+from ....mcbp import RemoteProtocolError, Request, Status, encode_response, encode_server_duration, with_framing
 from ...conversation import CommandContext, Exchange, Host
 from ...settings import ServiceError
+from ._cluster import cluster_config
 from ._features import Features
 from ._problems import status_of_error
 from ._row import Table
@@ -45,8 +45,8 @@ class BinaryExchange(Exchange):
         """Reply with an error."""
         self.reply(self.features.error(request.opcode, request.opaque, status, context))
 
-    def refuse(self, request: Request, error: ServiceError) -> None:
-        """Reply with the status that an error of a command stands for."""
+    def refuse(self, request: Request, error: ServiceError | RemoteProtocolError) -> None:
+        """Reply with the status that an error of a command stands for, or that of a value that can't be parsed."""
         self.error(request, status_of_error(error), str(error))
 
     def is_quiet(self, request: Request) -> bool:

@@ -31,7 +31,7 @@ def set_manifest(exchange: BinaryExchange, request: Request) -> None:
 
 
 async def _set(context: BinaryContext, manifest: Manifest) -> None:
-    problem = await collections.change(context.bucket, manifest)
+    problem = await context.bucket.change_manifest(manifest)
     if problem is not None:
         await context.error(STATUS_OF[problem])
     else:

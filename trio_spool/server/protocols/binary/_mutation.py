@@ -20,7 +20,7 @@ def encode_mutation(
     if outcome.problem is not None:
         status = STATUS_OF[outcome.problem]
         return features.error(request.opcode, request.opaque, features.status_of(status, request.opcode))
-    if request.opcode in exchange.table.loud:
+    if exchange.is_quiet(request):
         return b""
     extras = b""
     if Feature.MUTATION_SEQNO in features.granted and outcome.seqno:

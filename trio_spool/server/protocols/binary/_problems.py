@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ....engine import Problem
-from ....mcbp import Status
+from ....mcbp import RemoteProtocolError, Status
 from ...commands import errors
 from ...data import BucketError, BucketExistsError, ManifestChangeError, ManifestError, NoBucketError, StillRemovingError
 from ...settings import ServiceError
@@ -53,6 +53,8 @@ _STATUS_OF_ERROR: Final[dict[type[BaseException], Status]] = {
 }
 
 
-def status_of_error(error: ServiceError) -> Status:
-    """Return the status that an error of a command stands for."""
+def status_of_error(error: ServiceError | RemoteProtocolError) -> int:
+    """Return the status that an error of a command stands for, or that of a value that can't be parsed."""
+    if isinstance(error, RemoteProtocolError):
+        return Status.INVALID if error.status_hint is None else error.status_hint
     return next(_STATUS_OF_ERROR[kind] for kind in type(error).__mro__ if kind in _STATUS_OF_ERROR)

@@ -22,9 +22,6 @@ from ...conversation import EXCHANGE_SIZE, READ
 from ._exchange import BinaryExchange
 from ._row import Command
 
-_QUIET = frozenset({Opcode.GETQ, Opcode.GETKQ})
-_WITH_KEY = frozenset({Opcode.GETK, Opcode.GETKQ})
-
 
 def get(exchange: BinaryExchange, request: Request) -> None:
     """Return an item. The quiet form replies only if there is one."""
@@ -77,15 +74,15 @@ def _encode(exchange: BinaryExchange, request: Request, item: Item | None) -> by
     opcode = request.opcode
     items.count_get(exchange.shared.counters, found=item is not None)
     if item is None:
-        return b"" if opcode in _QUIET else encode_miss(exchange, request)
-    key = exchange.features.shown_key(request.key) if opcode in _WITH_KEY else b""
+        return b"" if opcode in exchange.table.loud else encode_miss(exchange, request)
+    key = exchange.features.shown_key(request.key) if exchange.loud(request) == Opcode.GETK else b""
     cas = items.shown_cas(exchange.bucket, request.key, item.cas)
     return encode_get_hit(opcode, request.opaque, cas, item.flags, item.value, key, datatype_of(exchange, item))
 
 
 def encode_miss(exchange: BinaryExchange, request: Request) -> bytes:
     """Encode NOT_FOUND, with the key for those commands that return keys."""
-    if request.opcode in _WITH_KEY:
+    if exchange.loud(request) == Opcode.GETK:
         value = status_text(Status.NOT_FOUND) if exchange.features.classic else b""
         key = exchange.features.shown_key(request.key)
         return encode_response(request.opcode, Status.NOT_FOUND, request.opaque, key=key, value=value)

@@ -22,7 +22,7 @@ class Command:
     Attributes:
         opcode: The opcode.
         shape: What its frame may consist of, for the quiet form as well.
-        run: Answers a request, in the event loop's thread. The first sentence of its documentation is shown in the wire's
+        run: Answers a request, in the event loop's thread. The first paragraph of its documentation is shown in the wire's
             reference, so it speaks of the command.
         who: Who may use it. A command that does not say so is refused to everybody.
         quiet: The opcode of the quiet form, if there is one: it does the same, and leaves out the reply that a client expects to
@@ -56,7 +56,7 @@ class Table:
         rules: Who may use it. Opcodes without a row are answered, with an error, to anybody who has logged in.
         reorderable: Whether it may overtake.
         changing: The opcodes of commands that change the session.
-        loud: The opcode of the command whose quiet form an opcode is.
+        loud: For each opcode that is a quiet form, the opcode of its command.
         names: The name of the command, in lower case, for statistics and logs.
 
     Args:

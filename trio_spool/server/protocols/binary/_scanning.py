@@ -17,7 +17,6 @@ from ....mcbp import (
     DataType,
     KeyRule,
     Opcode,
-    RemoteProtocolError,
     Request,
     ScanRequest,
     Shape,
@@ -30,7 +29,6 @@ from ....mcbp import (
     shape,
 )
 from ...commands import scans
-from ...commands.errors import InvalidRequestError
 from ...commands.keys import keys_from_in_thread
 from ...conversation import READ
 from ...shared import Continue, ContinueLimits, Ending, Pack, ScanQuery
@@ -56,10 +54,7 @@ def create_scan(exchange: BinaryExchange, request: Request) -> None:
     `ALL_VBUCKETS`: one scan of all of them, in the order of the keys.
     """
     bucket = exchange.bucket
-    try:
-        wanted = parse_scan_request(request.value)
-    except RemoteProtocolError as exc:
-        raise InvalidRequestError(str(exc)) from exc
+    wanted = parse_scan_request(request.value)
     if request.vbucket >= bucket.vbuckets and request.vbucket != ALL_VBUCKETS:
         not_my_vbucket(exchange, request)
         return

@@ -15,7 +15,6 @@ from ....mcbp import (
     FragmentRequest,
     KeyRule,
     Opcode,
-    RemoteProtocolError,
     Request,
     encode_fragment_header,
     parse_fragment_request,
@@ -61,10 +60,7 @@ def get_file_fragment(exchange: BinaryExchange, request: Request) -> None:
 
     Key: the snapshot's uuid. Value: see `parse_fragment_request`. Reply: the bytes, with checksums if they were asked for.
     """
-    try:
-        wanted = parse_fragment_request(request.value)
-    except RemoteProtocolError as exc:
-        raise InvalidRequestError(str(exc)) from exc
+    wanted = parse_fragment_request(request.value)
     exchange.later(lambda context: _fragment(context, wanted))
 
 

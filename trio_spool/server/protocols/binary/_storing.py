@@ -14,15 +14,11 @@ from ._mutation import encode_mutation
 from ._row import Command
 
 _EXTRAS = struct.Struct(">LL")
-_MODES: dict[int, StoreMode] = {
+_MODES: Final[dict[int, StoreMode]] = {
     Opcode.SET: StoreMode.SET,
-    Opcode.SETQ: StoreMode.SET,
     Opcode.ADD: StoreMode.ADD,
-    Opcode.ADDQ: StoreMode.ADD,
     Opcode.REPLACE: StoreMode.REPLACE,
-    Opcode.REPLACEQ: StoreMode.REPLACE,
 }
-_PREPENDING = frozenset({Opcode.PREPEND, Opcode.PREPENDQ})
 
 
 def store(exchange: BinaryExchange, request: Request) -> None:
@@ -33,8 +29,8 @@ def store(exchange: BinaryExchange, request: Request) -> None:
     flags, expiry = _EXTRAS.unpack(request.extras)
     datatype = request.datatype if exchange.features.classic else items.datatype_of_value(request.value, request.datatype)
     operation = items.store(
-        exchange.bucket, request.key, request.value, mode=_MODES[request.opcode], flags=flags, expiry=expiry, cas=request.cas,
-        keep_expiry=keeps_expiry(request), datatype=datatype,
+        exchange.bucket, request.key, request.value, mode=_MODES[exchange.loud(request)], flags=flags, expiry=expiry,
+        cas=request.cas, keep_expiry=keeps_expiry(request), datatype=datatype,
     )  # fmt: skip
     exchange.operate(request, request.size, operation, _encode)
 
@@ -47,7 +43,7 @@ def keeps_expiry(request: Request) -> bool:
 def concatenate(exchange: BinaryExchange, request: Request) -> None:
     """Append to the value of an item, or prepend to it. The item keeps its flags and its expiry."""
     limit = exchange.shared.settings.max_item_size
-    prepend = request.opcode in _PREPENDING
+    prepend = exchange.loud(request) == Opcode.PREPEND
     operation = items.concatenate(request.key, request.value, prepend=prepend, cas=request.cas, max_size=limit)
     exchange.operate(request, request.size, operation, _encode)
 

@@ -23,7 +23,6 @@ from ....mcbp import (
     Opcode,
     PathFlag,
     PathSpec,
-    RemoteProtocolError,
     Request,
     Status,
     SubdocumentRequest,
@@ -34,6 +33,7 @@ from ....mcbp import (
     parse_subdocument,
 )
 from ...commands import documents, items
+from ...commands.errors import NotSupportedError
 from ...conversation import READ, WRITE
 from ._exchange import BinaryContext, BinaryExchange
 from ._mutation import encode_mutation
@@ -91,15 +91,10 @@ def _step(spec: PathSpec) -> Step:
     )  # fmt: skip
 
 
-def _parse(exchange: BinaryExchange, request: Request) -> SubdocumentRequest | None:
-    try:
-        asked = parse_subdocument(request.opcode, request.extras, request.value)
-    except RemoteProtocolError as exc:
-        exchange.error(request, exc.status_hint or Status.INVALID, str(exc))
-        return None
+def _parse(exchange: BinaryExchange, request: Request) -> SubdocumentRequest:
+    asked = parse_subdocument(request.opcode, request.extras, request.value)
     if Feature.XATTR not in exchange.features.granted and any(spec.flags & PathFlag.XATTR for spec in asked.specs):
-        exchange.error(request, Status.NOT_SUPPORTED, "extended attributes must be negotiated with HELLO first")
-        return None
+        raise NotSupportedError("extended attributes must be negotiated with HELLO first")
     return asked
 
 
@@ -109,8 +104,6 @@ def look_up(exchange: BinaryExchange, request: Request) -> None:
     See `parse_subdocument` for the request, and `encode_lookup_results` for the reply to one with several paths.
     """
     asked = _parse(exchange, request)
-    if asked is None:
-        return
     size = exchange.expected_size(request.key)
     if not exchange.local or size > documents.LARGE:
         exchange.later(partial(_look_up_in_worker, asked=asked))
@@ -160,8 +153,6 @@ def mutate(exchange: BinaryExchange, request: Request) -> None:
     See `parse_subdocument` for the request. The reply has the results of those paths that return something.
     """
     asked = _parse(exchange, request)
-    if asked is None:
-        return
     operation = documents.edit(
         exchange.bucket, request.key, _steps(asked), expiry=asked.expiry, keep_expiry=keeps_expiry(request),
         create=bool(asked.flags & DocumentFlag.CREATE), add=bool(asked.flags & DocumentFlag.ADD), cas=request.cas,

@@ -13,8 +13,6 @@ from ._mutation import encode_mutation
 from ._reading import datatype_of
 from ._row import Command
 
-_WITH_KEY = frozenset({Opcode.GATK, Opcode.GATKQ})
-
 
 def touch(exchange: BinaryExchange, request: Request) -> None:
     """Change the expiry of an item.
@@ -51,7 +49,7 @@ def _encode_get(exchange: BinaryExchange, request: Request, outcome: Outcome) ->
         if outcome.problem is Problem.NOT_FOUND and exchange.is_quiet(request):
             return b""
         return encode_mutation(exchange, request, outcome)
-    key = exchange.features.shown_key(request.key) if request.opcode in _WITH_KEY else b""
+    key = exchange.features.shown_key(request.key) if exchange.loud(request) == Opcode.GATK else b""
     return encode_get_hit(request.opcode, request.opaque, item.cas, item.flags, item.value, key, datatype_of(exchange, item))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from ..data import Bucket
-from ..shared import Listener
+from ...data import Bucket
+from ...shared import Listener
 
 _CAPABILITIES: Final = (
     "cccp", "cbhello", "collections", "durableWrite", "nodesExt", "rangeScan", "touch", "xattr", "xdcrCheckpointing",
