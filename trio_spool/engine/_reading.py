@@ -109,7 +109,11 @@ class Snapshot(AbstractContextManager["Snapshot"]):
 
     @abstractmethod
     def close(self) -> None:
-        """End the snapshot. A read that is going on is waited for. Harmless if it was called before."""
+        """End the snapshot. Harmless if it was called before.
+
+        An event loop may call this. Where the engine is `local`, a read that is going on is waited for, which takes no longer than
+        that one call. An engine that is not local must not wait: a read that is going on then releases the snapshot itself.
+        """
 
     def __exit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> None:
         """Close it."""
