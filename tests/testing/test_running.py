@@ -281,3 +281,8 @@ def test_importing_it_does_not_load_the_server() -> None:
         "trio_spool._version", "trio_spool.testing", "trio_spool.testing._running", "trio_spool.testing._server",
         "trio_spool.testing.plugin",
     }  # fmt: skip
+
+
+def test_a_server_that_is_left_running_does_not_keep_the_process() -> None:
+    script = "from trio_spool.testing import running_server; running = running_server(); running.__enter__()"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
