@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from click.testing import CliRunner
@@ -18,6 +19,7 @@ from support.commands import one_line, run, run_json, run_rows
 from support.process import command
 from trio_spool.cli import main
 from trio_spool.cli._session import Limits
+from trio_spool.mcbp import Opcode, Status, encode_response
 from trio_spool.testing import running_server
 
 
@@ -152,6 +154,25 @@ def test_no_answer(words: str) -> None:
         here = f"127.0.0.1:{listener.getsockname()[1]}"
         message = one_line(*words.replace("HERE", here).split(), obj=Limits(answer_timeout=0.05))
     assert message == f"Error: {here} did not answer within 0.05 seconds; is it a trio-spool server?\n"
+
+
+def test_a_server_without_features() -> None:
+    """memcached refuses to negotiate, and then does what it is asked."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                for opcode, status in ((Opcode.HELLO, Status.UNKNOWN_COMMAND), (Opcode.SET, 0)):
+                    request = connection.recv(10_000)
+                    assert request[1] == opcode
+                    connection.sendall(encode_response(opcode, status, int.from_bytes(request[12:16], "big"), cas=7))
+
+        with ThreadPoolExecutor() as pool:
+            answered = pool.submit(answer)
+            here = f"127.0.0.1:{listener.getsockname()[1]}"
+            assert run("set", here, "key", "value") == "stored 5 bytes, cas 7\n"
+            answered.result()
 
 
 # serve

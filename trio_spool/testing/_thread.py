@@ -75,6 +75,8 @@ class ServerThread:
         Raises:
             Exception: The error that ended the server after it had started.
         """
+        if sys.is_finalizing():
+            return  # the interpreter has stopped the thread, and waiting for it would never end
         wait([self._started])
         if self._token is not None:
             try:
