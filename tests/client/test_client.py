@@ -108,6 +108,25 @@ async def test_cancelled_calls_do_not_mix_up_the_others(port: int) -> None:
             assert (await client.get(b"k")).value == b"v"
 
 
+@pytest.mark.parametrize(("answers", "hint"), [(0, " before it answered: it may want TLS"), (1, "")])
+async def test_a_server_that_closes_the_connection(answers: int, hint: str, nursery: trio.Nursery) -> None:
+    """It may have wanted TLS, but not if it has answered before."""
+
+    async def answer(stream: trio.SocketStream) -> None:
+        async with stream:
+            for _ in range(answers):
+                await stream.receive_some(100)
+                await stream.send_all(encode_response(Opcode.NOOP, 0, 0))
+            await stream.receive_some(100)
+
+    listeners = await nursery.start(trio.serve_tcp, answer, 0)
+    async with open_client("127.0.0.1", listeners[0].socket.getsockname()[1]) as client:
+        for _ in range(answers):
+            await client.noop()
+        with pytest.raises(ConnectionLostError, match=f"^the server closed the connection{hint}$"):
+            await client.noop()
+
+
 async def test_the_server_goes_away(port: int) -> None:
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
 

@@ -93,9 +93,10 @@ async def test_many_change_the_collections_one_after_the_other(port: int) -> Non
         assert len(list(await client.collections())) == 21
 
 
-def test_ids_are_never_used_again() -> None:
-    collections = Collections(2, (Scope(0, "_default", (Collection(0, "_default"), Collection(70, "foreign"))),))
-    seen = {0, 70}
+@pytest.mark.parametrize("foreign", [8, 11, 14, 70])  # another client's, which the uid does not tell of
+def test_ids_are_never_used_again(foreign: int) -> None:
+    collections = Collections(2, (Scope(0, "_default", (Collection(0, "_default"), Collection(foreign, "foreign"))),))
+    seen = {0, foreign}
     for round_ in range(5):
         for path in ("a.x", "a.y", "_default.z", "b.x"):
             collections = collections.with_collection(path)
