@@ -121,8 +121,8 @@ class Engine(ABC):
         kind: The name of the engine.
         fsync: When what was written is forced to the disk: ``always``, ``everysec`` or ``no``.
         durable: Whether a mutation is on disk once its outcome is given, so that a crash of the machine does not lose it.
-        local: Whether point reads take microseconds and may run on an event loop. If not, they must run in a worker thread, each with
-            a reader of its own, and they must have a deadline of their own: nobody can call a thread back.
+        local: Whether point reads take microseconds and may run on an event loop. If not, they must run in a worker thread, each
+            with a reader of its own, and they must have a deadline of their own: nobody can call a thread back.
         identity: A string that tells this store from all others, and is the same whenever the store is opened again.
     """
 
