@@ -10,11 +10,15 @@ import signal
 import subprocess
 import termios
 from collections.abc import Iterator
+from pathlib import Path
 
+import attrs
 import pytest
 
 from support.commands import run
 from support.process import command
+from support.users import user, write_users
+from trio_spool.auth import Role
 from trio_spool.testing import running_server
 
 # Bytes that may stay unused in a pipe that is full.
@@ -53,6 +57,26 @@ def test_an_interrupt_ends_what_waits_for_its_reader(filled: str, arguments: tup
         finally:
             process.kill()
         assert process.stderr.read() == b""
+
+
+@pytest.mark.skipif(not os.access("/proc/self/wchan", os.R_OK), reason="only Linux says what a process waits for")
+def test_an_interrupt_ends_short_lines_that_wait_for_their_reader(tmp_path) -> None:
+    """Each line is written at once, and the next one waits for room in the pipe."""
+    ann = user("ann", Role.READ)
+    users = write_users(tmp_path / "users.json", *(attrs.evolve(ann, name=f"user{n:040}") for n in range(1500)))
+    with subprocess.Popen(command("user", "list", "--json", "--users", users), stdout=subprocess.PIPE) as process:
+        while "pipe_write" not in waits_in(process):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(100) == 130
+        finally:
+            process.kill()
+
+
+def waits_in(process: subprocess.Popen[bytes]) -> str:
+    """Return the function of the kernel that the process waits in."""
+    return Path(f"/proc/{process.pid}/wchan").read_text()
 
 
 def test_an_interrupt_ends_a_dump_into_a_fifo(filled: str, tmp_path) -> None:
