@@ -72,3 +72,5 @@ def raise_the_one(group: BaseExceptionGroup[BaseException], closing_error: BaseE
         raise one
     finally:
         one.__context__ = context
+        # Its traceback holds this frame: with names for it here, only the garbage collector would free all that the frames hold.
+        del one, others, group, closing_error
