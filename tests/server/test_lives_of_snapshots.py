@@ -83,12 +83,13 @@ async def test_one_that_nobody_asks_for_is_removed(service, raw, clock, tmp_path
 
 
 async def test_whoever_asks_for_a_piece_keeps_it(service, raw, clock) -> None:
-    uuid, _ = await prepare(raw)
-    for _ in range(4):
+    uuid, size = await prepare(raw)
+    for length, status in ((100, 0), (size + 1, Status.INVALID), (100, 0), (size + 1, Status.INVALID)):
         clock.now += IDLE - 0.1
         await clock.wait_looked_at()
-        await raw.send(fragment(uuid, 100))
-        assert (await raw.receive()).status == 0
+        await raw.send(fragment(uuid, length))
+        assert (await raw.receive()).status == status
+        await wait_state(raw, uuid, "ready")
     assert await kept(raw) == [uuid]
 
 

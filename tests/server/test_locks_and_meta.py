@@ -434,6 +434,21 @@ async def test_snappy_over_the_limit(raw) -> None:
     assert len((await raw.call(Opcode.GET, key=b"k")).value) == LIMIT
 
 
+@pytest.mark.parametrize(("features", "datatype"), [((Feature.XERROR,), 0), ((Feature.XERROR, Feature.JSON), 1)])
+async def test_json_of_the_service_is_called_so_where_that_is_negotiated(raw, features, datatype: int) -> None:
+    await raw.hello(*features)
+    for opcode, kwargs in (
+        (Opcode.GET_CLUSTER_CONFIG, {}),
+        (Opcode.GET_ERROR_MAP, {"value": b"\0\1"}),
+        (Opcode.GET_COLLECTIONS_MANIFEST, {}),
+        (Opcode.GET, {"key": b"k", "vbucket": 9}),  # which is refused with the configuration
+        (Opcode.STAT, {"key": b"none"}),  # with a reason
+    ):
+        reply = await raw.call(opcode, **kwargs)
+        assert json.loads(reply.value)
+        assert reply.datatype == datatype
+
+
 async def test_datatypes_have_to_be_negotiated(raw) -> None:
     await raw.hello(Feature.XERROR)
     for datatype in (DataType.JSON, DataType.SNAPPY, DataType.XATTR, 8):
