@@ -42,8 +42,8 @@ class Connection:
         self._guest: Guest | None = None
         # While it runs.
         self._sender: Sender | None = None
-        self._receiver: Receiver | None = None
-        self._jobs: Jobs | None = None
+        self._receiver: Receiver
+        self._jobs: Jobs
         self._reading = trio.CancelScope()
         self._ahead = bytearray()  # read while jobs were running
         self._idle = False  # waiting for a request, with nothing half done but perhaps jobs
@@ -68,7 +68,9 @@ class Connection:
     def _let_go(self) -> None:
         """Keep the counters, and drop everything else: it refers back to us, and a full collection of garbage may be far away."""
         self._written, self._spools = self.bytes_written(), self.spool_statistics()
-        self._sender = self._guest = self._jobs = self._receiver = None
+        if self._sender is not None:
+            del self._receiver, self._jobs
+        self._sender = self._guest = None
         self._ahead.clear()
 
     async def _run(self, stream: trio.abc.Stream) -> None:
@@ -77,8 +79,8 @@ class Connection:
         async with open_sender(stream, limits=settings.limits, send_timeout=settings.send_timeout) as sender:
             with self._reading:
                 async with trio.open_nursery() as nursery:
-                    self._sender = sender
                     self._jobs = jobs = Jobs(self._shared, nursery, self.number, sender, self._job_ended)
+                    self._sender = sender
                     if self._session.user is None:
                         nursery.start_soon(self._expect_login)
                     await self._serve(Host(self._shared, self._session, sender, jobs, self._read_ahead))
@@ -105,22 +107,17 @@ class Connection:
 
     async def _serve(self, host: Host) -> None:
         try:
-            while (self._guest is None or not self._guest.closing) and (data := await self._receive()):
-                if self._guest is None and not self._begin(host, data[0]):
-                    return
-                assert self._guest is not None
-                await self._guest.feed(data)
+            data = await self._receive()
+            begin = self._detect(data[0]) if data else None
+            if begin is None:
+                self._shared.counters.bad_requests += bool(data)
+                return
+            guest = self._guest = begin(host)
+            await guest.feed(data)
+            while not guest.closing and (data := await self._receive()):
+                await guest.feed(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client has gone
-
-    def _begin(self, host: Host, first: int) -> bool:
-        """Begin the conversation whose first byte this is, and return whether there is a protocol that begins so."""
-        begin = self._detect(first)
-        if begin is None:
-            self._shared.counters.bad_requests += 1
-            return False
-        self._guest = begin(host)
-        return True
 
     @property
     def _buffered(self) -> int:
@@ -131,14 +128,12 @@ class Connection:
             data = bytes(self._ahead)
             self._ahead.clear()
             return data
-        jobs, receiver = self._jobs, self._receiver
-        assert jobs is not None
-        assert receiver is not None
         if self._stopping and not self._buffered:
-            await jobs.wait(0, trio.sleep_forever)
+            await self._jobs.wait(0, trio.sleep_forever)
             return b""
-        self._idle = not self._buffered
-        data = await receiver.receive_some(READ_SIZE)
+        guest = self._guest
+        self._idle = guest is None or not guest.buffered
+        data = await self._receiver.receive_some(READ_SIZE)
         self._idle = False
         self._count_read(data)
         return data
@@ -146,7 +141,6 @@ class Connection:
     async def _read_ahead(self) -> None:
         """Read requests while jobs keep them from being answered, up to a bound; return if the client leaves."""
         look_ahead, receiver = self._shared.settings.look_ahead, self._receiver
-        assert receiver is not None
         try:
             while len(self._ahead) < look_ahead:
                 data = await receiver.receive_some(min(look_ahead - len(self._ahead), READ_AHEAD_SIZE))
@@ -177,13 +171,13 @@ class Connection:
 
     def spool_statistics(self) -> SpoolStatistics:
         """Return the counters of its spools."""
-        if self._sender is None or self._jobs is None:
+        if self._sender is None:
             return self._spools
         return self._sender.statistics().spools + self._jobs.spool_statistics()
 
     def jobs(self) -> list[CommandContext]:
         """Return the long commands that are running."""
-        return list(self._jobs.running) if self._jobs is not None else []
+        return list(self._jobs.running) if self._sender is not None else []
 
     def describe(self) -> dict[str, object]:
         """Describe it for the statistics."""

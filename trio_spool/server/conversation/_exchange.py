@@ -174,7 +174,8 @@ class Exchange:
             except trio.WouldBlock:
                 self._release()
                 await sender.send(data)
-        self._release()
+        if self.local:
+            self.reader.release()
 
     def _release(self) -> None:
         """Let the next read see what has been committed meanwhile."""

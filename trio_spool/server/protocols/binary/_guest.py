@@ -16,7 +16,7 @@ from ....mcbp import (
     Request,
     RequestDecoder,
 )
-from ...conversation import Host
+from ...conversation import EXCHANGE_SIZE, Host
 from ...settings import KIB, MAX_JOBS, ServiceError
 from ._exchange import BinaryContext, BinaryExchange
 from ._gate import admit, is_plain
@@ -94,7 +94,7 @@ class BinaryGuest:
                 counts[Opcode.GET] = counts.get(Opcode.GET, 0) + len(gets)
                 while gets:
                     get_run(exchange, gets)
-                    if exchange.is_full:
+                    if exchange.size > EXCHANGE_SIZE:
                         await exchange.finish(sender)
             try:
                 event = decoder.next_event()
@@ -125,7 +125,7 @@ class BinaryGuest:
                     await self._start_job(request)
                 else:
                     counts[opcode] = counts.get(opcode, 0) + 1
-            if exchange.is_full:
+            if exchange.size > EXCHANGE_SIZE:  # `is_full`, without a call for each request
                 await exchange.finish(sender)
             if session.changed or features.changed:
                 self.follow_session()
