@@ -85,7 +85,8 @@ async def service(request, run_service):
 @pytest.mark.parametrize("kind", PIPELINES)
 async def test_it_is_bounded(service, kind: str) -> None:
     async with service.connect() as raw, service.connect() as watcher:
-        await raw.call(Opcode.NOOP)
+        await raw.send(SET * 5, encode_request(Opcode.GET, key=b"other"))  # a turn before it, which must not matter
+        await raw.receive()
         number = min(await watcher.stat(b"connections"), key=int)
         with trio.fail_after(30):
             await raw.send(*PIPELINES[kind])
@@ -95,3 +96,17 @@ async def test_it_is_bounded(service, kind: str) -> None:
                 row = json.loads((await watcher.stat(b"connections"))[number])
                 queued = row["queued"]
             assert row["high_water"] <= BOUND
+
+
+async def test_what_has_been_carried_out_does_not_count_again(run_service) -> None:
+    """Or a connection that has changed much would have each of its reads carried out by itself."""
+    pair = encode_request(Opcode.SETQ, key=b"new", value=bytes(1000), extras=EXTRAS) + encode_request(Opcode.GET, key=b"new")
+    async with run_service() as service, service.connect() as raw, service.connect() as watcher:
+        for _ in range(EXCHANGE // 1000 + 10):
+            await raw.send(pair)
+            assert (await raw.receive()).status == 0
+        before = int((await watcher.stat(b"engine"))[b"commits"])
+        await raw.send(pair * 8)
+        for _ in range(8):
+            assert (await raw.receive()).status == 0
+        assert int((await watcher.stat(b"engine"))[b"commits"]) - before <= 2
