@@ -157,7 +157,11 @@ async def test_what_breaks_the_rules(service, raw) -> None:
     async with service.connect() as other:
         await other.send(b"GET / HTTP/1.1\r\n\r\n")
         assert await other.closed()
-    assert await grown(raw, before) == {"total_connections": 2, "bad_requests": 2}
+    async with service.connect() as other:
+        await other.send(encode_request(Opcode.NOOP), b"GET / HTTP/1.1\r\n\r\n")
+        assert (await other.receive()).status == 0
+        assert await other.closed()
+    assert await grown(raw, before) == {"total_connections": 3, "bad_requests": 3}
 
 
 async def test_the_right_cas(raw) -> None:
