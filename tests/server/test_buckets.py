@@ -169,7 +169,7 @@ async def test_nobody_waits_for_a_bucket_that_is_being_made(run_service) -> None
 
         hooks.before_open = hold
         await other.send(encode_request(Opcode.CREATE_BUCKET, key=b"two"))
-        await trio.to_thread.run_sync(entered.wait)
+        assert await trio.to_thread.run_sync(entered.wait, 20)
         assert (await raw.call(Opcode.GET, key=b"k")).status == Status.NOT_FOUND
         await raw.send(encode_request(Opcode.CREATE_BUCKET, key=b"two"))
         await wait_all_tasks_blocked()

@@ -235,7 +235,7 @@ async def test_leaving_stops_a_copy(run_service, tmp_path, until) -> None:
         await fill(raw, 100)
         async with service.connect() as leaving:
             await leaving.send(encode_request(Opcode.PREPARE_SNAPSHOT))
-            await trio.to_thread.run_sync(reached.wait)
+            assert await trio.to_thread.run_sync(reached.wait, 20)
             assert [snapshot.describe()["state"] for snapshot in service.inside.snapshots] == ["copying"]
             # Others write meanwhile.
             assert (await raw.call(Opcode.SET, key=b"k", extras=EXTRAS)).status == 0

@@ -54,7 +54,7 @@ class Held:
         return encode_request(Opcode.STAT, key=b"held " + name.encode(), opaque=ord(name))
 
     async def wait_began(self, name: str) -> None:
-        await trio.to_thread.run_sync(self.began[name].wait)
+        assert await trio.to_thread.run_sync(self.began[name].wait, 20)
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ async def test_the_event_loop_goes_on_while_a_read_waits(service, hooks, raw, op
 
     hooks.before_get = wait
     await raw.send(encode_request(opcode, key=b"k", opaque=7, **READS[opcode]))
-    await trio.to_thread.run_sync(reached.wait)
+    assert await trio.to_thread.run_sync(reached.wait, 20)
     async with service.connect() as other:
         assert (await other.call(Opcode.NOOP)).status == 0
         assert (await other.call(Opcode.SET, key=b"other", extras=EXTRAS)).status == 0
@@ -88,7 +88,7 @@ async def test_leaving_while_a_read_waits(service, hooks, until) -> None:
     hooks.before_get = lambda: (reached.set(), go_on.wait(20))
     async with service.connect() as leaving:
         await leaving.send(encode_request(Opcode.GET, key=b"k"))
-        await trio.to_thread.run_sync(reached.wait)
+        assert await trio.to_thread.run_sync(reached.wait, 20)
     await wait_all_tasks_blocked()  # the reader has seen the end
     go_on.set()
     await until(lambda: not service.inside.connections and service.inside.limiter.borrowed_tokens == 0)

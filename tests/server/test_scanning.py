@@ -415,7 +415,7 @@ async def test_cancelling_while_the_last_documents_are_read(controlled, hooks) -
 
     hooks.after_read = hold
     await raw.send(continued(identity))
-    await trio.to_thread.run_sync(reached.wait)
+    assert await trio.to_thread.run_sync(reached.wait, 20)
     async with service.connect() as other:
         assert await cancel(other, identity) == 0
     go_on.set()
@@ -476,7 +476,7 @@ async def test_leaving_during_create(controlled, hooks, until) -> None:
     hooks.before_read = held
     async with service.connect() as leaving:
         await leaving.send(encode_request(Opcode.RANGE_SCAN_CREATE, value=encode_scan_request(ScanRequest())))
-        await trio.to_thread.run_sync(reached.wait)
+        assert await trio.to_thread.run_sync(reached.wait, 20)
     await wait_all_tasks_blocked()
     go_on.set()
     await until(lambda: left_behind(service) == (0, 0, 0))
@@ -535,7 +535,7 @@ async def test_leaving_while_the_worker_is_inside_the_engine(controlled, hooks, 
         identity = (await create(leaving)).value
         hooks.before_read = held
         await leaving.send(continued(identity))
-        await trio.to_thread.run_sync(reached.wait)
+        assert await trio.to_thread.run_sync(reached.wait, 20)
         assert (await continue_(raw, identity))[0] == Status.BUSY
     await wait_all_tasks_blocked()
     assert service.inside.limiter.borrowed_tokens == 1
