@@ -247,6 +247,12 @@ async def test_no_such_host() -> None:
                 raise AssertionError
 
 
+async def test_an_ipv6_address_stands_in_brackets() -> None:
+    with pytest.raises(ConnectionLostError, match=r"can't connect to \[::1\]:1: "):
+        async with open_client("::1", 1):
+            raise AssertionError
+
+
 async def test_a_server_that_says_why_it_refuses_a_certificate(authority: Authority) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.verify_mode = ssl.CERT_REQUIRED

@@ -6,7 +6,8 @@ import struct
 
 import pytest
 
-from trio_spool.auth import Role, Users, make_user, save_users
+from support.users import user, write_users
+from trio_spool.auth import Role
 from trio_spool.mcbp import Feature, Opcode, Status, encode_request
 
 # These grow with whatever is said.
@@ -176,7 +177,7 @@ async def test_the_right_cas(raw) -> None:
 
 
 async def test_logins(run_service, tmp_path) -> None:
-    save_users(tmp_path / "users.json", Users([make_user("boss", "right", list(Role), {}, iterations=4096)]))
+    write_users(tmp_path / "users.json", user("boss", *Role, password="right"))
     async with run_service(users=tmp_path / "users.json") as service, service.connect() as raw:
         assert await raw.login("boss", "right") == 0
         before = await counts(raw)

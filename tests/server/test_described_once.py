@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from trio_spool.auth import Role, Users, make_user, save_users
+from support.users import user, write_users
+from trio_spool.auth import Role
 from trio_spool.mcbp import Opcode, Status, encode_request, shape
 from trio_spool.server.conversation import ANYBODY, NOBODY, READ, Rule
 from trio_spool.server.protocols.binary import COMMANDS, TABLE, BinaryGuest, Command, Table, unknown
@@ -54,7 +55,7 @@ async def test_a_command_without_a_permission_is_refused_to_everybody(run_servic
     async with run_service(detect=detect) as service, service.connect() as raw:  # without users, anybody may do anything else
         assert (await raw.call(MADE_UP)).status == Status.NO_ACCESS
         assert (await raw.call(Opcode.NOOP)).status == 0
-    save_users(tmp_path / "users", Users([make_user("root", "secret", frozenset({Role.ADMIN}), {})]))
+    write_users(tmp_path / "users", user("root", Role.ADMIN, password="secret"))
     async with run_service(detect=detect, users=tmp_path / "users") as service, service.connect() as raw:
         assert await raw.login("root", "secret") == 0
         assert (await raw.call(MADE_UP)).status == Status.NO_ACCESS

@@ -6,7 +6,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_spool.auth import Role, Users, make_user, save_users
+from support.users import user, write_users
+from trio_spool.auth import Role
 from trio_spool.mcbp import (
     Feature,
     Opcode,
@@ -123,7 +124,7 @@ async def test_what_is_a_barrier(race, opcode: int) -> None:
     ],
 )  # fmt: skip
 async def test_what_is_behind_a_long_barrier_waits_for_it(run_service, tmp_path, opcode: int, key: bytes, value: bytes) -> None:
-    save_users(tmp_path / "users.json", Users([make_user("boss", "right", list(Role), {}, iterations=4096)]))
+    write_users(tmp_path / "users.json", user("boss", *Role, password="right"))
     async with run_service(users=tmp_path / "users.json") as service, service.connect() as raw:
         assert await raw.login("boss", "right") == 0
         await raw.hello(Feature.UNORDERED_EXECUTION)

@@ -12,6 +12,7 @@ import trio
 
 from .._core import open_sender, raise_the_one
 from .._files import explain
+from .._formats import host_and_port
 from ._client import Client
 from ._errors import ConnectionLostError
 from ._login import log_in
@@ -42,7 +43,7 @@ async def _connect(host: str, port: int, tls: ssl.SSLContext | None) -> trio.abc
     try:
         stream = await trio.open_tcp_stream(host, port)
     except OSError as exc:
-        raise ConnectionLostError(f"can't connect to {host}:{port}: {_reason(exc)}") from exc
+        raise ConnectionLostError(f"can't connect to {host_and_port(host, port)}: {_reason(exc)}") from exc
     except UnicodeError as exc:
         raise ConnectionLostError(f"can't connect to {host!r}: this is not a valid host name") from exc
     return stream if tls is None else await _encrypt(stream, host, port, tls)

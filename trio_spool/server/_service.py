@@ -8,6 +8,7 @@ import ssl
 import trio
 from trio_util import periodic
 
+from .._formats import host_and_port
 from ..auth import UsersError
 from ..engine import find_engine
 from ._connection import Connection
@@ -146,19 +147,17 @@ class Service:
             shared.scans.end_of(connection.number)
 
     async def _run_encrypted(self, connection: Connection, stream: trio.SSLStream[trio.SocketStream]) -> None:
-        tls_timeout = self.shared.tuning.tls_timeout
         try:
             try:
-                with trio.fail_after(tls_timeout):
+                with trio.fail_after(self.shared.tuning.tls_timeout):
                     await stream.do_handshake()
             except (trio.BrokenResourceError, trio.TooSlowError) as exc:
                 self.shared.log.info("no TLS handshake", connection=connection.number, reason=str(exc.__cause__ or exc))
                 return
             self._log_in_by_certificate(connection, stream)
             await connection.run(stream)
-            with trio.move_on_after(tls_timeout):
-                await stream.aclose()
         finally:
+            # Without a farewell, as HTTPS does it: who has gone does not answer.
             await trio.aclose_forcefully(stream)
 
     def _log_in_by_certificate(self, connection: Connection, stream: trio.SSLStream[trio.SocketStream]) -> None:
@@ -212,9 +211,7 @@ def _peer_name(stream: trio.SocketStream) -> str:
         name = stream.socket.getpeername()
     except OSError:
         return "gone"
-    if isinstance(name, tuple):
-        return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
-    return "unix"
+    return host_and_port(*name[:2]) if isinstance(name, tuple) else "unix"
 
 
 async def serve(

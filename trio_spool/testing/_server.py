@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import attrs
 
+from .._formats import host_and_port
+
 
 @attrs.frozen(kw_only=True)
 class Server:
@@ -28,7 +30,7 @@ class Server:
     @property
     def address(self) -> str:
         """``HOST:PORT``, with brackets around an IPv6 address."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_and_port(self.host, self.port)
 
     @property
     def couchbase_connection_string(self) -> str:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import attrs
 
+from ..._formats import host_and_port
 from ._errors import SettingsError
 
 
@@ -42,8 +43,7 @@ class TcpAddress:
         return (self.host.lower(), self.port) if self.port else None
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+        return f"{self.scheme}://{host_and_port(self.host, self.port)}"
 
 
 @attrs.frozen

@@ -19,7 +19,7 @@ class Tuning:
         housekeeping: The pause between two searches for what has become too old. A scan may live so much longer than its limit,
             which is far below a percent of the default. Picked, not measured.
         sweep: How many items of a dropped collection one operation removes.
-        tls_timeout: How long a client may take for the TLS handshake, and again for the closing one. Picked, not measured: a
+        tls_timeout: How long a client may take for the TLS handshake. Picked, not measured: a
             handshake takes two round trips, which over a satellite are two seconds.
         first_refusal: By how much the refusal of a connection's first failed login is delayed. The delay doubles with each
             failure: it makes guessing slow, and a mistyped password costs nobody much. Picked, not measured.

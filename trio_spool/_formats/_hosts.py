@@ -1,0 +1,8 @@
+"""Addresses as text."""
+
+from __future__ import annotations
+
+
+def host_and_port(host: str, port: int) -> str:
+    """Return a host and a port as an address has them: an IPv6 address stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
