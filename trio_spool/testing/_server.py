@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import attrs
 
-from .._formats import host_and_port
-
 
 @attrs.frozen(kw_only=True)
 class Server:
@@ -30,6 +28,8 @@ class Server:
     @property
     def address(self) -> str:
         """``HOST:PORT``, with brackets around an IPv6 address."""
+        from .._formats import host_and_port  # late, since every run of pytest imports this module
+
         return host_and_port(self.host, self.port)
 
     @property
