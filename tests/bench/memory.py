@@ -60,16 +60,15 @@ def stalled_connections(connections: int, keys: int) -> list[Row]:
             connection.sendall(encode_request(Opcode.STAT, key=b"keys"))
             opened.append(connection)
         peak = 0
+        statistics = {"workers_busy": "0", "producers_waiting_for_worker": "1"}
         deadline = time.monotonic() + 300
-        while True:
-            statistics = _spool_statistics(port)
-            peak = max(peak, _rss(process.pid))
-            # This very statistic has a worker.
-            if int(statistics["workers_busy"]) <= 1 and statistics["producers_waiting_for_worker"] == "0":
-                break
+        # This very statistic has a worker.
+        while int(statistics["workers_busy"]) > 1 or statistics["producers_waiting_for_worker"] != "0":
             if time.monotonic() > deadline:
-                break
+                raise TimeoutError(f"the producers have not filled the windows of {connections} connections in 300 seconds")
             time.sleep(0.2)
+            statistics = _spool_statistics(port) or statistics
+            peak = max(peak, _rss(process.pid))
         for connection in opened:
             connection.close()
     used = peak - idle
@@ -87,11 +86,15 @@ def _temporary() -> str:
     return tempfile.mkdtemp()
 
 
-def _spool_statistics(port: int) -> dict[str, str]:
+def _spool_statistics(port: int) -> dict[str, str] | None:
+    """Return the statistics of the spools; None if their own producer has waited for too long behind the others."""
     command = [sys.executable, "-m", "trio_spool", "stat", f"127.0.0.1:{port}", "spool", "--json"]
     import json
 
-    output = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    if result.returncode:
+        return None
+    output = result.stdout
     return {row["name"]: row["value"] for row in map(json.loads, output.splitlines())}
 
 
