@@ -132,7 +132,7 @@ class Connection:
             await self._jobs.wait(0, trio.sleep_forever)
             return b""
         guest = self._guest
-        self._idle = guest is None or not guest.buffered
+        self._idle = guest is None or not guest.buffered  # `_buffered`, without a second call for each read
         data = await self._receiver.receive_some(READ_SIZE)
         self._idle = False
         self._count_read(data)

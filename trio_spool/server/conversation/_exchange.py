@@ -174,7 +174,7 @@ class Exchange:
             except trio.WouldBlock:
                 self._release()
                 await sender.send(data)
-        if self.local:
+        if self.local:  # `_release`, without a call for each request of a client that waits for replies
             self.reader.release()
 
     def _release(self) -> None:
