@@ -45,6 +45,7 @@ from ._operations import Store as Store
 from ._operations import StoreMode as StoreMode
 from ._operations import Touch as Touch
 from ._operations import Unlock as Unlock
+from ._operations import size_of as size_of
 from ._reading import EXTENDED as EXTENDED
 from ._reading import Reader as Reader
 from ._reading import Snapshot as Snapshot

@@ -263,3 +263,10 @@ class Flush:
 
 
 Operation = Union[Store, Concat, Arithmetic, Delete, Touch, Lock, Unlock, Edit, Get, Flush, Remove, Remember]
+
+
+def size_of(operation: Operation) -> int:
+    """Return the bytes of an operation's values."""
+    if isinstance(operation, Edit):
+        return sum(len(step.value) for step in operation.steps)
+    return len(getattr(operation, "value", b""))

@@ -27,7 +27,7 @@ import attrs
 from ._batch import Batch, Shared
 from ._errors import EngineClosedError, NoSpaceError
 from ._interface import Done, EngineOptions, Wake
-from ._operations import Edit, Operation, Outcome, Problem
+from ._operations import Operation, Outcome, Problem, size_of
 from ._storage import Storage
 
 _log = logging.getLogger("trio_spool.engine")
@@ -115,7 +115,7 @@ class Writer:
 
     def submit(self, operations: Sequence[Operation], done: Done) -> None:
         """Queue operations: see `Engine.submit`."""
-        size = sum(map(_size_of, operations))
+        size = sum(map(size_of, operations))
         with self._condition:
             if self.closing:
                 raise EngineClosedError
@@ -282,10 +282,3 @@ def _run_all(group: list[_Submission], answers: list[_Answer], batch: Batch) -> 
 
 def _remove_expired(batch: Batch) -> int:
     return batch.remove_expired(EXPIRY_BATCH)
-
-
-def _size_of(operation: Operation) -> int:
-    """Return the bytes of an operation's values."""
-    if isinstance(operation, Edit):
-        return sum(len(step.value) for step in operation.steps)
-    return len(getattr(operation, "value", b""))

@@ -9,7 +9,7 @@ from typing import Any
 import trio
 
 from ..._core import Sender
-from ...engine import Edit, Get, Item, Operation, Outcome
+from ...engine import Edit, Get, Item, Operation, Outcome, size_of
 from ..data import Bucket
 from ..shared import Shared
 from ._jobs import Work
@@ -205,9 +205,8 @@ class Exchange:
 
 def _growth_by(operation: Operation) -> int:
     """Return by about how many bytes an operation makes an item larger. Counters, of 20 digits, are not worth counting."""
-    if isinstance(operation, Edit):
-        return sum(len(step.path) + len(step.value) for step in operation.steps)
-    return len(getattr(operation, "value", b""))
+    paths = sum(len(step.path) for step in operation.steps) if isinstance(operation, Edit) else 0
+    return size_of(operation) + paths
 
 
 async def _read(context: Any, exchange: Exchange, key: bytes, request: Any, encode: EncodeItem) -> None:
