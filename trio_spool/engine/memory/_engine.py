@@ -51,4 +51,6 @@ class MemoryEngine(SingleWriterEngine):
                 yield key, Entry(len(value), *rest)
 
     def statistics(self) -> EngineStatistics:
-        return self._statistics(items=len(self.storage.items))
+        with self.storage.lock:  # not in the middle of a commit
+            items = len(self.storage.items)
+        return self._statistics(items=items)
