@@ -12,7 +12,8 @@ import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from trio_spool import SpoolBrokenError, SpoolLimits, SpoolWriter, open_sender, open_spool
-from trio_spool._core._workers import CLOSING_THREADS, limiters
+from trio_spool._core._trio import trio_loop
+from trio_spool._core._workers import PLACES, is_cancellation
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup, ExceptionGroup
@@ -292,7 +293,7 @@ async def test_a_cancellation_inside_a_producer_is_its_own(whole: bool) -> None:
 
 
 async def test_closing_many_takes_few_threads(until) -> None:
-    count = 5 * CLOSING_THREADS
+    count = 5 * PLACES["closing"]
     closing: set[int] = set()
     most = 0
     go_on = threading.Event()
@@ -323,10 +324,10 @@ async def test_closing_many_takes_few_threads(until) -> None:
         await until(lambda: not any(spool.statistics().workers for spool in spools))
         nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True):
-            await until(lambda: len(closing) == CLOSING_THREADS)
+            await until(lambda: len(closing) == PLACES["closing"])
             go_on.set()
-    assert most == CLOSING_THREADS
-    assert limiters().closing.borrowed_tokens == 0
+    assert most == PLACES["closing"]
+    assert trio_loop().limiters["closing"].borrowed_tokens == 0
 
 
 # Turns
@@ -369,7 +370,7 @@ async def test_functions_that_wait_do_not_keep_iterables_from_running(until) -> 
     async with trio.open_nursery() as nursery:
         for _ in range(70):  # more than may run at one time
             nursery.start_soon(stall)
-        await until(lambda: limiters().functions.available_tokens == 0)
+        await until(lambda: trio_loop().limiters["functions"].available_tokens == 0)
         async with open_spool([b"ok"]) as batches:
             assert [batch async for batch in batches] == [b"ok"]
         nursery.cancel_scope.cancel()
@@ -406,13 +407,11 @@ async def test_what_a_sender_takes() -> None:
 
 
 async def test_groups_of_cancellations_alone_are_cancellations() -> None:
-    from trio_spool._core._workers import is_cancellation
-
     with trio.CancelScope() as scope:
         scope.cancel()
         try:
             await trio.lowlevel.checkpoint()
         except trio.Cancelled as exc:
-            assert is_cancellation(BaseExceptionGroup("", [exc, BaseExceptionGroup("", [exc])]))
-            assert not is_cancellation(BaseExceptionGroup("", [exc, ValueError()]))
+            assert is_cancellation(BaseExceptionGroup("", [exc, BaseExceptionGroup("", [exc])]), trio.Cancelled)
+            assert not is_cancellation(BaseExceptionGroup("", [exc, ValueError()]), trio.Cancelled)
             raise

@@ -13,6 +13,7 @@ import trio
 from trio_spool import SpoolLimits
 from trio_spool._core._handoff import Handoff
 from trio_spool._core._runs import Runs
+from trio_spool._core._trio import trio_loop
 
 
 def in_thread(function: Callable[[], object]) -> None:
@@ -40,7 +41,7 @@ async def test_a_fragment_that_comes_just_before_the_receiver_waits() -> None:
             return batch
 
     with trio.fail_after(10):
-        assert await Racing(SpoolLimits()).take() == b"x"
+        assert await Racing(SpoolLimits(), trio_loop()).take() == b"x"
 
 
 async def test_a_receiver_that_waits_just_before_the_worker_goes_on() -> None:
@@ -52,7 +53,7 @@ async def test_a_receiver_that_waits_just_before_the_worker_goes_on() -> None:
                 self.raced = True
                 begin_to_wait(self)
 
-    handoff = Racing(SpoolLimits())
+    handoff = Racing(SpoolLimits(), trio_loop())
     wakeups = []
 
     def write() -> None:
@@ -65,7 +66,7 @@ async def test_a_receiver_that_waits_just_before_the_worker_goes_on() -> None:
 
 
 async def test_a_receiver_that_waits_just_before_a_run_begins() -> None:
-    handoff = Handoff(SpoolLimits())
+    handoff = Handoff(SpoolLimits(), trio_loop())
 
     class Racing(Runs):
         raced = False

@@ -9,12 +9,14 @@ import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from trio_spool import SpoolLimits, open_sender, open_spool
-from trio_spool._core._manners import LONG, QUIET, SHARE, SHORT, SWITCH, Manners, manners
+from trio_spool._core._manners import LONG, QUIET, SHARE, SHORT, SWITCH
+from trio_spool._core._trio import trio_loop
+from trio_spool._core._trio_manners import TrioManners
 
 
 def slices_of(seen: list[float], count: int):
     """Emit fragments; note before each how long the worker may keep the interpreter."""
-    ours = manners()
+    ours = trio_loop().manners
 
     def generate():
         for _ in range(count):
@@ -98,7 +100,7 @@ def test_a_sender_alone_is_not_hurried() -> None:
 )
 async def test_a_worker_has_a_share_of_what_others_leave(quiet: float, yielded: float, workers: int, expected: float) -> None:
     now = 1000.0
-    ours = Manners(clock=lambda: now)
+    ours = TrioManners(clock=lambda: now)
     ours.busy.update(range(workers))
     assert ours.time_slice(yielded) == LONG  # nobody else has ever run
     ours.after_task_step(object())  # type: ignore[arg-type]
@@ -111,16 +113,16 @@ def test_whoever_passes_a_stream_on_is_nobody_else(sends: bool) -> None:
     """A child task that receives, and the sender that it sends with."""
     last_run: set[float] = set()
 
-    def generate(ours: Manners):
+    def generate(ours: TrioManners):
         for _ in range(20_000):
-            last_run.add(ours._last)
+            last_run.add(ours.last)
             yield b"x" * 100
 
     async def main() -> None:
         left, right = memory_stream_pair()
         async with open_sender(left) as sender:
             await wait_all_tasks_blocked()
-            async with open_spool(generate(manners())) as batches, trio.open_nursery() as nursery:
+            async with open_spool(generate(trio_loop().manners)) as batches, trio.open_nursery() as nursery:
 
                 async def receive() -> None:
                     async for batch in batches:
@@ -165,7 +167,7 @@ async def test_a_stream_goes_on_beside_a_busy_loop() -> None:
 
 
 async def test_only_workers_at_work_are_counted() -> None:
-    ours = manners()
+    ours = trio_loop().manners
     seen = []
 
     def generate():

@@ -16,6 +16,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from support.spools import collect
 from trio_spool import SpoolLimits, SpoolWriter, open_spool
+from trio_spool._core._trio import trio_loop
 
 if sys.version_info < (3, 11):
     pass
@@ -327,10 +328,8 @@ async def test_an_iterator_is_closed_at_its_end() -> None:
 
 
 async def test_default_limiter_is_shared_and_its_own() -> None:
-    from trio_spool._core._workers import limiters
-
-    assert limiters() is limiters()
-    assert limiters().iterables is not trio.to_thread.current_default_thread_limiter()
+    assert trio_loop() is trio_loop()
+    assert trio_loop().limiters["iterables"] is not trio.to_thread.current_default_thread_limiter()
 
 
 async def test_nothing_is_left_behind() -> None:

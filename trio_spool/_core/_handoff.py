@@ -22,16 +22,12 @@ two always sees the other, and no wake-up is lost.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from time import perf_counter, thread_time
-
-import trio
 
 from ._buffer import Buffer
 from ._errors import SpoolBrokenError
 from ._limits import SpoolLimits
-from ._manners import manners
+from ._loop import Loop
 from ._statistics import SpoolStatistics
 
 # How long, in seconds, a generator whose window is full keeps its thread before it gives it back. A receiver that is merely busy
@@ -61,24 +57,24 @@ class Handoff:
         "_most_taken_of",
         "_parked",
         "_receiver",
-        "_resume",
+        "_room",
         "_stop",
         "_taken",
-        "_token",
         "_total",
         "_turns",
         "_waiting",
         "_wakeups",
         "_yielded",
-        "driving",
+        "give_up",
+        "loop",
         "stopped",
         "working",
     )
 
-    def __init__(self, limits: SpoolLimits) -> None:
+    def __init__(self, limits: SpoolLimits, loop: Loop) -> None:
+        self.loop = loop
         self._limits = limits
-        self._manners = manners()
-        self._token = trio.lowlevel.current_trio_token()
+        self._manners = loop.manners
         self._buffer = Buffer(limits.batch)
         # Bytes emitted and taken so far.
         self._emitted = 0  # written by the worker, at checkpoints and after a turn
@@ -88,15 +84,15 @@ class Handoff:
         self._closing = False  # written by the loop
         self._finished = False  # written by the loop: whether the producer has ended
         self._failure: BaseException | None = None  # written by the loop
-        self._receiver: trio.lowlevel.Task | None = None  # written by the loop: the task in take()
-        self._resume: trio.Event | None = None  # written by the loop: set when a driver that waits for room may go on
-        self._baton = threading.Lock()  # a parked worker waits for this lock; the loop releases it
+        self._receiver = loop.sleeper()  # the task in take()
+        self._room = loop.sleeper()  # the driver that waits for room
+        self._baton = loop.new_lock()  # a parked worker waits for this lock; the loop releases it
         self._baton.acquire()
-        self._lock = threading.Lock()  # held to park a worker and to release it
+        self._lock = loop.new_lock()  # held to park a worker and to release it
         self._parked = False  # set by the worker before it waits; cleared by the loop
         self.stopped = False  # written by the worker: whether it was stopped before it ended by itself
         self.working = False  # whether a thread is at work: set by the worker, cleared by the driver
-        self.driving = trio.CancelScope(shield=True)  # the scope of the driver's waits, which closing cancels
+        self.give_up: Callable[[], object] = bool  # called by closing: the driver then waits for a thread no longer
         self._held_since = 0.0  # written by the worker: its processor time when it last let go of the interpreter
         self._yielded = 0.0  # written by the worker: how long it last let the event loop run, in seconds
         self._looked_at = 0.0  # written by the worker: its processor time when it last looked at the clock
@@ -170,11 +166,11 @@ class Handoff:
             while self._checkpoint_in_thread():
                 if self.stopped:
                     raise SpoolBrokenError("the reader of this spool is gone")
-                started = perf_counter()
+                started = self.loop.clock()
                 self._manners.busy.discard(self)
                 self._park_in_thread(yielding=False)
                 self._manners.busy.add(self)
-                self._blocked_seconds += perf_counter() - started
+                self._blocked_seconds += self.loop.clock() - started
         return size
 
     def run_in_thread(self, function: Callable[[], object]) -> None:
@@ -189,7 +185,7 @@ class Handoff:
         self._turns += 1
         self.working = True
         self._manners.busy.add(self)
-        self._held_since = self._looked_at = thread_time()
+        self._held_since = self._looked_at = self.loop.thread_clock()
         self._stop = 0
 
     def _end_turn_in_thread(self) -> None:
@@ -214,7 +210,7 @@ class Handoff:
         if self._closing:
             self.stopped = True
             return True
-        self._yield_in_thread(thread_time())
+        self._yield_in_thread(self.loop.thread_clock())
         self._stop = min(self._taken + limits.window, self._buffer.sealed_at + limits.batch, emitted + self._look_bytes)
         if self._waiting or self._closing:
             self._stop = 0
@@ -230,15 +226,25 @@ class Handoff:
         elif elapsed < time_slice / 8:
             self._look_bytes = min(self._limits.batch, self._look_bytes * 2)
         if now - self._held_since > time_slice:
-            started = perf_counter()
+            started = self.loop.clock()
             self._park_in_thread(yielding=True)
-            self._yielded = perf_counter() - started
-            self._held_since = self._looked_at = thread_time()
+            self._yielded = self.loop.clock() - started
+            self._held_since = self._looked_at = self.loop.thread_clock()
 
     def _wake_in_thread(self) -> None:
         self._waiting = False
         self._wakeups += 1
-        self._token.run_sync_soon(self._woken_by_worker)
+        self._call_soon_in_thread(self._woken_by_worker)
+
+    def _call_soon_in_thread(self, function: Callable[..., object], *arguments: object) -> None:
+        if not self.loop.call_soon_in_thread(function, *arguments):
+            self.close_in_thread()
+
+    def close_in_thread(self) -> None:
+        """Note that the loop has ended, and nobody will take anything any more."""
+        self._closing = True
+        self._stop = 0
+        self._release_parked()
 
     def _park_in_thread(self, *, yielding: bool, patience: float = -1) -> bool:
         """Block this thread until the event loop has run (with `yielding`), or until there is room.
@@ -248,7 +254,7 @@ class Handoff:
         """
         self._parked = True
         self._wakeups += 1
-        self._token.run_sync_soon(self._consider_parked, yielding)
+        self._call_soon_in_thread(self._consider_parked, yielding)
         if self._baton.acquire(timeout=patience):
             return True
         with self._lock:
@@ -262,7 +268,9 @@ class Handoff:
 
     def _consider_parked(self, yielding: bool) -> None:
         self._manners.called_by_worker()
-        if yielding or self._closing or self._has_room_for_parked():
+        if yielding:
+            self._manners.when_others_have_run(self._release_parked)
+        elif self._closing or self._has_room_for_parked():
             self._release_parked()
 
     def _release_parked(self) -> None:
@@ -273,12 +281,7 @@ class Handoff:
 
     def _woken_by_worker(self) -> None:
         self._manners.called_by_worker()
-        self._wake_receiver()
-
-    def _wake_receiver(self) -> None:
-        if self._receiver is not None:
-            trio.lowlevel.reschedule(self._receiver)
-            self._receiver = None
+        self._receiver.wake()
 
     def _has_room_for_parked(self) -> bool:
         # A worker that waits with its thread goes on as soon as there is room for a batch: it fills one while the last one is being
@@ -306,8 +309,8 @@ class Handoff:
         self._total += size
         if self._parked and self._has_room_for_parked():
             self._release_parked()
-        if self._resume is not None and self._has_room():
-            self._resume.set()
+        if self._room.asleep and self._has_room():
+            self._room.wake()
 
     async def take(self) -> bytes | None:
         """Wait for the next batch. Return None when everything was taken and the producer has ended, or after `close`.
@@ -323,14 +326,11 @@ class Handoff:
             if batch := self.take_nowait():
                 self._waiting = False
                 return batch
-            self._receiver = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._abort_take)
+            try:
+                await self._receiver.sleep()
+            finally:
+                self._waiting = False
         return batch
-
-    def _abort_take(self, _: object) -> trio.lowlevel.Abort:
-        self._receiver = None
-        self._waiting = False
-        return trio.lowlevel.Abort.SUCCEEDED
 
     @property
     def closing(self) -> bool:
@@ -357,22 +357,20 @@ class Handoff:
         self._buffer.discard()
 
     async def wait_room(self) -> None:
-        """Wait until a producer that has given its thread back may have another turn."""
-        if self._has_room():
+        """Wait until a producer that has given its thread back may have another turn, or is to be closed."""
+        if self._closing or self._has_room():
             return
-        self._resume = trio.Event()
-        started = perf_counter()
+        started = self.loop.clock()
         try:
-            await self._resume.wait()
+            await self._room.sleep()
         finally:
-            self._resume = None
-            self._blocked_seconds += perf_counter() - started
+            self._blocked_seconds += self.loop.clock() - started
 
     def finish(self, failure: BaseException | None) -> None:
         """Note that the producer has ended, and wake the receiver."""
         self._finished = True
         self._failure = failure
-        self._wake_receiver()
+        self._receiver.wake()
 
     def close(self) -> None:
         """Note that the receiver is gone. The producer stops at its next fragment, or at once if it is paused."""
@@ -380,8 +378,9 @@ class Handoff:
         self._stop = 0
         self._buffer.runs.revoke()
         self._release_parked()
-        self._wake_receiver()
-        self.driving.cancel()
+        self._receiver.wake()
+        self._room.wake()
+        self.give_up()
 
     def statistics(self) -> SpoolStatistics:
         """Return the counters as they are now."""

@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
-import trio
-
 from ._handoff import Handoff
-from ._manners import streaming
 from ._producer import Producer, drive
-from ._workers import raise_the_one
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup
 
 
 class SpoolJob:
@@ -30,21 +21,23 @@ class SpoolJob:
     def __init__(self, handoff: Handoff, whole: bool) -> None:
         self.handoff = handoff
         self.whole = whole
-        self.reached = trio.Event()
-        self.left = trio.Event()
+        self.reached = handoff.loop.event()
+        self.left = handoff.loop.event()
 
-    async def run(self, producer: Producer, limiter: trio.CapacityLimiter | None) -> None:
+    async def run(self, producer: Producer, limiter: object) -> None:
         """Give the producer its turns until the sender has finished with it.
 
         The producer is always closed, and the sender always told, even if the hand-over was closed before or this is cancelled.
         """
+        handoff = self.handoff
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(drive, producer, self.handoff, limiter)
+            async with handoff.loop.beside(drive, producer, handoff, limiter):
                 try:
-                    with streaming():
+                    with handoff.loop.streaming():
                         await self.left.wait()
                 finally:
-                    self.handoff.close()
-        except BaseExceptionGroup as group:
-            raise_the_one(group, self.handoff.closing_error)
+                    handoff.close()
+        except handoff.loop.cancelled:
+            if handoff.closing_error is not None:
+                raise handoff.closing_error from None  # the task is still cancelled, and finds out
+            raise

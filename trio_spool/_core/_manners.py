@@ -16,11 +16,9 @@ Several workers share the time that one worker would have. None keeps the interp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from time import perf_counter
-
-import trio
 
 # The shortest slice, in seconds of a worker's processor time. Measured with an echo connection beside two busy producers on two
 # cores: with 50 µs, the echo took 0.69 ms; 20 µs was better, and 15 µs was chosen later, when requests were read sooner.
@@ -37,94 +35,36 @@ SHARE = 0.25
 SWITCH = 0.0002
 
 
-class Manners(trio.abc.Instrument):
-    """Notes, while anything is spooled, when tasks run that do not stream. One for each Trio run; see `manners`.
-
-    A task that was woken in a step of a streaming task counts as streaming for one step: it was given a batch, or bytes to send.
+class Manners(ABC):
+    """What the streams of one event loop know of the other tasks there. Each loop has its own way to find out who has run.
 
     Args:
         clock: Returns the time, in seconds.
 
     Attributes:
         busy: The workers that want the interpreter. Each worker adds and removes itself.
+        last: When something that does not stream last ran in the loop. Written by the loop, read by workers.
     """
 
     def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
-        self._clock = clock
-        self._streaming: dict[trio.lowlevel.Task, int] = {}
-        self._following: set[trio.lowlevel.Task] = set()  # tasks whose next step follows from what a stream did
-        self._ours = False  # whether the step that runs belongs to a stream, or follows from one
-        self._messenger: trio.lowlevel.Task | None = None
+        self.clock = clock
         self.busy: set[object] = set()
-        self._last = 0.0  # when a task that does not stream last ran; written by the loop, read by workers
-
-    def task_scheduled(self, task: trio.lowlevel.Task) -> None:
-        """Note a task that a stream wakes. Called by Trio."""
-        if self._ours:
-            self._following.add(task)
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        """Note whether the step that begins belongs to a stream. Called by Trio."""
-        self._ours = task in self._following or task in self._streaming
-        self._following.discard(task)
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        """Note the time, unless the task streams; it may have begun to do so in this step. Called by Trio."""
-        if not self._ours and task not in self._streaming and task is not self._messenger:
-            self._last = self._clock()
-        self._ours = False
-
-    def called_by_worker(self) -> None:
-        """Note that Trio runs the calls of other threads in the current task: it does not count as another task."""
-        self._messenger = trio.lowlevel.current_task()
+        self.last = 0.0
 
     def time_slice(self, yielded: float) -> float:
-        """Return how long a worker may keep the interpreter, in seconds. May be called in any thread.
+        """Return how long a worker may keep the interpreter, in seconds of its processor time. May be called in any thread.
 
         Args:
             yielded: How long, in seconds, the worker last waited for the event loop to run.
         """
         workers = len(self.busy) or 1
-        quiet = self._clock() - self._last
+        quiet = self.clock() - self.last
         return min(LONG, max(SHORT, QUIET * quiet / workers, SHARE * (yielded / workers - SWITCH)))
 
-    def enter(self, task: trio.lowlevel.Task) -> None:
-        """Count the current task as streaming, until `leave` has been called as often as `enter`."""
-        if not self._streaming:
-            trio.lowlevel.add_instrument(self)
-        self._ours = True
-        self._streaming[task] = self._streaming.get(task, 0) + 1
+    @abstractmethod
+    def called_by_worker(self) -> None:
+        """Note that the loop runs what a worker asked for, which is nobody else's work."""
 
-    def leave(self, task: trio.lowlevel.Task) -> None:
-        """Undo one `enter`."""
-        count = self._streaming.pop(task) - 1
-        if count:
-            self._streaming[task] = count
-        elif not self._streaming:
-            trio.lowlevel.remove_instrument(self)
-            self._following.clear()
-
-
-@contextmanager
-def streaming() -> Iterator[None]:
-    """Count the current task as streaming for as long as the block lasts."""
-    task = trio.lowlevel.current_task()
-    ours = manners()
-    ours.enter(task)
-    try:
-        yield
-    finally:
-        ours.leave(task)
-
-
-_manners: trio.lowlevel.RunVar[Manners] = trio.lowlevel.RunVar("trio_spool_manners")
-
-
-def manners() -> Manners:
-    """Return the `Manners` of this Trio run."""
-    try:
-        return _manners.get()
-    except LookupError:
-        made = Manners()
-        _manners.set(made)
-        return made
+    @abstractmethod
+    def when_others_have_run(self, release: Callable[[], None]) -> None:
+        """Call a function, which lets a worker go on that has yielded, once the loop has run. Called in the loop."""

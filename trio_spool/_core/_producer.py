@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextvars
 import inspect
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Protocol, Union
-
-import trio
 
 from ._errors import SpoolBrokenError
 from ._handoff import Handoff
-from ._manners import streaming
-from ._workers import is_cancellation, limiters
+from ._loop import NoThreadError
+from ._workers import is_cancellation
 from ._writer import SpoolWriter
 
 Fragment = Union[bytes, bytearray, memoryview]
@@ -119,40 +118,44 @@ def check_producer(producer: object) -> None:
         raise TypeError(f"a producer must be an iterable of fragments or a function that takes a SpoolWriter, not {producer!r}")
 
 
-async def drive(producer: Producer, handoff: Handoff, limiter: trio.CapacityLimiter | None) -> None:
+async def drive(producer: Producer, handoff: Handoff, limiter: object) -> None:
     """Give a producer its turns until it ends or the receiver leaves, and close it.
 
-    Never raises the producer's exception: the receiver gets that, after the bytes emitted before it. Cancelling this does not stop
-    the producer, which would run on in its thread: call `Handoff.close` instead.
+    Never raises the producer's exception: the receiver gets that, after the bytes emitted before it. This must not be cancelled,
+    since the producer would run on in its thread: call `Handoff.close` instead.
     """
+    loop = handoff.loop
     turns: _Turns
     if isinstance(producer, Iterable):
-        turns, usual = _IterableTurns(producer), limiters().iterables
+        turns, kind = _IterableTurns(producer), "iterables"
     else:
-        turns, usual = _FunctionTurns(producer), limiters().functions
+        turns, kind = _FunctionTurns(producer), "functions"
     failure: BaseException | None = None
-    with streaming(), handoff.driving:
+    threads = loop.threads(kind, limiter)
+    handoff.give_up = threads.give_up
+    if handoff.closing:
+        threads.give_up()
+    with loop.streaming():
         try:
             while True:
                 try:
-                    paused = await trio.to_thread.run_sync(turns.turn_in_thread, handoff, limiter=limiter or usual)
+                    paused = await threads.run(partial(turns.turn_in_thread, handoff))
                 finally:
                     handoff.working = False
-                if not paused:
+                if not paused or handoff.closing:
                     break
                 await handoff.wait_room()
         except BaseException as exc:
-            if is_cancellation(exc):
-                # The hand-over was closed while the producer waited for room or for a thread, or the producer asked Trio itself
-                # whether it was cancelled.
+            if isinstance(exc, NoThreadError) or is_cancellation(exc, loop.cancelled):
+                # The hand-over was closed while the producer waited for a thread, or the producer asked Trio itself whether it
+                # was cancelled.
                 handoff.stopped = True
             else:
                 failure = exc
     if turns.open:
         handoff.stopped = True
-        with trio.CancelScope(shield=True):
-            try:
-                await trio.to_thread.run_sync(turns.close_in_thread, limiter=limiters().closing)
-            except BaseException as exc:
-                failure = exc
+        try:
+            await loop.threads("closing", None).run(turns.close_in_thread)
+        except BaseException as exc:
+            failure = exc
     handoff.finish(failure)

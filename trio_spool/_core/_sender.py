@@ -18,9 +18,9 @@ import trio
 from ._handoff import Handoff
 from ._job import SpoolJob
 from ._limits import SpoolLimits
-from ._manners import streaming
 from ._producer import Fragment, Producer, check_producer
 from ._statistics import SenderStatistics, SpoolStatistics
+from ._trio import trio_loop
 from ._workers import raise_the_one
 
 if sys.version_info < (3, 11):
@@ -129,7 +129,7 @@ class Sender:
         """
         check_producer(producer)
         self._raise_if_over()
-        handoff = Handoff(limits if limits is not None else self._limits)
+        handoff = Handoff(limits if limits is not None else self._limits, trio_loop())
         job = SpoolJob(handoff, whole)
         self._enqueue(job)
         reached = False
@@ -300,7 +300,7 @@ class Sender:
         job.reached.set()
         self._not_prompt()
         try:
-            with streaming():
+            with handoff.loop.streaming():
                 while not handoff.closing:
                     if (batch := await handoff.take()) is None:
                         complete = handoff.complete

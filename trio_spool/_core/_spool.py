@@ -11,9 +11,9 @@ import trio
 
 from ._handoff import Handoff
 from ._limits import SpoolLimits
-from ._manners import streaming
 from ._producer import Producer, check_producer, drive
 from ._statistics import SpoolStatistics
+from ._trio import trio_loop
 from ._workers import raise_the_one
 
 if sys.version_info < (3, 11):
@@ -37,7 +37,7 @@ class Spool(AbstractAsyncContextManager["trio.MemoryReceiveChannel[bytes]", "boo
     async def __aenter__(self) -> trio.MemoryReceiveChannel[bytes]:
         if self._handoff is not None:
             raise RuntimeError("a spool can be entered only once; call open_spool again for another one")
-        self._handoff = Handoff(self._limits)
+        self._handoff = Handoff(self._limits, trio_loop())
         self._running = self._run(self._handoff)
         return await self._running.__aenter__()
 
@@ -54,10 +54,10 @@ class Spool(AbstractAsyncContextManager["trio.MemoryReceiveChannel[bytes]", "boo
         pumping = trio.CancelScope(shield=True)
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(drive, producer, handoff, self._limiter)
+                nursery.start_soon(_drive, producer, handoff, self._limiter)
                 nursery.start_soon(_pump, handoff, send_channel, pumping, nursery.cancel_scope)
                 del producer
-                with receive_channel, streaming():
+                with receive_channel, handoff.loop.streaming():
                     try:
                         yield receive_channel
                     finally:
@@ -71,12 +71,17 @@ class Spool(AbstractAsyncContextManager["trio.MemoryReceiveChannel[bytes]", "boo
             raise handoff.closing_error
 
 
+async def _drive(producer: Producer, handoff: Handoff, limiter: trio.CapacityLimiter | None) -> None:
+    with trio.CancelScope(shield=True):
+        await drive(producer, handoff, limiter)
+
+
 async def _pump(
     handoff: Handoff, send_channel: trio.MemorySendChannel[bytes], pumping: trio.CancelScope, block: trio.CancelScope
 ) -> None:
     """Move each batch into the channel when the receiver asks for it, and raise the producer's exception after the last one."""
     failed = False
-    with streaming(), pumping:
+    with handoff.loop.streaming(), pumping:
         try:
             while (batch := await handoff.take()) is not None:
                 try:

@@ -1,4 +1,4 @@
-"""What spools and senders share: the limiters of their worker threads, and the way in which they raise a single failure."""
+"""What spools and senders share: the numbers of their worker threads, and the way in which they raise a single failure."""
 
 from __future__ import annotations
 
@@ -10,44 +10,23 @@ import trio
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
-# How many threads each kind of work may use at the same time: all three numbers were picked, not measured.
-#
-# Turns of iterables. They compete for one interpreter lock and for the disks, so more threads would not be faster; a paused
-# iterable holds none.
-ITERABLE_THREADS = 16
-# Functions that write. Each holds its thread while it waits for its receiver, so there are more of these.
-FUNCTION_THREADS = 64
-# Closing of paused iterators. These threads are separate, because producers that wait may hold all the others.
-CLOSING_THREADS = 16
+# How many threads each kind of work may use at the same time in one event loop: all three numbers were picked, not measured.
+PLACES = {
+    # Turns of iterables. They compete for one interpreter lock and for the disks, so more threads would not be faster; a paused
+    # iterable holds none.
+    "iterables": 16,
+    # Functions that write. Each holds its thread while it waits for its receiver, so there are more of these.
+    "functions": 64,
+    # Closing of paused iterators. These threads are separate, because producers that wait may hold all the others.
+    "closing": 16,
+}
 
 
-class Limiters:
-    """The limiters that the spools of a Trio run share by default."""
-
-    def __init__(self) -> None:
-        self.iterables = trio.CapacityLimiter(ITERABLE_THREADS)
-        self.functions = trio.CapacityLimiter(FUNCTION_THREADS)
-        self.closing = trio.CapacityLimiter(CLOSING_THREADS)
-
-
-_limiters: trio.lowlevel.RunVar[Limiters] = trio.lowlevel.RunVar("trio_spool_limiters")
-
-
-def limiters() -> Limiters:
-    """Return the limiters of this Trio run."""
-    try:
-        return _limiters.get()
-    except LookupError:
-        made = Limiters()
-        _limiters.set(made)
-        return made
-
-
-def is_cancellation(error: BaseException) -> bool:
-    """Return whether an exception is nothing but a cancellation."""
+def is_cancellation(error: BaseException, cancelled: type[BaseException]) -> bool:
+    """Return whether an exception is nothing but a cancellation: one of the type that the loop uses, or a group of those."""
     if isinstance(error, BaseExceptionGroup):
-        return all(map(is_cancellation, error.exceptions))
-    return isinstance(error, trio.Cancelled)
+        return all(is_cancellation(exc, cancelled) for exc in error.exceptions)
+    return isinstance(error, cancelled)
 
 
 def raise_the_one(group: BaseExceptionGroup[BaseException], closing_error: BaseException | None = None) -> NoReturn:

@@ -1,0 +1,131 @@
+"""The event loop of Trio, as `Loop` asks for it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
+
+import trio
+
+from ._loop import Event, Loop, NoThreadError, Sleeper, T, Threads
+from ._trio_manners import TrioManners
+from ._workers import PLACES, raise_the_one
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+
+class TrioSleeper(Sleeper):
+    """A task that is taken out of Trio's schedule, and put back."""
+
+    def __init__(self) -> None:
+        self._task: trio.lowlevel.Task | None = None
+
+    @property
+    def asleep(self) -> bool:
+        return self._task is not None
+
+    async def sleep(self) -> None:
+        self._task = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._abort)
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def wake(self) -> None:
+        if self._task is not None:
+            trio.lowlevel.reschedule(self._task)
+            self._task = None
+
+
+class TrioThreads(Threads):
+    """Worker threads of `trio.to_thread`, so a producer may use `trio.from_thread`."""
+
+    def __init__(self, limiter: trio.CapacityLimiter) -> None:
+        self._limiter = limiter
+        self._scope: trio.CancelScope | None = None
+        self._given_up = False
+        self.waiting = False
+
+    async def run(self, function: Callable[[], T]) -> T:
+        def begin() -> T:
+            self.waiting = False
+            return function()
+
+        with trio.CancelScope(shield=True) as self._scope:
+            if self._given_up:
+                self._scope.cancel()
+            self.waiting = True
+            try:
+                return await trio.to_thread.run_sync(begin, limiter=self._limiter)
+            finally:
+                self.waiting = False
+                self._scope = None
+        raise NoThreadError
+
+    def give_up(self) -> None:
+        self._given_up = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+
+class TrioLoop(Loop):
+    """One for each Trio run; see `trio_loop`."""
+
+    cancelled = trio.Cancelled
+    manners: TrioManners
+
+    def __init__(self) -> None:
+        self.manners = TrioManners()
+        self.limiters = {kind: trio.CapacityLimiter(places) for kind, places in PLACES.items()}
+        self._token = trio.lowlevel.current_trio_token()
+
+    def call_soon_in_thread(self, function: Callable[..., object], *arguments: object) -> bool:
+        try:
+            self._token.run_sync_soon(function, *arguments)
+        except trio.RunFinishedError:
+            return False
+        return True
+
+    def sleeper(self) -> Sleeper:
+        return TrioSleeper()
+
+    def event(self) -> Event:
+        return trio.Event()
+
+    async def checkpoint(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def threads(self, kind: str, limiter: trio.CapacityLimiter | None) -> Threads:
+        return TrioThreads(limiter if limiter is not None else self.limiters[kind])
+
+    @asynccontextmanager
+    async def beside(self, function: Callable[..., Awaitable[None]], *arguments: object) -> AsyncIterator[None]:
+        async def run() -> None:
+            with trio.CancelScope(shield=True):
+                await function(*arguments)
+
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(run)
+                yield
+        except BaseExceptionGroup as group:
+            raise_the_one(group)
+
+    def streaming(self) -> AbstractContextManager[None]:
+        return self.manners.streaming()
+
+
+_loop: trio.lowlevel.RunVar[TrioLoop] = trio.lowlevel.RunVar("trio_spool_loop")
+
+
+def trio_loop() -> TrioLoop:
+    """Return the `TrioLoop` of this Trio run."""
+    try:
+        return _loop.get()
+    except LookupError:
+        made = TrioLoop()
+        _loop.set(made)
+        return made
