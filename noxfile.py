@@ -38,7 +38,22 @@ def find_pythons() -> list[str]:
     return found or [f"{sys.version_info.major}.{sys.version_info.minor}"]
 
 
+def find_free_threaded_python() -> str | None:
+    """Return the path of a Python without the interpreter's lock: the one that the environment names, or the newest there is."""
+    if named := os.environ.get("TRIO_SPOOL_FREE_THREADED"):
+        return named
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for minor in range(15, 12, -1):
+        name = f"python3.{minor}t"
+        if managed := sorted(root.glob(f"3.{minor}.*t/bin/{name}"), key=lambda path: int(path.parts[-3].split(".")[2].rstrip("t"))):
+            return str(managed[-1])
+        if found := shutil.which(name):
+            return found
+    return None
+
+
 PYTHONS = find_pythons()
+FREE_THREADED = find_free_threaded_python()
 OLDEST, NEWEST = PYTHONS[0], PYTHONS[-1]
 # Processes of pytest-xdist.
 PROCESSES = "2"
@@ -133,6 +148,21 @@ def fuzz(session: nox.Session) -> None:
     """Run the property tests with many more examples."""
     install(session, ".[test]")
     session.run("pytest", "-k", "any or Machine or fuzz", *session.posargs, env={"HYPOTHESIS_PROFILE": "fuzz"})
+
+
+@nox.session(name="free-threaded", python=FREE_THREADED)
+def free_threaded(session: nox.Session) -> None:
+    """Run the library's tests on a Python without the interpreter's lock, if there is one."""
+    if FREE_THREADED is None:
+        session.skip("no free-threaded Python found; docs/contributing.rst says how to build one")
+    # Only what the library and its tests import: other dependencies of the package have no wheels for such a Python, and cannot be
+    # built without compilers for C and Rust. Hypothesis is Python alone in these versions.
+    session.install("trio>=0.27", "trio-util>=0.8", "attrs>=23.2", "hypothesis>=6.130,<6.140")
+    session.install("pytest>=8.4", "pytest-trio>=0.8", "pytest-timeout>=2.4")
+    options = ["-p", "support.limits", "--hypothesis-profile=ci", "--confcutdir=tests/core"]
+    # PYTHON_GIL keeps an extension module from turning the lock on again.
+    environment = {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE / "tests")]), "PYTHON_GIL": "0"}
+    session.run("python", "-m", "pytest", *options, *(session.posargs or ["tests/core"]), env=environment)
 
 
 @nox.session
