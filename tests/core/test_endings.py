@@ -143,7 +143,7 @@ async def test_nothing_is_held_after_the_block(until, closable) -> None:
     async with spool as batches:
         await batches.receive()
         await until(lambda: spool.statistics().high_water >= 1000)
-    assert spool._producer == ()
+    assert spool._turns is None
     assert not spool._handoff._buffer.holds_some()
     assert spool.statistics().high_water >= 1000
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ._handoff import Handoff
-from ._producer import Producer, drive
+from ._producer import drive
+from ._turns import Turns
 
 
 class SpoolJob:
@@ -24,14 +25,14 @@ class SpoolJob:
         self.reached = handoff.loop.event()
         self.left = handoff.loop.event()
 
-    async def run(self, producer: Producer, limiter: object) -> None:
+    async def run(self, turns: Turns, limiter: object) -> None:
         """Give the producer its turns until the sender has finished with it.
 
         The producer is always closed, and the sender always told, even if the hand-over was closed before or this is cancelled.
         """
         handoff = self.handoff
         try:
-            async with handoff.loop.beside(drive, producer, handoff, limiter):
+            async with handoff.loop.beside(drive, turns, handoff, limiter):
                 try:
                     with handoff.loop.streaming():
                         await self.left.wait()

@@ -1,16 +1,16 @@
-"""Producers: the code that runs in a worker thread, and the task that gives it its turns."""
+"""Producers: what can be one, and the task that gives it its turns in worker threads."""
 
 from __future__ import annotations
 
-import contextvars
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+import io
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Protocol, Union
+from typing import Union
 
-from ._errors import SpoolBrokenError
 from ._handoff import Handoff
 from ._loop import NoThreadError
+from ._turns import FilePieces, FunctionTurns, IterableTurns, Turns
 from ._workers import is_cancellation
 from ._writer import SpoolWriter
 
@@ -18,120 +18,36 @@ Fragment = Union[bytes, bytearray, memoryview]
 Producer = Union[Iterable[Fragment], Callable[[SpoolWriter], object]]
 
 
-class _Turns(Protocol):
-    """A producer in the form that its driver runs. Each method runs in a worker thread.
-
-    Attributes:
-        open: Whether the producer must be closed if it gets no further turn.
-    """
-
-    open: bool
-
-    def turn_in_thread(self, handoff: Handoff) -> bool:
-        """Run one turn. Return False if the producer has ended and is closed, True if it gives its thread back for now."""
-        ...
-
-    def close_in_thread(self) -> None:
-        """Close a producer that has not ended and gets no further turn."""
-        ...
-
-
-class _IterableTurns:
-    """The turns of an iterable of fragments. It pauses by returning, so that a full window holds no thread.
-
-    All turns run in one context, so that a context variable or the precision of `decimal`, once set, is still set in the next turn.
-    """
-
-    def __init__(self, iterable: Iterable[Fragment]) -> None:
-        self._iterable = iterable
-        # An iterator such as a file is closed even if it never gets a turn.
-        self._iterator: Iterator[Fragment] | None = iterable if isinstance(iterable, Iterator) else None
-        self._context: contextvars.Context | None = None
-        self.open = hasattr(self._iterator, "close")
-
-    def turn_in_thread(self, handoff: Handoff) -> bool:
-        if self._context is None:
-            self._context = contextvars.copy_context()
-        return self._context.run(self._turn_in_context, handoff)
-
-    def _turn_in_context(self, handoff: Handoff) -> bool:
-        self.open = False
-        try:
-            if self._iterator is None:
-                self._iterator = iter(self._iterable)
-            self.open = handoff.spool_in_thread(self._iterator)
-            if self.open and handoff.closing:
-                handoff.stopped = True
-                self.open = False
-        finally:
-            if not self.open:
-                self._close()
-        return self.open
-
-    def close_in_thread(self) -> None:
-        self.open = False
-        if self._context is None:
-            self._close()
-        else:
-            self._context.run(self._close)
-
-    def _close(self) -> None:
-        close = getattr(self._iterator, "close", None)
-        if close is not None:
-            close()
-
-
-class _FunctionTurns:
-    """The one turn of a function that writes. A function can't be suspended: it blocks in `write`."""
-
-    open = False
-
-    def __init__(self, function: Callable[[SpoolWriter], object]) -> None:
-        self._function = function
-
-    def turn_in_thread(self, handoff: Handoff) -> bool:
-        writer = SpoolWriter(handoff)
-        try:
-            handoff.run_in_thread(lambda: self._function(writer))
-        except SpoolBrokenError:
-            if not handoff.stopped:  # the error belongs to another spool
-                raise
-        finally:
-            writer.close()
-        return False
-
-    def close_in_thread(self) -> None:
-        pass
-
-
-def check_producer(producer: object) -> None:
-    """Check that an object can be a producer.
+def prepare(producer: Producer) -> Turns:
+    """Check a producer, and take it over for `drive`. The caller should drop its own references to the producer.
 
     Raises:
-        TypeError: It is neither an iterable of fragments nor a function.
+        TypeError: It is neither an iterable of fragments, a binary file, nor a function.
     """
     if isinstance(producer, (bytes, bytearray, memoryview, str)):
         raise TypeError(f"a producer emits fragments, but this is a single fragment: {producer!r:.80}. Put it in a list")
     if inspect.iscoroutinefunction(producer) or inspect.isasyncgenfunction(producer) or hasattr(producer, "__aiter__"):
         raise TypeError(f"a producer must be blocking code, since it runs in a thread; this is async: {producer!r}")
-    if not isinstance(producer, Iterable) and not callable(producer):
-        raise TypeError(f"a producer must be an iterable of fragments or a function that takes a SpoolWriter, not {producer!r}")
+    if isinstance(producer, io.IOBase) or (hasattr(producer, "read") and hasattr(producer, "readline")):
+        if isinstance(producer, io.TextIOBase) or hasattr(producer, "encoding"):
+            raise TypeError(f"a producer emits bytes, but this file is open for text: {producer!r}. Open it in binary mode")
+        return IterableTurns(FilePieces(producer))
+    if isinstance(producer, Iterable):
+        return IterableTurns(producer)
+    if callable(producer):
+        return FunctionTurns(producer)
+    raise TypeError(f"a producer must be an iterable of fragments or a function that takes a SpoolWriter, not {producer!r}")
 
 
-async def drive(producer: Producer, handoff: Handoff, limiter: object) -> None:
-    """Give a producer its turns until it ends or the receiver leaves, and close it.
+async def drive(turns: Turns, handoff: Handoff, limiter: object) -> None:
+    """Give a producer, which `prepare` has taken over, its turns until it ends or the receiver leaves, and close it.
 
     Never raises the producer's exception: the receiver gets that, after the bytes emitted before it. This must not be cancelled,
     since the producer would run on in its thread: call `Handoff.close` instead.
     """
     loop = handoff.loop
-    turns: _Turns
-    if isinstance(producer, Iterable):
-        turns, kind = _IterableTurns(producer), "iterables"
-    else:
-        turns, kind = _FunctionTurns(producer), "functions"
     failure: BaseException | None = None
-    threads = loop.threads(kind, limiter)
+    threads = loop.threads(turns.kind, limiter)
     handoff.give_up = threads.give_up
     if handoff.closing:
         threads.give_up()
@@ -159,3 +75,4 @@ async def drive(producer: Producer, handoff: Handoff, limiter: object) -> None:
         except BaseException as exc:
             failure = exc
     handoff.finish(failure)
+    del failure  # its traceback refers to this frame

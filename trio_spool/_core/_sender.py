@@ -18,7 +18,7 @@ import trio
 from ._handoff import Handoff
 from ._job import SpoolJob
 from ._limits import SpoolLimits
-from ._producer import Fragment, Producer, check_producer
+from ._producer import Fragment, Producer, prepare
 from ._statistics import SenderStatistics, SpoolStatistics
 from ._trio import trio_loop
 from ._workers import raise_the_one
@@ -127,7 +127,8 @@ class Sender:
             trio.ClosedResourceError: The sender's block has ended.
             Exception: The producer raised it; everything emitted before was given to the stream.
         """
-        check_producer(producer)
+        turns = prepare(producer)
+        del producer
         self._raise_if_over()
         handoff = Handoff(limits if limits is not None else self._limits, trio_loop())
         job = SpoolJob(handoff, whole)
@@ -142,7 +143,7 @@ class Sender:
             try:
                 # Even if the job's turn has not come, or came as this was cancelled: the producer is closed, and the sender's task
                 # is told.
-                await job.run(producer, limiter)
+                await job.run(turns, limiter)
             finally:
                 self._spools += handoff.statistics()
         if handoff.failure is not None and (job.whole or handoff.stopped or self._broken is None):

@@ -11,9 +11,10 @@ import trio
 
 from ._handoff import Handoff
 from ._limits import SpoolLimits
-from ._producer import Producer, check_producer, drive
+from ._producer import Producer, drive, prepare
 from ._statistics import SpoolStatistics
 from ._trio import trio_loop
+from ._turns import Turns
 from ._workers import raise_the_one
 
 if sys.version_info < (3, 11):
@@ -24,8 +25,7 @@ class Spool(AbstractAsyncContextManager["trio.MemoryReceiveChannel[bytes]", "boo
     """The context manager that `open_spool` returns. Entering it starts the producer."""
 
     def __init__(self, producer: Producer, limits: SpoolLimits, limiter: trio.CapacityLimiter | None) -> None:
-        check_producer(producer)
-        self._producer = producer
+        self._turns: Turns | None = prepare(producer)
         self._limits = limits
         self._limiter = limiter
         self._handoff: Handoff | None = None
@@ -49,14 +49,15 @@ class Spool(AbstractAsyncContextManager["trio.MemoryReceiveChannel[bytes]", "boo
     @asynccontextmanager
     async def _run(self, handoff: Handoff) -> AsyncIterator[trio.MemoryReceiveChannel[bytes]]:
         send_channel, receive_channel = trio.open_memory_channel[bytes](0)
-        producer, self._producer = self._producer, ()
+        turns, self._turns = self._turns, None
+        assert turns is not None
         # Shielded: a receiver that goes on must get everything, or find out that it will not.
         pumping = trio.CancelScope(shield=True)
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_drive, producer, handoff, self._limiter)
+                nursery.start_soon(_drive, turns, handoff, self._limiter)
                 nursery.start_soon(_pump, handoff, send_channel, pumping, nursery.cancel_scope)
-                del producer
+                del turns
                 with receive_channel, handoff.loop.streaming():
                     try:
                         yield receive_channel
@@ -71,9 +72,9 @@ class Spool(AbstractAsyncContextManager["trio.MemoryReceiveChannel[bytes]", "boo
             raise handoff.closing_error
 
 
-async def _drive(producer: Producer, handoff: Handoff, limiter: trio.CapacityLimiter | None) -> None:
+async def _drive(turns: Turns, handoff: Handoff, limiter: trio.CapacityLimiter | None) -> None:
     with trio.CancelScope(shield=True):
-        await drive(producer, handoff, limiter)
+        await drive(turns, handoff, limiter)
 
 
 async def _pump(
@@ -125,8 +126,10 @@ def open_spool(producer: Producer, *, limits: SpoolLimits | None = None, limiter
             takes a `SpoolWriter`. An iterable runs in a worker thread, in turns. When the window is full it gives its
             thread back, and is resumed, perhaps on another thread, once the receiver has caught up. Its context
             variables are kept from turn to turn; use a function for objects that are bound to one thread, such as a
-            connection of `sqlite3`. The iterator is closed at the end, if it has a `close`. A function can't be
-            suspended, so it keeps its thread, and `write` blocks while the window is full.
+            connection of `sqlite3`. At the end, the iterator is closed if it has a `close`, and so are the iterators that
+            nothing else refers to inside of `map`, `itertools.chain` and their like, or of a generator. A binary file is
+            read in pieces of at most 64 KiB, as the bytes come, and closed. A function can't be suspended, so it keeps its
+            thread, and `write` blocks while the window is full.
         limits: The maximum number of bytes to hold: see `SpoolLimits`.
         limiter: Limits how many producers may have a turn at the same time. By default, all iterables of this Trio run
             share a limiter of 16, and all functions one of 64, since a function that waits for its receiver holds a

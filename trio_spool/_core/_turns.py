@@ -1,0 +1,149 @@
+"""The turns of a producer: how each kind of producer is run, paused and closed in worker threads."""
+
+from __future__ import annotations
+
+import contextvars
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from ._closing import close_whole
+from ._errors import SpoolBrokenError
+from ._handoff import Handoff
+from ._writer import SpoolWriter
+
+# The size in bytes of the pieces in which a file is read: what a pipe of Linux holds. Picked, not measured.
+PIECE = 64 * 1024
+
+
+class Turns(ABC):
+    """A producer in the form that its driver runs. Worker threads run it, close it, and drop it: nothing of it ends in the loop.
+
+    Attributes:
+        kind: The kind of limiter that its threads are taken from by default; see `Loop.threads`.
+        open: Whether the producer must be closed if it gets no further turn.
+    """
+
+    kind: str
+    open = False
+
+    @abstractmethod
+    def turn_in_thread(self, handoff: Handoff) -> bool:
+        """Run one turn. Return False if the producer has ended and is closed, True if it gives its thread back for now."""
+
+    @abstractmethod
+    def close_in_thread(self) -> None:
+        """Close a producer that has not ended and gets no further turn."""
+
+
+class IterableTurns(Turns):
+    """The turns of an iterable of fragments. It pauses by returning, so that a full window holds no thread.
+
+    All turns run in one context, so that a context variable or the precision of `decimal`, once set, is still set in the next turn.
+    """
+
+    kind = "iterables"
+
+    def __init__(self, iterable: Iterable[Any]) -> None:
+        self._iterable = iterable
+        # An iterator is closed even if it never gets a turn.
+        self._iterator: Iterator[Any] | None = iterable if isinstance(iterable, Iterator) else None
+        self._context: contextvars.Context | None = None
+        self.open = self._iterator is not None
+
+    def turn_in_thread(self, handoff: Handoff) -> bool:
+        if self._context is None:
+            self._context = contextvars.copy_context()
+        return self._context.run(self._turn_in_context, handoff)
+
+    def _turn_in_context(self, handoff: Handoff) -> bool:
+        self.open = False
+        try:
+            if self._iterator is None:
+                self._iterator = iter(self._iterable)
+            self.open = handoff.spool_in_thread(self._iterator)
+        except BaseException as exc:
+            _forget_locals(exc)
+            self._close(exc)
+            raise
+        if self.open and handoff.closing:
+            handoff.stopped = True
+            self.open = False
+        if not self.open:
+            self._close()
+        return self.open
+
+    def close_in_thread(self) -> None:
+        self.open = False
+        if self._context is None:
+            self._close()
+        else:
+            self._context.run(self._close)
+
+    def _close(self, failure: BaseException | None = None) -> None:
+        iterator, self._iterator, self._iterable = self._iterator, None, ()
+        try:
+            close_whole(iterator, failure)
+        finally:
+            del iterator, failure  # the traceback of an error would keep them
+
+
+def _forget_locals(error: BaseException) -> None:
+    """Clear the frames of this library that were running an iterator: the traceback would keep the iterator for a long time."""
+    traceback = error.__traceback__ and error.__traceback__.tb_next
+    while traceback is not None and traceback.tb_frame.f_globals.get("__package__") == __package__:
+        traceback.tb_frame.clear()
+        traceback = traceback.tb_next
+
+
+class FilePieces(Iterator[bytes]):
+    """The content of a binary file, in pieces as they come: a pipe's bytes do not wait until there is a full piece of them."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        # `read1` makes one system call at most; where there is none, `read` may wait for a full piece.
+        self._read: Callable[[int], bytes | None] = getattr(file, "read1", file.read)
+
+    def __next__(self) -> bytes:
+        try:
+            piece = self._read(PIECE)
+        except io.UnsupportedOperation:
+            if self._read == self._file.read:
+                raise
+            self._read = self._file.read  # `io.BufferedIOBase` has a `read1` that only raises this
+            return self.__next__()
+        if piece is None:
+            raise BlockingIOError(f"a producer that is a file must be in blocking mode: {self._file!r}")
+        if not piece:
+            raise StopIteration
+        return piece
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class FunctionTurns(Turns):
+    """The one turn of a function that writes. A function can't be suspended: it blocks in `write`."""
+
+    kind = "functions"
+
+    def __init__(self, function: Callable[[SpoolWriter], object]) -> None:
+        self._function: Callable[[SpoolWriter], object] | None = function
+
+    def turn_in_thread(self, handoff: Handoff) -> bool:
+        function, self._function = self._function, None
+        assert function is not None
+        writer = SpoolWriter(handoff)
+        try:
+            handoff.run_in_thread(lambda: function(writer))
+        except SpoolBrokenError:
+            if not handoff.stopped:  # the error belongs to another spool
+                raise
+        finally:
+            writer.close()
+        return False
+
+    def close_in_thread(self) -> None:
+        pass
