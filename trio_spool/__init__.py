@@ -5,12 +5,15 @@ Who may import whom, from the top down; a checker holds it to that::
     cli                          click commands
     testing                      a server for tests, and a pytest plugin
     client  server               a Trio client of the protocol; the service
+    streams                      a spool as an object, on either loop
+    asyncio                      this library on asyncio
     _core  mcbp  engine  auth    this library; the wire; storage; users. They do not know each other.
 
 Importing this package loads nothing else. `_core` is loaded, and Trio with it, at the first use of one of its names: the
 command line and the pytest plugin are quicker without them.
 """
 
+import importlib
 from typing import TYPE_CHECKING
 
 from ._version import __version__ as __version__
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
     from ._core import SpoolWriter as SpoolWriter
     from ._core import open_sender as open_sender
     from ._core import open_spool as open_spool
+    from .streams import Stream as Stream
+    from .streams import stream as stream
+    from .streams import wait_closed as wait_closed
 
 __all__ = [
     "Producer",
@@ -38,17 +44,20 @@ __all__ = [
     "SpoolLimits",
     "SpoolStatistics",
     "SpoolWriter",
+    "Stream",
     "__version__",
     "open_sender",
     "open_spool",
+    "stream",
+    "wait_closed",
 ]
+_STREAMS = {"Stream", "stream", "wait_closed"}
 
 
 def __getattr__(name: str) -> object:
     if name in __all__:
-        from . import _core
-
-        value: object = getattr(_core, name)
+        room = importlib.import_module(".streams" if name in _STREAMS else "._core", __name__)
+        value: object = getattr(room, name)
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,102 @@
+"""open_spool for asyncio: the output of blocking code in a worker thread, as an iterator of batches."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+
+from .._core import Handoff, Producer, SpoolLimits, SpoolStatistics, Turns, drive, prepare
+from ._batches import Batches
+from ._loop import Limiter, asyncio_loop
+from ._tasks import cancel_again
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+
+class Spool(AbstractAsyncContextManager[Batches, None]):
+    """The context manager that `open_spool` returns. Entering it starts the producer."""
+
+    def __init__(self, producer: Producer, limits: SpoolLimits, limiter: Limiter | None) -> None:
+        self._turns: Turns | None = prepare(producer)
+        self._limits = limits
+        self._limiter = limiter
+        self._handoff: Handoff | None = None
+
+    def statistics(self) -> SpoolStatistics:
+        """Return the counters of this spool as they are now. They stay readable after the block."""
+        return SpoolStatistics() if self._handoff is None else self._handoff.statistics()
+
+    async def __aenter__(self) -> Batches:
+        turns, self._turns = self._turns, None
+        if turns is None:
+            raise RuntimeError("a spool can be entered only once; call open_spool again for another one")
+        loop = asyncio_loop()
+        self._handoff = Handoff(self._limits, loop)
+        self._driving = loop.beside(drive, turns, self._handoff, self._limiter)
+        await self._driving.__aenter__()
+        return Batches(self._handoff)
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        handoff = self._handoff
+        assert handoff is not None
+        handoff.close()
+        try:
+            await self._driving.__aexit__(exc_type, exc, traceback)
+        except asyncio.CancelledError as cancelled:
+            exc = exc if exc is not None else cancelled
+            if handoff.closing_error is None:
+                raise
+        finally:
+            handoff.discard()
+        if handoff.closing_error is not None:
+            _raise_closing_error(handoff.closing_error, exc)
+
+
+def _raise_closing_error(error: BaseException, other: BaseException | None) -> None:
+    """Raise the error with which a producer was closed, in a group if something else was raised in the block."""
+    if isinstance(other, asyncio.CancelledError):
+        cancel_again()
+        raise error from None
+    if other is None:
+        raise error
+    raise BaseExceptionGroup("the block of a spool failed, and so did closing its producer", [other, error]) from None
+
+
+def open_spool(producer: Producer, *, limits: SpoolLimits | None = None, limiter: Limiter | None = None) -> Spool:
+    """Run blocking code in worker threads and receive its output in batches, on asyncio.
+
+    ::
+
+        async with trio_spool.asyncio.open_spool(rows()) as batches:
+            async for batch in batches:
+                writer.write(batch)
+                await writer.drain()
+
+    This is `trio_spool.open_spool` for asyncio, uvloop, and anyio over either, with the same parameters and promises. These differ:
+
+    - Entering the block returns an async iterator of batches, which also has `receive`.
+    - It raises the producer's exception where the next batch is asked for, after the last byte. Nothing is cancelled.
+    - The block may be left by another task than the one that entered it.
+    - If the block is cancelled, it ends after its producer, and then raises `CancelledError`: `asyncio.timeout`, `asyncio.wait_for`
+      and `asyncio.TaskGroup` work as with any other code.
+
+    Args:
+        producer: As for `trio_spool.open_spool`.
+        limits: The maximum number of bytes to hold: see `SpoolLimits`.
+        limiter: Limits how many producers may have a turn at the same time: an `asyncio.Semaphore`, or another object with the
+            same methods ``acquire`` and ``release``. By default, all iterables of this loop share one of 16 places, and all
+            functions one of 64.
+
+    Returns:
+        An async context manager, which can be entered once. Its `statistics` can be read at any time.
+
+    Raises:
+        TypeError: `producer` is neither an iterable nor a function.
+        Exception: An error of closing the producer, if the block is left early: in a group if the block raised another exception.
+    """
+    return Spool(producer, limits if limits is not None else SpoolLimits(), limiter)

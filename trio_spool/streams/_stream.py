@@ -1,0 +1,148 @@
+"""stream: the output of blocking code as an object, which needs no block."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import trio
+
+from .._core import Producer, SpoolBrokenError, SpoolLimits, SpoolStatistics, Turns, prepare
+from ._host import Host
+
+if TYPE_CHECKING:
+    from ._running import Running
+
+
+def find_host() -> Host:
+    """Return the `Host` of the loop that runs, Trio's or asyncio's.
+
+    Raises:
+        RuntimeError: None runs in this thread.
+    """
+    if trio.lowlevel.in_trio_task():
+        from ._trio import trio_host
+
+        return trio_host()
+    from ._asyncio import asyncio_host
+
+    try:
+        return asyncio_host()
+    except RuntimeError:
+        raise RuntimeError("a stream must be read by a task of Trio or asyncio, and neither runs in this thread") from None
+
+
+class Stream(AsyncIterator[bytes]):
+    """What `stream` returns: an async iterator of batches."""
+
+    _running: Running | None = None
+    _stopped = False
+    _complete = False
+
+    def __init__(self, producer: Producer, limits: SpoolLimits, limiter: object, name: str) -> None:
+        self._turns: Turns | None = prepare(producer)
+        self._limits = limits
+        self._limiter = limiter
+        self._name = name
+
+    def __aiter__(self) -> Stream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._complete:
+            raise StopAsyncIteration
+        if self._stopped:
+            raise SpoolBrokenError("this stream was closed before its producer's end, so there is no next batch")
+        if self._running is None:
+            self._start()
+            assert self._running is not None
+        try:
+            return await self._running.receive()
+        except trio.EndOfChannel:
+            self._complete = True
+            raise StopAsyncIteration from None
+
+    def _start(self) -> None:
+        from ._running import Running
+
+        host = find_host()
+        turns, self._turns = self._turns, None
+        assert turns is not None
+        self._running = Running(host, turns, self._limits, self._limiter, self._name)
+
+    async def __aenter__(self) -> Stream:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop the producer, and return when it has ended: its ``finally`` has run, in a worker thread.
+
+        If this is cancelled, it still waits for that.
+
+        Raises:
+            Exception: The producer raised it when it was closed.
+        """
+        self._stopped = True
+        if self._running is not None:
+            await self._running.aclose()
+
+    def close(self) -> None:
+        """Stop the producer, and return at once. May be called in any thread."""
+        self._stopped = True
+        if self._running is not None:
+            self._running.stop_in_thread()
+
+    def __del__(self) -> None:
+        if self._running is not None and not self._running.ended.is_set():
+            self._running.stop_in_thread()
+
+    def statistics(self) -> SpoolStatistics:
+        """Return the counters of this stream as they are now. They stay readable after its end."""
+        return SpoolStatistics() if self._running is None else self._running.handoff.statistics()
+
+
+def stream(producer: Producer, *, limits: SpoolLimits | None = None, limiter: object = None, name: str | None = None) -> Stream:
+    """Return the output of blocking code, which runs in worker threads, as an async iterator of batches.
+
+    ::
+
+        return StreamingResponse(trio_spool.stream(rows()))
+
+    This is `open_spool` without a block, for frameworks that take an async iterator. It works on Trio and on asyncio: the first
+    time it is asked for a batch, it starts the producer in the loop that runs, with the context variables of the task that asks.
+
+    The producer is stopped when `aclose` or `close` is called, when the stream is dropped, and when the task that reads it ends
+    before it: if that task was cancelled, or has asked more than once. (A task that asks once and ends is taken for one that was
+    made for one batch, as ``create_task(anext(stream))`` makes it.) The iteration ends only if everything was received and the
+    producer has ended without an error. A stream that was stopped raises `SpoolBrokenError` when it is asked again.
+
+    An error of closing the producer is raised by `aclose`. If nobody waits in `aclose`, it goes to the exception handler of the
+    asyncio loop, or to the logger ``trio_spool`` on Trio.
+
+    Args:
+        producer: As for `open_spool`.
+        limits: The maximum number of bytes to hold: see `SpoolLimits`.
+        limiter: Limits how many producers may have a turn at the same time: a `trio.CapacityLimiter` on Trio, an
+            `asyncio.Semaphore` on asyncio. By default, streams share the limiters of the loop's spools.
+        name: Of the producer, for messages. By default, its qualified name.
+
+    Raises:
+        TypeError: `producer` is neither an iterable nor a function.
+    """
+    name = name if name is not None else getattr(producer, "__qualname__", type(producer).__qualname__)
+    return Stream(producer, limits if limits is not None else SpoolLimits(), limiter, name)
+
+
+async def wait_closed() -> None:
+    """Wait until all streams of this loop have ended, with the ``finally`` of their producers.
+
+    A server calls this when it shuts down, after it has closed its connections. It stops no stream by itself.
+    """
+    running = find_host().running
+    while running:
+        await next(iter(running)).wait()
