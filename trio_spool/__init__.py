@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from ._core import SenderStatistics as SenderStatistics
     from ._core import Spool as Spool
     from ._core import SpoolBrokenError as SpoolBrokenError
+    from ._core import SpoolClosedError as SpoolClosedError
     from ._core import SpoolError as SpoolError
+    from ._core import SpoolFullError as SpoolFullError
     from ._core import SpoolLimits as SpoolLimits
     from ._core import SpoolStatistics as SpoolStatistics
     from ._core import SpoolWriter as SpoolWriter
@@ -40,7 +42,9 @@ __all__ = [
     "SenderStatistics",
     "Spool",
     "SpoolBrokenError",
+    "SpoolClosedError",
     "SpoolError",
+    "SpoolFullError",
     "SpoolLimits",
     "SpoolStatistics",
     "SpoolWriter",

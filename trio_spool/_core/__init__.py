@@ -1,7 +1,10 @@
 """The library: worker threads, a channel, and the task that owns a stream. It knows bytes, but no protocol."""
 
+from ._departures import Departures as Departures
 from ._errors import SpoolBrokenError as SpoolBrokenError
+from ._errors import SpoolClosedError as SpoolClosedError
 from ._errors import SpoolError as SpoolError
+from ._errors import SpoolFullError as SpoolFullError
 from ._handoff import Handoff as Handoff
 from ._limits import SpoolLimits as SpoolLimits
 from ._loop import Event as Event
@@ -11,12 +14,15 @@ from ._loop import Sleeper as Sleeper
 from ._loop import T as T
 from ._loop import Threads as Threads
 from ._manners import Manners as Manners
+from ._open_sender import open_sender as open_sender
+from ._outlet import Outlet as Outlet
+from ._peer import reset_when_closed as reset_when_closed
+from ._peer import unacknowledged as unacknowledged
 from ._producer import Producer as Producer
 from ._producer import drive as drive
 from ._producer import prepare as prepare
 from ._receiving import Receiver as Receiver
 from ._sender import Sender as Sender
-from ._sender import open_sender as open_sender
 from ._spool import Spool as Spool
 from ._spool import open_spool as open_spool
 from ._statistics import SenderStatistics as SenderStatistics

@@ -13,32 +13,45 @@ class SpoolJob:
     Args:
         handoff: The producer's hand-over.
         whole: Whether the output is of no use unless it is complete; see `Sender.send_spool`.
-
-    Attributes:
-        reached: Set when the job is at the head of the queue.
-        left: Set when the sender has finished with the job.
     """
 
     def __init__(self, handoff: Handoff, whole: bool) -> None:
         self.handoff = handoff
         self.whole = whole
-        self.reached = handoff.loop.event()
-        self.left = handoff.loop.event()
+        self._reached = handoff.loop.event()  # the job is at the head of the queue, or gets no turn
+        self._left = handoff.loop.event()  # the sender has finished with the job
 
     async def run(self, turns: Turns, limiter: object) -> None:
-        """Give the producer its turns until the sender has finished with it.
+        """Give the producer its turns, once the sender has reached the job, until the sender has left it.
 
-        The producer is always closed, and the sender always told, even if the hand-over was closed before or this is cancelled.
+        The producer is always closed, even if it never gets a turn, or if this is cancelled or interrupted. Neither waits for the
+        sender, which may be waiting for a peer that does not read.
         """
         handoff = self.handoff
-        try:
-            async with handoff.loop.beside(drive, turns, handoff, limiter):
-                try:
-                    with handoff.loop.streaming():
-                        await self.left.wait()
-                finally:
-                    handoff.close()
-        except handoff.loop.cancelled:
-            if handoff.closing_error is not None:
-                raise handoff.closing_error from None  # the task is still cancelled, and finds out
-            raise
+        with handoff.loop.streaming():
+            try:
+                async with handoff.loop.beside(self._drive, turns, limiter):
+                    try:
+                        await self._left.wait()
+                    finally:
+                        handoff.close()
+                        self._reached.set()
+            except handoff.loop.cancelled:
+                if handoff.closing_error is not None:
+                    raise handoff.closing_error from None  # the task is still cancelled, and finds out
+                raise
+
+    async def _drive(self, turns: Turns, limiter: object) -> None:
+        if not self._reached.is_set():
+            await self._reached.wait()
+        await drive(turns, self.handoff, limiter)
+
+    def reach(self) -> None:
+        """Let the producer start. Called by the sender."""
+        self._reached.set()
+
+    def leave(self) -> None:
+        """Stop the producer, if it runs or has not begun. Called by the sender, which takes nothing more."""
+        self.handoff.close()
+        self._reached.set()
+        self._left.set()

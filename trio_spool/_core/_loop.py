@@ -110,6 +110,12 @@ class Loop(ABC):
     async def checkpoint(self) -> None:
         """Let other tasks run, and find out whether this one is cancelled."""
 
+    async def checkpoint_if_cancelled(self) -> None:  # noqa: B027 - for loops that cancel tasks which do not wait
+        """Find out whether this task is cancelled, without letting others run if it is not."""
+
+    async def cancel_shielded_checkpoint(self) -> None:  # noqa: B027 - likewise
+        """Let other tasks run. This is not cancelled."""
+
     @abstractmethod
     def threads(self, kind: str, limiter: Any) -> Threads:
         """Return what runs the functions of one producer.

@@ -98,11 +98,18 @@ class TrioLoop(Loop):
     async def checkpoint(self) -> None:
         await trio.lowlevel.checkpoint()
 
+    async def checkpoint_if_cancelled(self) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+
+    async def cancel_shielded_checkpoint(self) -> None:
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
     def threads(self, kind: str, limiter: trio.CapacityLimiter | None) -> Threads:
         return TrioThreads(limiter if limiter is not None else self.limiters[kind])
 
     @asynccontextmanager
     async def beside(self, function: Callable[..., Awaitable[None]], *arguments: object) -> AsyncIterator[None]:
+        @trio.lowlevel.enable_ki_protection  # an interrupt is for the block, not for the function
         async def run() -> None:
             with trio.CancelScope(shield=True):
                 await function(*arguments)

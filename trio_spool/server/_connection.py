@@ -76,7 +76,8 @@ class Connection:
     async def _run(self, stream: trio.abc.Stream) -> None:
         settings = self._shared.settings
         self._receiver = Receiver(stream)
-        async with open_sender(stream, limits=settings.limits, send_timeout=settings.send_timeout) as sender:
+        # The reader notices a client that leaves; the sender need not look for it.
+        async with open_sender(stream, limits=settings.limits, send_timeout=settings.send_timeout, watch_peer=False) as sender:
             with self._reading:
                 async with trio.open_nursery() as nursery:
                     self._jobs = jobs = Jobs(self._shared, nursery, self.number, sender, self._job_ended)

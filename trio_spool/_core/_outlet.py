@@ -1,0 +1,67 @@
+"""Where a sender's bytes go.
+
+An `Outlet` is the send side of one stream. Only outlets name the functions that write to streams, and only the sender's task calls
+them: a test of the source checks that.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from time import perf_counter
+
+
+class Outlet(ABC):
+    """The send side of one stream, which belongs to one sender.
+
+    Attributes:
+        bytes: The number of bytes that the stream accepted.
+        batches: The number of writes in which these bytes were sent.
+        blocked_seconds: How long `write` waited for the peer to accept more, in seconds.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.batches = 0
+        self.blocked_seconds = 0.0
+
+    def offer(self, data: bytes) -> int:
+        """Begin a write: send what the stream accepts without waiting, and return the number of bytes."""
+        self.batches += 1
+        return 0
+
+    async def write(self, rest: memoryview) -> None:
+        """Send all of what `offer` has left.
+
+        Raises:
+            SpoolBrokenError: The peer is gone, or takes nothing any more.
+        """
+        started = perf_counter()
+        try:
+            while rest:
+                accepted = await self._write_some(rest)
+                self.bytes += accepted
+                rest = rest[accepted:]
+        finally:
+            self.blocked_seconds += perf_counter() - started
+
+    @abstractmethod
+    async def _write_some(self, rest: memoryview) -> int:
+        """Wait until the stream accepts some bytes, and return how many.
+
+        Raises:
+            SpoolBrokenError: The peer is gone, or has taken nothing for as long as it may.
+        """
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Break the connection off, so that the peer can tell that it did not get everything. A write that waits ends."""
+
+    async def close(self) -> None:  # noqa: B027 - not all have something to close
+        """Close the stream after `abort`, without waiting for the peer."""
+
+    def watch(self, left: Callable[[], None]) -> None:  # noqa: B027 - not all can
+        """Call a function once if the peer leaves, as soon as that can be seen, even if nothing is being written.
+
+        Called again and again; only the first call counts.
+        """
