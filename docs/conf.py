@@ -35,6 +35,8 @@ default_role = "py:obj"
 # Links. Every type in a signature must be found: here, or in the inventories of other projects.
 nitpicky = True
 nitpick_ignore_regex = [
+    ("py:class", "T"),  # a type variable
+    ("py:class", "WSGIApplication"),  # known to type checkers only
     ("py:obj", ".*"),  # a docstring's `word` is a link where there is something to link to
     ("py:class", r"trio_spool\.client\._calls\.Call"),  # awaited, never named by users
 ]

@@ -25,6 +25,8 @@ PUBLIC = [
     "trio_spool.client",
     "trio_spool.auth",
     "trio_spool.testing",
+    "trio_spool.uploads",
+    "trio_spool.wsgi",
 ]
 
 
