@@ -37,7 +37,7 @@ async def test_a_fragment_that_comes_just_before_the_receiver_waits() -> None:
             batch = super().take_nowait()
             if not self.raced:
                 self.raced = True
-                in_thread(lambda: self.run_in_thread(lambda: self.emit_in_thread(b"x")))
+                in_thread(lambda: self.run_in_thread(lambda: self.emitter_in_thread()(b"x")))
             return batch
 
     with trio.fail_after(10):
@@ -48,17 +48,20 @@ async def test_a_receiver_that_waits_just_before_the_worker_goes_on() -> None:
     class Racing(Handoff):
         raced = False
 
-        def _yield_in_thread(self, now: float) -> None:
+        def _next_stop_in_thread(self) -> int:
+            stop = super()._next_stop_in_thread()
             if not self.raced:
                 self.raced = True
                 begin_to_wait(self)
+            return stop
 
     handoff = Racing(SpoolLimits(), trio_loop())
     wakeups = []
 
     def write() -> None:
+        emit = handoff.emitter_in_thread()
         for _ in range(2):
-            handoff.emit_in_thread(b"x")
+            emit(b"x")
             wakeups.append(handoff.statistics().wakeups)
 
     in_thread(lambda: handoff.run_in_thread(write))
@@ -71,13 +74,14 @@ async def test_a_receiver_that_waits_just_before_a_run_begins() -> None:
     class Racing(Runs):
         raced = False
 
-        def prepare(self, room: int) -> bool:
+        def prepare(self, room: int) -> None:
             if not self.raced and self.fragments:
                 self.raced = True
                 begin_to_wait(handoff)
-            return super().prepare(room)
+            super().prepare(room)
 
     handoff._buffer.runs = Racing()
+    handoff._buffer.small = True
     wakeups = []
 
     def generate():

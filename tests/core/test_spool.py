@@ -123,7 +123,7 @@ async def test_a_stray_wakeup_lets_nothing_past_the_window(monkeypatch) -> None:
             yield b"x" * 100
 
     async def parked() -> None:
-        while not spool._handoff._parked:
+        while not spool._handoff._baton.parked:
             await trio.sleep(0.001)
 
     spool = open_spool(endless(), limits=SMALL)
@@ -132,7 +132,7 @@ async def test_a_stray_wakeup_lets_nothing_past_the_window(monkeypatch) -> None:
         before = len(emitted)
         for _ in range(20):
             # What a worker asks for when it yields may be carried out when it is already waiting for room.
-            spool._handoff._consider_parked(True)
+            spool._handoff._yielded()
             await parked()
         assert len(emitted) == before
 

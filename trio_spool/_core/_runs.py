@@ -49,25 +49,19 @@ class Runs:
         self._entry = _FIRST  # the size that fragments are expected not to exceed, in bytes
         self.fragments = 0
 
-    def prepare(self, room: int) -> bool:
+    def prepare(self, room: int) -> None:
         """Make the credit for a run. From now on, `revoke` can end the run.
 
         Args:
             room: The number of bytes that the run may write. As long as it has written fewer, it may write one more fragment of
                 any size.
-
-        Returns:
-            False if there is not enough room for a run to be worth it.
         """
-        count = min(room // self._entry, LONGEST)
-        if count < 2:
-            return False
+        count = max(1, min(room // self._entry, LONGEST))
         credit = self._credit
         if len(credit) != count or credit[0] != self._entry:
             credit = [self._entry] * count
             credit[-1] = _LAST
             self._credit = credit
-        return True
 
     def revoke(self) -> None:
         """Have the current run, if there is one, end after its next fragment. May be called in any thread."""
@@ -103,11 +97,6 @@ class Runs:
         else:
             self._learn(written, size)
         return not ended
-
-    def one(self, size: int) -> None:
-        """Count one fragment that was written outside of a run."""
-        self.fragments += 1
-        self._learn(1, size)
 
     def _learn(self, count: int, size: int) -> None:
         if size * 8 < self._entry * count:

@@ -1,0 +1,54 @@
+"""When a worker looks at the clock, and when it lets the event loop run.
+
+Each look at a thread's processor time is a system call, so a worker looks only after so many bytes. How many adapts to how fast it
+emits: a few looks in each of its time slices.
+"""
+
+from __future__ import annotations
+
+from ._loop import Loop
+
+# The bytes between the first two looks at the clock: picked, not measured. The number adapts.
+_FIRST = 4096
+
+
+class Pace:
+    """The pace of one worker. Used in the worker thread only.
+
+    Args:
+        loop: Whose manners and clocks it follows.
+        most: The maximum number of bytes between two looks.
+
+    Attributes:
+        look_bytes: After how many more bytes to ask `is_due`.
+    """
+
+    __slots__ = ("_held_since", "_looked_at", "_loop", "_most", "_yielded", "look_bytes")
+
+    def __init__(self, loop: Loop, most: int) -> None:
+        self._loop = loop
+        self._most = most
+        self.look_bytes = _FIRST
+        self._held_since = self._looked_at = 0.0  # of the processor time: when it last let go of the interpreter, and looked
+        self._yielded = 0.0  # how long it last let the event loop run, in seconds
+
+    def begin(self) -> None:
+        """Note that the worker begins to run."""
+        self._held_since = self._looked_at = self._loop.thread_clock()
+
+    def is_due(self) -> bool:
+        """Return whether it is time to let the event loop run."""
+        now = self._loop.thread_clock()
+        time_slice = self._loop.manners.time_slice(self._yielded)
+        elapsed = now - self._looked_at
+        self._looked_at = now
+        if elapsed > time_slice / 2:
+            self.look_bytes = max(1, self.look_bytes // 2)
+        elif elapsed < time_slice / 8:
+            self.look_bytes = min(self._most, self.look_bytes * 2)
+        return now - self._held_since > time_slice
+
+    def has_yielded(self, seconds: float) -> None:
+        """Note that the worker has let the event loop run, and for how long."""
+        self._yielded = seconds
+        self.begin()
