@@ -1,6 +1,7 @@
 """The library: worker threads, a channel, and the task that owns a stream. It knows bytes, but no protocol."""
 
 from ._departures import Departures as Departures
+from ._driving import drive as drive
 from ._errors import SpoolBrokenError as SpoolBrokenError
 from ._errors import SpoolClosedError as SpoolClosedError
 from ._errors import SpoolError as SpoolError
@@ -19,7 +20,6 @@ from ._outlet import Outlet as Outlet
 from ._peer import reset_when_closed as reset_when_closed
 from ._peer import unacknowledged as unacknowledged
 from ._producer import Producer as Producer
-from ._producer import drive as drive
 from ._producer import prepare as prepare
 from ._receiving import Receiver as Receiver
 from ._sender import Sender as Sender

@@ -63,7 +63,9 @@ class Handoff:
         "_wakeups",
         "give_up",
         "loop",
+        "overdue",
         "stopped",
+        "waiting",
         "working",
     )
 
@@ -85,6 +87,8 @@ class Handoff:
         self._room = loop.sleeper()  # the driver that waits for room
         self.give_up: Callable[[], object] = bool  # called by closing: the driver then waits for a thread no longer
         self.stopped = False  # written by the worker: whether it was stopped before it ended by itself
+        self.waiting = False  # whether the producer waits for a thread: set by the driver, cleared by both
+        self.overdue = False  # whether it goes on long after it was stopped: set by the watch
         self.working = False  # whether a thread is at work: set by the worker, cleared by the driver
         self._wakeups = 0  # written by the worker, like the next three
         self._turns = 0
@@ -365,4 +369,6 @@ class Handoff:
             blocked_seconds=self._blocked_seconds,
             high_water=max(self._high_water, self._most_taken),
             workers=int(self.working),
+            waiting=int(self.waiting),
+            overdue=int(self.overdue and not self._finished),
         )

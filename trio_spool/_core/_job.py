@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ._driving import drive
 from ._handoff import Handoff
-from ._producer import drive
 from ._turns import Turns
 
 

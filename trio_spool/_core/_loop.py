@@ -17,6 +17,7 @@ from time import perf_counter, thread_time
 from typing import Any, Protocol, TypeVar
 
 from ._manners import Manners
+from ._watch import Watch
 
 T = TypeVar("T")
 
@@ -60,6 +61,11 @@ class Threads(ABC):
 
     waiting: bool
 
+    @property
+    def crowded(self) -> bool:
+        """Whether a function might have to wait for a place now."""
+        return True
+
     @abstractmethod
     async def run(self, function: Callable[[], T]) -> T:
         """Run a function in a worker thread, and return what it returns.
@@ -89,6 +95,7 @@ class Loop(ABC):
 
     manners: Manners
     cancelled: type[BaseException]
+    watch = Watch()  # shared by all loops; a test can have its own
     # The clocks and the lock are here so that a simulation can have its own.
     clock: Callable[[], float] = staticmethod(perf_counter)
     thread_clock: Callable[[], float] = staticmethod(thread_time)
@@ -121,7 +128,7 @@ class Loop(ABC):
         """Return what runs the functions of one producer.
 
         Args:
-            kind: Of limiter, if none is given: ``"iterables"``, ``"functions"`` or ``"closing"``.
+            kind: Of limiter, if none is given: ``"iterables"``, ``"functions"``, ``"closing"`` or ``"stopping"``.
             limiter: A limiter of this loop, or None for the default one of the kind.
         """
 

@@ -1,4 +1,4 @@
-"""Producers: what can be one, and the task that gives it its turns in worker threads."""
+"""Producers: what can be one, and how it is taken over by the task that drives it."""
 
 from __future__ import annotations
 
@@ -8,22 +8,33 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Union
 
-from ._handoff import Handoff
-from ._loop import NoThreadError
 from ._turns import FilePieces, FunctionTurns, IterableTurns, Turns
-from ._workers import is_cancellation
 from ._writer import SpoolWriter
 
 Fragment = Union[bytes, bytearray, memoryview]
 Producer = Union[Iterable[Fragment], Callable[[SpoolWriter], object]]
 
 
-def prepare(producer: Producer) -> Turns:
+def prepare(producer: Producer, *, stop: Callable[[], object] | None = None, name: str | None = None) -> Turns:
     """Check a producer, and take it over for `drive`. The caller should drop its own references to the producer.
 
+    Args:
+        producer: See `open_spool`, like the next ones.
+        stop: Called once nobody will read any more.
+        name: What the log calls the producer; by default, its qualified name.
+
     Raises:
-        TypeError: It is neither an iterable of fragments, a binary file, nor a function.
+        TypeError: The producer is neither an iterable of fragments, a binary file, nor a function; or `stop` is not a function.
     """
+    if stop is not None and (not callable(stop) or inspect.iscoroutinefunction(stop)):
+        raise TypeError(f"stop must be a blocking function without arguments, since it runs in a thread, not {stop!r}")
+    turns = _turns_of(producer)
+    turns.stop = stop
+    turns.name = name if name is not None else _name_of(producer)
+    return turns
+
+
+def _turns_of(producer: Producer) -> Turns:
     if isinstance(producer, (bytes, bytearray, memoryview, str)):
         raise TypeError(f"a producer emits fragments, but this is a single fragment: {producer!r:.80}. Put it in a list")
     if inspect.iscoroutinefunction(producer) or inspect.isasyncgenfunction(producer) or hasattr(producer, "__aiter__"):
@@ -39,40 +50,8 @@ def prepare(producer: Producer) -> Turns:
     raise TypeError(f"a producer must be an iterable of fragments or a function that takes a SpoolWriter, not {producer!r}")
 
 
-async def drive(turns: Turns, handoff: Handoff, limiter: object) -> None:
-    """Give a producer, which `prepare` has taken over, its turns until it ends or the receiver leaves, and close it.
-
-    Never raises the producer's exception: the receiver gets that, after the bytes emitted before it. This must not be cancelled,
-    since the producer would run on in its thread: call `Handoff.close` instead.
-    """
-    loop = handoff.loop
-    failure: BaseException | None = None
-    threads = loop.threads(turns.kind, limiter)
-    handoff.give_up = threads.give_up
-    if handoff.closing:
-        threads.give_up()
-    with loop.streaming():
-        try:
-            while True:
-                try:
-                    paused = await threads.run(partial(turns.turn_in_thread, handoff))
-                finally:
-                    handoff.working = False
-                if not paused or handoff.closing:
-                    break
-                await handoff.wait_room()
-        except BaseException as exc:
-            if isinstance(exc, NoThreadError) or is_cancellation(exc, loop.cancelled):
-                # The hand-over was closed while the producer waited for a thread, or the producer asked Trio itself whether it
-                # was cancelled.
-                handoff.stopped = True
-            else:
-                failure = exc
-    if turns.open:
-        handoff.stopped = True
-        try:
-            await loop.threads("closing", None).run(turns.close_in_thread)
-        except BaseException as exc:
-            failure = exc
-    handoff.finish(failure)
-    del failure  # its traceback refers to this frame
+def _name_of(producer: object) -> str:
+    while isinstance(producer, partial):
+        producer = producer.func
+    name = getattr(producer, "__qualname__", None)
+    return name if isinstance(name, str) else type(producer).__qualname__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import trio
@@ -85,6 +86,8 @@ class Sender:
         *,
         limits: SpoolLimits | None = None,
         limiter: Any = None,
+        stop: Callable[[], object] | None = None,
+        name: str | None = None,
         whole: bool = False,
     ) -> None:
         """Run blocking code in worker threads and send its output, in one piece.
@@ -102,18 +105,20 @@ class Sender:
             producer: As for `open_spool`.
             limits: By default, those of the sender.
             limiter: As for `open_spool`.
+            stop: As for `open_spool`; also called if the peer is gone.
+            name: As for `open_spool`.
             whole: Whether the output is of no use unless it is complete, as after a header with its length. If the producer then
                 fails or is stopped after a part was sent, the connection is reset at once, so that the peer can't take whatever
                 comes next for the rest. The header belongs to the output: emit it as the first fragment.
 
         Raises:
-            TypeError: `producer` can't be a producer.
+            TypeError: `producer` can't be a producer, or `stop` is not a function.
             SpoolBrokenError: The peer is gone, or has stopped reading; the producer has been stopped. This is a
                 `trio.BrokenResourceError`.
             SpoolClosedError: The sender's block has ended. This is a `trio.ClosedResourceError`.
             Exception: The producer raised it; everything emitted before was given to the stream.
         """
-        turns = prepare(producer)
+        turns = prepare(producer, stop=stop, name=name)
         del producer
         self._raise_if_over()
         job = SpoolJob(Handoff(limits if limits is not None else self._limits, self._loop), whole)

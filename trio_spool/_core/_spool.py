@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 
 import trio
 
+from ._driving import drive
 from ._handoff import Handoff
 from ._limits import SpoolLimits
-from ._producer import Producer, drive, prepare
+from ._producer import Producer, prepare
 from ._statistics import SpoolStatistics
 from ._trio import trio_loop
 from ._turns import Turns
@@ -24,8 +25,8 @@ if sys.version_info < (3, 11):
 class Spool(AbstractAsyncContextManager["trio.MemoryReceiveChannel[bytes]", "bool | None"]):
     """The context manager that `open_spool` returns. Entering it starts the producer."""
 
-    def __init__(self, producer: Producer, limits: SpoolLimits, limiter: trio.CapacityLimiter | None) -> None:
-        self._turns: Turns | None = prepare(producer)
+    def __init__(self, turns: Turns, limits: SpoolLimits, limiter: trio.CapacityLimiter | None) -> None:
+        self._turns: Turns | None = turns
         self._limits = limits
         self._limiter = limiter
         self._handoff: Handoff | None = None
@@ -104,7 +105,14 @@ async def _pump(
         raise handoff.failure
 
 
-def open_spool(producer: Producer, *, limits: SpoolLimits | None = None, limiter: trio.CapacityLimiter | None = None) -> Spool:
+def open_spool(
+    producer: Producer,
+    *,
+    limits: SpoolLimits | None = None,
+    limiter: trio.CapacityLimiter | None = None,
+    stop: Callable[[], object] | None = None,
+    name: str | None = None,
+) -> Spool:
     """Run blocking code in worker threads and receive its output in batches.
 
     ::
@@ -118,8 +126,9 @@ def open_spool(producer: Producer, *, limits: SpoolLimits | None = None, limiter
 
     Leaving the block, normally, by an exception, or by cancellation, stops the producer: an iterator is closed, in a
     worker thread, at its next fragment, and a `write` that waits raises `SpoolBrokenError` at once. The block ends when the
-    producer has ended; if the producer is in the middle of a blocking call, the block waits for that. Bytes that were
-    emitted and not yet received are dropped, and a clone of the channel that is still open reaches its end.
+    producer has ended; if the producer is in the middle of a blocking call, the block waits for that: a `stop` function can
+    interrupt it. Bytes that were emitted and not yet received are dropped, and a clone of the channel that is still open
+    reaches its end.
 
     Args:
         producer: An iterable of bytes-like fragments, contiguous in memory, usually a generator; or a function that
@@ -134,15 +143,21 @@ def open_spool(producer: Producer, *, limits: SpoolLimits | None = None, limiter
         limiter: Limits how many producers may have a turn at the same time. By default, all iterables of this Trio run
             share a limiter of 16, and all functions one of 64, since a function that waits for its receiver holds a
             thread.
+        stop: A function that has the producer end, such as the `kill` of a child process or ``lambda: queue.put(None)``.
+            Called once, in another worker thread, as soon as nobody will read any more, whether the producer is at work,
+            paused, or has not begun; not called if the producer has ended by itself. It must not wait for the producer. What the
+            producer raises because it was interrupted is dropped; what `stop` raises is an error of closing.
+        name: What the log calls the producer, if it has not ended 5 seconds after it was stopped, or has waited 5 seconds
+            for a thread. By default, the qualified name of the function or generator.
 
     Returns:
         An async context manager, which can be entered once. Its `statistics` can be read at any time.
 
     Raises:
-        TypeError: `producer` is neither an iterable nor a function.
+        TypeError: `producer` is neither an iterable nor a function, or `stop` is not a function.
         Exception: The block raises the producer's exception, unwrapped, after every byte emitted before it has been
             received. When the receiver asks for more, it is cancelled, and may get one empty batch first (leave this
             out where an empty batch would mean something, as among the chunks of HTTP). If the block is left
             early, it raises only errors of closing the producer, in a group if there was another exception.
     """
-    return Spool(producer, limits if limits is not None else SpoolLimits(), limiter)
+    return Spool(prepare(producer, stop=stop, name=name), limits if limits is not None else SpoolLimits(), limiter)

@@ -18,6 +18,8 @@ class SpoolStatistics:
         blocked_seconds: How long the producer was paused, waiting for the receiver, in seconds.
         high_water: The maximum number of bytes that were emitted and not yet taken.
         workers: The number of worker threads that producers hold now.
+        waiting: The number of producers that wait for a worker thread now.
+        overdue: The number of producers that were stopped more than 5 seconds ago and have not ended.
     """
 
     fragments: int = 0
@@ -28,6 +30,8 @@ class SpoolStatistics:
     blocked_seconds: float = 0.0
     high_water: int = 0
     workers: int = 0
+    waiting: int = 0
+    overdue: int = 0
 
     def __add__(self, other: SpoolStatistics) -> SpoolStatistics:
         """Add the counters. The high-water mark of the sum is the higher of the two."""
@@ -42,6 +46,8 @@ class SpoolStatistics:
             blocked_seconds=self.blocked_seconds + other.blocked_seconds,
             high_water=max(self.high_water, other.high_water),
             workers=self.workers + other.workers,
+            waiting=self.waiting + other.waiting,
+            overdue=self.overdue + other.overdue,
         )
 
 

@@ -49,6 +49,10 @@ class TrioThreads(Threads):
         self._given_up = False
         self.waiting = False
 
+    @property
+    def crowded(self) -> bool:
+        return self._limiter.available_tokens < 1
+
     async def run(self, function: Callable[[], T]) -> T:
         def begin() -> T:
             self.waiting = False

@@ -11,6 +11,7 @@ from typing import Any
 from ._closing import close_whole
 from ._errors import SpoolBrokenError
 from ._handoff import Handoff
+from ._tracebacks import forget_locals
 from ._writer import SpoolWriter
 
 # The size in bytes of the pieces in which a file is read: what a pipe of Linux holds. Picked, not measured.
@@ -22,10 +23,14 @@ class Turns(ABC):
 
     Attributes:
         kind: The kind of limiter that its threads are taken from by default; see `Loop.threads`.
+        name: What the log calls the producer.
+        stop: Called in a thread of its own once nobody will read any more, unless the producer has ended.
         open: Whether the producer must be closed if it gets no further turn.
     """
 
     kind: str
+    name = ""
+    stop: Callable[[], object] | None = None
     open = False
 
     @abstractmethod
@@ -64,7 +69,7 @@ class IterableTurns(Turns):
                 self._iterator = iter(self._iterable)
             self.open = handoff.spool_in_thread(self._iterator)
         except BaseException as exc:
-            _forget_locals(exc)
+            forget_locals(exc)
             self._close(exc)
             raise
         if self.open and handoff.closing:
@@ -87,14 +92,6 @@ class IterableTurns(Turns):
             close_whole(iterator, failure)
         finally:
             del iterator, failure  # the traceback of an error would keep them
-
-
-def _forget_locals(error: BaseException) -> None:
-    """Clear the frames of this library that were running an iterator: the traceback would keep the iterator for a long time."""
-    traceback = error.__traceback__ and error.__traceback__.tb_next
-    while traceback is not None and traceback.tb_frame.f_globals.get("__package__") == __package__:
-        traceback.tb_frame.clear()
-        traceback = traceback.tb_next
 
 
 class FilePieces(Iterator[bytes]):
@@ -141,6 +138,9 @@ class FunctionTurns(Turns):
         except SpoolBrokenError:
             if not handoff.stopped:  # the error belongs to another spool
                 raise
+        except BaseException as exc:
+            forget_locals(exc)
+            raise
         finally:
             writer.close()
         return False

@@ -19,6 +19,8 @@ PLACES = {
     "functions": 64,
     # Closing of paused iterators. These threads are separate, because producers that wait may hold all the others.
     "closing": 16,
+    # Stop functions, which may be what lets all the others end.
+    "stopping": 16,
 }
 
 
