@@ -137,6 +137,39 @@ def test_feeding_waits_while_the_window_is_full(run) -> None:
     run(main)
 
 
+def test_feeding_goes_on_once_half_of_the_window_is_free(run) -> None:
+    """The thread fetches data again only when it needs some: the next chunk should be there by then."""
+
+    async def main() -> None:
+        reader = SpoolReader(window=200_000)
+        file = reader.raw
+        reading = threading.Event()
+
+        def read() -> None:
+            reading.wait()
+            for _ in range(2):
+                assert file.read(50_000) == bytes(50_000)
+
+        thread = Reading(read)
+        waited: list[bool] = []
+
+        async def feed() -> None:
+            await reader.feed(bytes(200_000))
+            waited.append(True)
+
+        async def let_read() -> None:
+            for _ in range(20):
+                await pause()
+            assert not waited
+            reading.set()
+            await in_thread(thread.join)
+
+        await beside(feed, let_read)
+        assert waited
+
+    run(main)
+
+
 def test_a_reader_that_breaks_off_raises_in_a_thread_that_waits(run) -> None:
     async def main() -> None:
         reader = SpoolReader()

@@ -64,7 +64,7 @@ def parse_head(status: Any, headers: Any) -> Head:
 
 
 def _parse_header(header: Any) -> tuple[str, str]:
-    if not isinstance(header, tuple) or len(header) != 2 or not all(isinstance(part, str) for part in header):
+    if not isinstance(header, tuple) or len(header) != 2 or not (isinstance(header[0], str) and isinstance(header[1], str)):
         raise TypeError(f"start_response: a header must be a tuple of two str, a name and a value; got {header!r}")
     name, value = header[0].lower(), header[1].strip(" \t")
     if not _NAME.fullmatch(name):

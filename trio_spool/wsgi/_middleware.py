@@ -59,9 +59,10 @@ class WSGIMiddleware:
             raise TypeError(f"application must be a WSGI application, a callable; got {application!r}")
         self._application = application
         self._give_back = give_back
-        self._limits = limits
+        self._limits = limits if limits is not None else SpoolLimits()
         self._limiter = limiter
         self._body_window = body_window
+        self._name = _name(application)
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request, as an ASGI application."""
@@ -80,7 +81,7 @@ class WSGIMiddleware:
         response = Response(self._application, build_environ(scope, exchange.request.file))
         producer = response.iterate_in_thread() if self._give_back else response.run_in_thread
         exchange.response = response
-        exchange.body = stream(producer, limits=self._limits, limiter=self._limiter, name=_name(self._application))
+        exchange.body = stream(producer, limits=self._limits, limiter=self._limiter, name=self._name)
         await exchange.answer()
 
 

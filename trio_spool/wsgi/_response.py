@@ -71,12 +71,7 @@ class Response:
             iterable = self._call_in_thread()
             try:
                 if not self._take_whole(iterable):
-                    yield from _drain(written)
-                    for chunk in iterable:
-                        self.write(chunk)
-                        yield from _drain(written)
-                        if self._is_enough():
-                            break
+                    yield from self._pass_on(iter(iterable), written)
             finally:
                 _close_in_thread(iterable)
             yield from _drain(written)  # an application may return an empty list, and have written before
@@ -174,7 +169,7 @@ class Response:
             self.write(chunk)
             if self._is_enough():
                 return
-            if self._committed and self.head is not None and self.head.length is None:
+            if self._streams_freely():
                 break
         emit = self._emit
         for chunk in iterator:  # the usual case, made quick: nothing to count
@@ -182,6 +177,27 @@ class Response:
                 raise _not_bytes(chunk)
             if chunk:
                 emit(chunk)
+
+    def _pass_on(self, iterator: Iterator[bytes], written: list[bytes]) -> Iterator[bytes]:
+        yield from _drain(written)
+        for chunk in iterator:
+            self.write(chunk)
+            yield from _drain(written)
+            if self._is_enough():
+                return
+            if self._streams_freely():
+                break
+        for chunk in iterator:  # as in `_write_all`
+            if not isinstance(chunk, bytes):
+                raise _not_bytes(chunk)
+            if written:
+                yield from _drain(written)
+            if chunk:
+                yield chunk
+
+    def _streams_freely(self) -> bool:
+        """Return whether the head is on its way, and there is nothing to count."""
+        return self._committed and self.head is not None and self.head.length is None
 
     def _has_body(self, head: Head) -> bool:
         return head.has_body and not self._is_head_request
