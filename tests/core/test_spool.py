@@ -19,14 +19,152 @@ from trio_spool import SpoolLimits, SpoolWriter, open_spool
 from trio_spool._core._trio import trio_loop
 
 if sys.version_info < (3, 11):
-    pass
+    from exceptiongroup import ExceptionGroup
 
 SMALL = SpoolLimits(window=1000, batch=300)
 
 
-async def test_gives_a_memory_channel() -> None:
-    async with open_spool([b"a"]) as batches:
-        assert isinstance(batches, trio.MemoryReceiveChannel)
+async def test_gives_a_channel(until) -> None:
+    spool = open_spool([b"a"])
+    async with spool as batches:
+        assert isinstance(batches, trio.abc.ReceiveChannel)
+        await until(lambda: spool.statistics().high_water)
+        with batches.clone() as clone:
+            assert clone.receive_nowait() == b"a"
+        with pytest.raises(trio.ClosedResourceError):
+            clone.receive_nowait()
+        with pytest.raises(trio.EndOfChannel):
+            await batches.receive()
+        with pytest.raises(trio.EndOfChannel):
+            batches.receive_nowait()
+
+
+async def test_receiving_without_waiting() -> None:
+    go_on = threading.Event()
+
+    def generate():
+        go_on.wait()
+        yield b"a"
+
+    async with open_spool(generate()) as batches, trio.open_nursery() as nursery:
+        with pytest.raises(trio.WouldBlock):
+            batches.receive_nowait()
+        received = []
+
+        async def receive() -> None:
+            received.append(await batches.receive())
+
+        nursery.start_soon(receive)
+        await wait_all_tasks_blocked()
+        go_on.set()
+        with pytest.raises(trio.WouldBlock):  # another task waits for it
+            batches.receive_nowait()
+    assert received == [b"a"]
+
+
+async def test_several_tasks_receive() -> None:
+    """Each batch goes to one of them, and all get to the end."""
+    received: list[bytes] = []
+
+    async def receive(channel) -> None:
+        async with channel:
+            async for batch in channel:
+                received.append(batch)
+
+    fragments = [b"%d," % number for number in range(3000)]
+    async with open_spool(fragments, limits=SMALL) as batches, trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(receive, batches.clone())
+        batches.close()
+    assert b"".join(received) == b"".join(fragments)
+
+
+async def test_a_channel_that_is_closed_while_a_task_receives() -> None:
+    go_on = threading.Event()
+
+    def generate():
+        go_on.wait()
+        yield b"a"
+
+    async with open_spool(generate()) as batches, trio.open_nursery() as nursery:
+
+        async def receive() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await batches.receive()
+
+        nursery.start_soon(receive)
+        await wait_all_tasks_blocked()
+        batches.close()
+        await wait_all_tasks_blocked()
+        go_on.set()
+
+
+@pytest.mark.parametrize("beside", [False, True])
+async def test_a_failure_comes_out_of_a_nursery_as_it_is(beside: bool) -> None:
+    class Boom(Exception):
+        pass
+
+    def generate():
+        yield b"a"
+        raise Boom
+
+    async def main() -> None:
+        async with open_spool(generate()) as batches, trio.open_nursery() as nursery:
+
+            async def receive() -> None:
+                async for _ in batches:
+                    pass
+
+            async def fail() -> None:
+                await trio.sleep_forever()
+                raise AssertionError
+
+            async def wait_and_fail() -> None:
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    raise ValueError
+
+            nursery.start_soon(receive)
+            nursery.start_soon(wait_and_fail if beside else fail)
+
+    if beside:
+        with pytest.raises(ExceptionGroup):
+            await main()
+    else:
+        with pytest.raises(Boom):
+            await main()
+
+
+async def test_left_in_another_task() -> None:
+    """As by a framework that drops an async generator: an error that says so, and nothing else is damaged."""
+    closed_in: list[str] = []
+
+    def generate():
+        try:
+            while True:
+                yield b"x" * 100
+        finally:
+            closed_in.append(threading.current_thread().name)
+
+    async def body():
+        async with open_spool(generate(), limits=SMALL) as batches:
+            async for batch in batches:
+                yield batch
+
+    generator = body()
+
+    async def read_one() -> None:
+        await generator.__anext__()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read_one)
+    assert closed_in == []
+    with pytest.raises(RuntimeError, match=r"read_one and left by another one, .*trio_spool\.stream"):
+        await generator.aclose()
+    assert len(closed_in) == 1
+    assert threading.current_thread().name not in closed_in
+    assert await collect([b"ok"]) == b"ok"
 
 
 @pytest.mark.parametrize("limits", [SpoolLimits(), SMALL, SpoolLimits(window=1, batch=1)])
@@ -338,6 +476,7 @@ async def test_nothing_is_left_behind() -> None:
         async with open_spool(b"x" * 100 for _ in range(10_000)) as batches:
             await batches.receive()
     gc.collect()
+    await wait_all_tasks_blocked()
     assert trio.lowlevel.current_statistics().tasks_living == before
 
 

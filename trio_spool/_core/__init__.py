@@ -1,5 +1,7 @@
 """The library: worker threads, a channel, and the task that owns a stream. It knows bytes, but no protocol."""
 
+from ._batches import Batches as Batches
+from ._channel import BatchChannel as BatchChannel
 from ._departures import Departures as Departures
 from ._driving import drive as drive
 from ._errors import SpoolBrokenError as SpoolBrokenError
@@ -28,6 +30,8 @@ from ._spool import open_spool as open_spool
 from ._statistics import SenderStatistics as SenderStatistics
 from ._statistics import SpoolStatistics as SpoolStatistics
 from ._trio import trio_loop as trio_loop
+from ._trio_tasks import outlast as outlast
+from ._trio_tasks import start_apart as start_apart
 from ._turns import Turns as Turns
 from ._workers import PLACES as PLACES
 from ._workers import raise_the_one as raise_the_one

@@ -159,7 +159,7 @@ class Buffer:
 
     def holds_some(self) -> bool:
         """Return whether there may be something to take."""
-        return bool(self._sealed or self.open or self.collected.tell())
+        return bool(self._sealed) or max(len(self.open), self.collected.tell()) > self._taken
 
     # The event loop's side
 

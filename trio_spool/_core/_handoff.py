@@ -263,13 +263,10 @@ class Handoff:
     # The event loop's side
 
     def _yielded(self) -> None:
-        manners = self.loop.manners
-        manners.called_by_worker()
-        manners.when_others_have_run(self._baton.release)
+        self.loop.manners.when_others_have_run(self._baton.release)
 
     def _woken_by_worker(self) -> None:
-        self.loop.manners.called_by_worker()
-        self._receiver.wake()
+        self.loop.manners.called_by_worker(self._receiver.wake)
 
     def _has_room(self) -> bool:
         return self._emitted - self._taken <= self._limits.low_water
@@ -315,6 +312,15 @@ class Handoff:
     def closing(self) -> bool:
         """Whether the receiver has left."""
         return self._closing
+
+    @property
+    def finished(self) -> bool:
+        """Whether the producer has ended."""
+        return self._finished
+
+    def holds_some(self) -> bool:
+        """Return whether there may be something to take."""
+        return self._buffer.holds_some()
 
     @property
     def failure(self) -> BaseException | None:

@@ -62,9 +62,9 @@ class Manners(ABC):
         return min(LONG, max(SHORT, QUIET * quiet / workers, SHARE * (yielded / workers - SWITCH)))
 
     @abstractmethod
-    def called_by_worker(self) -> None:
-        """Note that the loop runs what a worker asked for, which is nobody else's work."""
+    def called_by_worker(self, function: Callable[[], object]) -> None:
+        """Call a function in the loop for a worker, which wakes a task that streams. This is nobody else's work."""
 
     @abstractmethod
     def when_others_have_run(self, release: Callable[[], None]) -> None:
-        """Call a function, which lets a worker go on that has yielded, once the loop has run. Called in the loop."""
+        """Call a function in the loop, which lets a worker go on that has yielded, once the loop has run."""

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from types import TracebackType
 
 import trio
 
+from ._channel import BatchChannel, open_channel
 from ._driving import drive
 from ._handoff import Handoff
 from ._limits import SpoolLimits
 from ._producer import Producer, prepare
 from ._statistics import SpoolStatistics
 from ._trio import trio_loop
+from ._trio_tasks import outlast, start_apart
 from ._turns import Turns
-from ._workers import raise_the_one
+from ._workers import is_only, raise_the_one
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
 
-class Spool(AbstractAsyncContextManager["trio.MemoryReceiveChannel[bytes]", "bool | None"]):
+class Spool(AbstractAsyncContextManager[BatchChannel, None]):
     """The context manager that `open_spool` returns. Entering it starts the producer."""
 
     def __init__(self, turns: Turns, limits: SpoolLimits, limiter: trio.CapacityLimiter | None) -> None:
@@ -35,74 +38,51 @@ class Spool(AbstractAsyncContextManager["trio.MemoryReceiveChannel[bytes]", "boo
         """Return the counters of this spool as they are now. They stay readable after the block."""
         return SpoolStatistics() if self._handoff is None else self._handoff.statistics()
 
-    async def __aenter__(self) -> trio.MemoryReceiveChannel[bytes]:
-        if self._handoff is not None:
+    @trio.lowlevel.enable_ki_protection
+    async def __aenter__(self) -> BatchChannel:
+        turns, self._turns = self._turns, None
+        if turns is None:
             raise RuntimeError("a spool can be entered only once; call open_spool again for another one")
-        self._handoff = Handoff(self._limits, trio_loop())
-        self._running = self._run(self._handoff)
-        return await self._running.__aenter__()
+        loop = trio_loop()
+        handoff = self._handoff = Handoff(self._limits, loop)
+        self._entered_by = trio.lowlevel.current_task()
+        self._streaming = loop.streaming()
+        self._streaming.__enter__()
+        self._channel = open_channel(handoff)
+        self._ended = start_apart(partial(drive, turns, handoff, self._limiter), handoff.close)
+        return self._channel
 
+    @trio.lowlevel.enable_ki_protection
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        return await self._running.__aexit__(exc_type, exc, traceback)
-
-    @asynccontextmanager
-    async def _run(self, handoff: Handoff) -> AsyncIterator[trio.MemoryReceiveChannel[bytes]]:
-        send_channel, receive_channel = trio.open_memory_channel[bytes](0)
-        turns, self._turns = self._turns, None
-        assert turns is not None
-        # Shielded: a receiver that goes on must get everything, or find out that it will not.
-        pumping = trio.CancelScope(shield=True)
+    ) -> None:
+        handoff = self._handoff
+        assert handoff is not None
+        self._channel.close()
+        handoff.close()
+        self._streaming.__exit__(None, None, None)
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_drive, turns, handoff, self._limiter)
-                nursery.start_soon(_pump, handoff, send_channel, pumping, nursery.cancel_scope)
-                del turns
-                with receive_channel, handoff.loop.streaming():
-                    try:
-                        yield receive_channel
-                    finally:
-                        handoff.close()
-                        pumping.cancel()
-        except BaseExceptionGroup as group:
-            raise_the_one(group, handoff.closing_error)
+            await outlast(self._ended)
         finally:
             handoff.discard()
-        if handoff.closing_error is not None:
-            raise handoff.closing_error
+        if self._entered_by is not trio.lowlevel.current_task():
+            raise RuntimeError(
+                f"the block of a spool was entered by task {self._entered_by.name} and left by another one, "
+                f"{trio.lowlevel.current_task().name}, as when an async generator that yields inside of it is dropped. "
+                "The producer has been closed. Use trio_spool.stream there: it needs no block"
+            )
+        self._raise_unwrapped(handoff, exc)
 
-
-async def _drive(turns: Turns, handoff: Handoff, limiter: trio.CapacityLimiter | None) -> None:
-    with trio.CancelScope(shield=True):
-        await drive(turns, handoff, limiter)
-
-
-async def _pump(
-    handoff: Handoff, send_channel: trio.MemorySendChannel[bytes], pumping: trio.CancelScope, block: trio.CancelScope
-) -> None:
-    """Move each batch into the channel when the receiver asks for it, and raise the producer's exception after the last one."""
-    failed = False
-    with handoff.loop.streaming(), pumping:
+    def _raise_unwrapped(self, handoff: Handoff, exc: BaseException | None) -> None:
+        """Raise an error of closing the producer, or the producer's exception if it comes in the group of a nursery."""
+        failure, closing_error = handoff.failure, handoff.closing_error
         try:
-            while (batch := await handoff.take()) is not None:
-                try:
-                    send_channel.send_nowait(batch)  # if the receiver waits already, this saves a pass of the scheduler
-                except trio.WouldBlock:
-                    await send_channel.send(batch)
-                handoff.settle(batch)
-            if handoff.failure is not None and not handoff.closing:
-                # The receiver may still be at work on the last batch, and must not be cancelled in the middle of it. It has
-                # finished with that batch when it asks for the next one: an empty batch, which stands for the failure.
-                await send_channel.send(b"")
-                failed = True
-        except trio.BrokenResourceError:
-            handoff.close()  # the receiver closed the channel
-    if failed:
-        block.cancel()  # before closing the channel: a receiver that waits must not take the failure for the end
-    send_channel.close()
-    if failed and handoff.failure is not None:
-        raise handoff.failure
+            if closing_error is not None:
+                raise_the_one(BaseExceptionGroup("the block of a spool failed", [exc or closing_error]), exc and closing_error)
+            if failure is not None and isinstance(exc, BaseExceptionGroup) and is_only(exc, failure):
+                raise failure
+        finally:
+            del exc, failure, closing_error  # their tracebacks hold this frame
 
 
 def open_spool(
@@ -121,14 +101,19 @@ def open_spool(
             async for batch in batches:
                 await stream.send_all(batch)
 
-    Entering the block returns a `trio.MemoryReceiveChannel` of `bytes`. A batch is one or more fragments, joined. Batches
-    grow only while the receiver is busy; a receiver that waits gets the first fragment at once.
+    Entering the block returns a `BatchChannel`, a `trio.abc.ReceiveChannel` of `bytes`. A batch is one or more fragments,
+    joined. Batches grow only while the receiver is busy; a receiver that waits gets the first fragment at once. The channel
+    raises the producer's exception, unwrapped, where the next batch would be, after every byte emitted before it.
 
     Leaving the block, normally, by an exception, or by cancellation, stops the producer: an iterator is closed, in a
     worker thread, at its next fragment, and a `write` that waits raises `SpoolBrokenError` at once. The block ends when the
     producer has ended; if the producer is in the middle of a blocking call, the block waits for that: a `stop` function can
     interrupt it. Bytes that were emitted and not yet received are dropped, and a clone of the channel that is still open
-    reaches its end.
+    raises `SpoolBrokenError`.
+
+    The block must be left by the task that entered it. An async generator that yields inside of it, and that a framework
+    drops when a client leaves, is closed by another task: this stops the producer, and raises RuntimeError. `stream` needs
+    no block.
 
     Args:
         producer: An iterable of bytes-like fragments, contiguous in memory, usually a generator; or a function that
@@ -155,9 +140,8 @@ def open_spool(
 
     Raises:
         TypeError: `producer` is neither an iterable nor a function, or `stop` is not a function.
-        Exception: The block raises the producer's exception, unwrapped, after every byte emitted before it has been
-            received. When the receiver asks for more, it is cancelled, and may get one empty batch first (leave this
-            out where an empty batch would mean something, as among the chunks of HTTP). If the block is left
-            early, it raises only errors of closing the producer, in a group if there was another exception.
+        Exception: If the block is left early, it raises errors of closing the producer, in a group if there was another
+            exception. If tasks of a nursery inside of the block receive, the block raises the producer's exception without
+            the nursery's group.
     """
     return Spool(prepare(producer, stop=stop, name=name), limits if limits is not None else SpoolLimits(), limiter)

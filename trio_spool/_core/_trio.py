@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from functools import partial
 
 import trio
 
 from ._loop import Event, Loop, NoThreadError, Sleeper, T, Threads
 from ._trio_manners import TrioManners
-from ._workers import PLACES, raise_the_one
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup
+from ._trio_tasks import Beside
+from ._workers import PLACES
 
 
 class TrioSleeper(Sleeper):
@@ -111,19 +109,8 @@ class TrioLoop(Loop):
     def threads(self, kind: str, limiter: trio.CapacityLimiter | None) -> Threads:
         return TrioThreads(limiter if limiter is not None else self.limiters[kind])
 
-    @asynccontextmanager
-    async def beside(self, function: Callable[..., Awaitable[None]], *arguments: object) -> AsyncIterator[None]:
-        @trio.lowlevel.enable_ki_protection  # an interrupt is for the block, not for the function
-        async def run() -> None:
-            with trio.CancelScope(shield=True):
-                await function(*arguments)
-
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(run)
-                yield
-        except BaseExceptionGroup as group:
-            raise_the_one(group)
+    def beside(self, function: Callable[..., Awaitable[None]], *arguments: object) -> AbstractAsyncContextManager[None]:
+        return Beside(partial(function, *arguments))
 
     def streaming(self) -> AbstractContextManager[None]:
         return self.manners.streaming()

@@ -43,13 +43,16 @@ class TrioManners(Manners, trio.abc.Instrument):
             self.last = self.clock()
         self._ours = False
 
-    def called_by_worker(self) -> None:
-        """Note that Trio runs the calls of other threads in the current task: it does not count as another task."""
+    def called_by_worker(self, function: Callable[[], object]) -> None:
+        """Call a function. Trio does so in a task of its own, which does not count as another task."""
         self._messenger = trio.lowlevel.current_task()
+        self._ours = True
+        function()
+        self._ours = False
 
     def when_others_have_run(self, release: Callable[[], None]) -> None:
         """Let the worker go on at once: by the time that Trio runs what a thread asked for, it has run every task of a pass."""
-        release()
+        self.called_by_worker(release)
 
     @contextmanager
     def streaming(self) -> Iterator[None]:

@@ -31,6 +31,17 @@ def is_cancellation(error: BaseException, cancelled: type[BaseException]) -> boo
     return isinstance(error, cancelled)
 
 
+def is_only(group: BaseExceptionGroup[BaseException], error: BaseException) -> bool:
+    """Return whether a group holds nothing but one exception, and cancellations of Trio beside it."""
+    for exc in group.exceptions:
+        if isinstance(exc, BaseExceptionGroup):
+            if not is_only(exc, error):
+                return False
+        elif exc is not error and not isinstance(exc, trio.Cancelled):
+            return False
+    return True
+
+
 def raise_the_one(group: BaseExceptionGroup[BaseException], closing_error: BaseException | None = None) -> NoReturn:
     """Raise the exception that ended an internal nursery, without the group if there is only one.
 

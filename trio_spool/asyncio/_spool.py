@@ -7,8 +7,7 @@ import sys
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
-from .._core import Handoff, Producer, SpoolLimits, SpoolStatistics, Turns, drive, prepare
-from ._batches import Batches
+from .._core import Batches, Handoff, Producer, SpoolLimits, SpoolStatistics, Turns, drive, prepare
 from ._loop import Limiter, asyncio_loop
 from ._tasks import cancel_again
 

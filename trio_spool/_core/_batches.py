@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import trio
 
-from .._core import Handoff, SpoolBrokenError
+from ._errors import SpoolBrokenError
+from ._handoff import Handoff
 
 
 class Batches:
@@ -33,19 +36,41 @@ class Batches:
             RuntimeError: Another task is waiting for a batch.
             Exception: The producer raised it; everything emitted before has been received.
         """
-        handoff = self._handoff
         if self._asking:
             raise RuntimeError("another task is already waiting for the next batch of this spool: only one may at a time")
         self._asking = True
         try:
             # A batch that is there is returned without a wait, so that no cancellation can lose it: other tasks run before.
-            await handoff.loop.checkpoint()
-            if not handoff.closing and (batch := await handoff.take()) is not None:
-                handoff.settle(batch)
-                return batch
+            await self._handoff.loop.checkpoint()
+            return await self.next()
         finally:
             self._asking = False
-        if handoff.complete and not handoff.closing:
+
+    async def next(self) -> bytes:
+        """Do what `receive` does, without a check of who else does, and without a checkpoint if a batch is there."""
+        if not self._handoff.closing and (batch := await self._handoff.take()) is not None:
+            self._handoff.settle(batch)
+            return batch
+        self._raise_the_end()
+
+    def next_nowait(self) -> bytes:
+        """Do what `next` does, without waiting.
+
+        Raises:
+            trio.WouldBlock: There is no batch now.
+        """
+        handoff = self._handoff
+        if not handoff.closing:
+            if batch := handoff.take_nowait():
+                handoff.settle(batch)
+                return batch
+            if not handoff.finished:
+                raise trio.WouldBlock
+        self._raise_the_end()
+
+    def _raise_the_end(self) -> NoReturn:
+        handoff = self._handoff
+        if handoff.complete and not handoff.holds_some():
             raise trio.EndOfChannel
         failure = handoff.failure
         if failure is None or handoff.closing:
