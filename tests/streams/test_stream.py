@@ -262,3 +262,62 @@ def test_outside_of_a_loop() -> None:
 def test_what_is_not_a_producer_is_refused_at_once(bad: object) -> None:
     with pytest.raises(TypeError):
         stream(bad)  # type: ignore[arg-type]
+
+
+@every_loop
+def test_a_producer_that_is_silent_is_stopped_by_its_function(run: Run) -> None:
+    stopped = threading.Event()
+    threads = []
+
+    def silent() -> Iterator[bytes]:
+        yield b"x"
+        stopped.wait()
+
+    def stop() -> None:
+        threads.append(threading.current_thread())
+        stopped.set()
+
+    async def main() -> None:
+        s = stream(silent(), stop=stop)
+        await anext_(s)
+        await s.aclose()
+        assert len(threads) == 1
+        assert threads[0] is not threading.main_thread()
+
+    run(main)
+
+
+class Untouched:
+    """An iterator that must be closed, used or not."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.closed_in: list[threading.Thread] = []
+
+    def __iter__(self) -> Untouched:
+        return self
+
+    def __next__(self) -> bytes:
+        self.asked = True
+        raise StopIteration
+
+    def close(self) -> None:
+        self.closed_in.append(threading.current_thread())
+
+
+@every_loop
+def test_what_never_began_is_closed_as_well(run: Run) -> None:
+    untouched = Untouched()
+    stopped = []
+
+    async def main() -> None:
+        s = stream(untouched, stop=lambda: stopped.append(True))
+        await s.aclose()
+        assert not untouched.asked
+        assert len(untouched.closed_in) == 1
+        assert untouched.closed_in[0] is not threading.main_thread()
+        assert stopped
+        with pytest.raises(SpoolBrokenError):
+            await anext_(s)
+
+    run(main)

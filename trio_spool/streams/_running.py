@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from .._core import Batches, Handoff, SpoolLimits, Turns, drive
+from .._core import Handoff, SpoolLimits, Turns, drive
+from ..asyncio import Batches
 from ._host import Host
 
 
@@ -16,15 +17,14 @@ class Running:
         turns: The producer, prepared.
         limits: As for `stream`.
         limiter: As for `stream`.
-        name: The producer's name, for messages.
     """
 
-    def __init__(self, host: Host, turns: Turns, limits: SpoolLimits, limiter: object, name: str) -> None:
+    def __init__(self, host: Host, turns: Turns, limits: SpoolLimits, limiter: object) -> None:
         self.host = host
         self.handoff = Handoff(limits, host.loop)
         self.batches = Batches(self.handoff)
         self.ended = host.loop.event()
-        self._name = name
+        self._name = turns.name
         self._reader: object = None  # the task that asked last
         self._asked = 0  # how often that task has asked
         self._heard = False  # whether somebody will be told of an error while the producer is closed

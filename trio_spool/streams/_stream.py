@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -40,11 +40,10 @@ class Stream(AsyncIterator[bytes]):
     _stopped = False
     _complete = False
 
-    def __init__(self, producer: Producer, limits: SpoolLimits, limiter: object, name: str) -> None:
-        self._turns: Turns | None = prepare(producer)
+    def __init__(self, turns: Turns, limits: SpoolLimits, limiter: object) -> None:
+        self._turns: Turns | None = turns
         self._limits = limits
         self._limiter = limiter
-        self._name = name
 
     def __aiter__(self) -> Stream:
         return self
@@ -69,7 +68,7 @@ class Stream(AsyncIterator[bytes]):
         host = find_host()
         turns, self._turns = self._turns, None
         assert turns is not None
-        self._running = Running(host, turns, self._limits, self._limiter, self._name)
+        self._running = Running(host, turns, self._limits, self._limiter)
 
     async def __aenter__(self) -> Stream:
         return self
@@ -87,6 +86,8 @@ class Stream(AsyncIterator[bytes]):
         Raises:
             Exception: The producer raised it when it was closed.
         """
+        if self._running is None and not self._stopped:
+            self._start()  # a producer that has not begun gets no turn, but a file among them is closed, and its stop function called
         self._stopped = True
         if self._running is not None:
             await self._running.aclose()
@@ -106,7 +107,14 @@ class Stream(AsyncIterator[bytes]):
         return SpoolStatistics() if self._running is None else self._running.handoff.statistics()
 
 
-def stream(producer: Producer, *, limits: SpoolLimits | None = None, limiter: object = None, name: str | None = None) -> Stream:
+def stream(
+    producer: Producer,
+    *,
+    limits: SpoolLimits | None = None,
+    limiter: object = None,
+    stop: Callable[[], object] | None = None,
+    name: str | None = None,
+) -> Stream:
     """Return the output of blocking code, which runs in worker threads, as an async iterator of batches.
 
     ::
@@ -129,13 +137,13 @@ def stream(producer: Producer, *, limits: SpoolLimits | None = None, limiter: ob
         limits: The maximum number of bytes to hold: see `SpoolLimits`.
         limiter: Limits how many producers may have a turn at the same time: a `trio.CapacityLimiter` on Trio, an
             `asyncio.Semaphore` on asyncio. By default, streams share the limiters of the loop's spools.
-        name: Of the producer, for messages. By default, its qualified name.
+        stop: As for `open_spool`.
+        name: As for `open_spool`.
 
     Raises:
-        TypeError: `producer` is neither an iterable nor a function.
+        TypeError: `producer` is neither an iterable nor a function, or `stop` is not a function.
     """
-    name = name if name is not None else getattr(producer, "__qualname__", type(producer).__qualname__)
-    return Stream(producer, limits if limits is not None else SpoolLimits(), limiter, name)
+    return Stream(prepare(producer, stop=stop, name=name), limits if limits is not None else SpoolLimits(), limiter)
 
 
 async def wait_closed() -> None:
