@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from .._core import Handoff, SpoolLimits, Turns, drive
-from ..asyncio import Batches
+from .._core import Batches, Handoff, SpoolLimits, Turns, drive
 from ._host import Host
 
 

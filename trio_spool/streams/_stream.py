@@ -87,7 +87,7 @@ class Stream(AsyncIterator[bytes]):
             Exception: The producer raised it when it was closed.
         """
         if self._running is None and not self._stopped:
-            self._start()  # a producer that has not begun gets no turn, but a file among them is closed, and its stop function called
+            self._start()  # a producer that has not begun gets no turn, but a file is closed, and a stop function called
         self._stopped = True
         if self._running is not None:
             await self._running.aclose()

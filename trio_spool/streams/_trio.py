@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextvars
 from collections.abc import Callable, Coroutine
-from functools import partial
 from math import inf
 from typing import Any
 
 import trio
 
-from .._core import Event, trio_loop
+from .._core import Event, outlast, start_apart, trio_loop
 from ._host import Host
 
 
@@ -23,25 +21,7 @@ class TrioHost(Host, trio.abc.Instrument):
         self._cancelled: set[trio.lowlevel.Task] = set()  # watched tasks that began a step cancelled
 
     def start(self, driving: Callable[[], Coroutine[Any, Any, None]], tell: Callable[[], object]) -> None:
-        task = partial(self._run, driving, tell)
-        trio.lowlevel.spawn_system_task(task, name=driving, context=contextvars.copy_context())
-
-    async def _run(self, driving: Callable[[], Coroutine[Any, Any, None]], tell: Callable[[], object]) -> None:
-        # Only the driver is shielded. This task is cancelled when Trio's main task has ended.
-        ended = trio.Event()
-
-        async def drive_and_note() -> None:
-            try:
-                await driving()
-            finally:
-                ended.set()
-
-        async with self.loop.beside(drive_and_note):
-            try:
-                await ended.wait()
-            except trio.Cancelled:
-                tell()
-                raise
+        start_apart(driving, tell)
 
     def current_task(self) -> trio.lowlevel.Task:
         return trio.lowlevel.current_task()
@@ -74,8 +54,7 @@ class TrioHost(Host, trio.abc.Instrument):
             ended(cancelled)
 
     async def outlast(self, event: Event) -> None:
-        with trio.CancelScope(shield=True):
-            await event.wait()
+        await outlast(event)
 
 
 _host: trio.lowlevel.RunVar[TrioHost] = trio.lowlevel.RunVar("trio_spool_streams")
