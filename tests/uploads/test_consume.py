@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import random
+import signal
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -217,3 +219,56 @@ def test_a_source_that_needs_no_closing(run) -> None:
         return await consume(Source(), lambda file: file.read())
 
     assert run(main) == b"abcabcabc"
+
+
+def test_ctrl_c_wakes_the_function_and_waits_for_it(run) -> None:
+    reading = Cancelling()
+
+    async def source() -> AsyncIterator[bytes]:
+        yield b"abc"
+        await (
+            trio.to_thread.run_sync(reading.reads.wait) if trio.lowlevel.in_trio_run() else asyncio.to_thread(reading.reads.wait)
+        )
+        signal.raise_signal(signal.SIGINT)
+        await forever()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(lambda: consume(source(), reading.read))
+    assert reading.ended
+    assert isinstance(reading.seen[0], SpoolBrokenError)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_cancellation_at_any_moment(run, seed: int) -> None:
+    """The function has always ended when the cancellation arrives, and what it read is a part of what came."""
+    dice = random.Random(seed)
+    began, ended, read = threading.Event(), threading.Event(), bytearray()
+
+    def function(file: SpoolReader) -> None:
+        began.set()
+        try:
+            while piece := file.read1(dice.randrange(1, 3000)):
+                read.extend(piece)
+        finally:
+            ended.set()
+
+    async def source() -> AsyncIterator[bytes]:
+        number = 0
+        while True:
+            yield number.to_bytes(4, "big") * 500
+            number += 1
+
+    async def main() -> None:
+        seconds = dice.random() / 100
+        if trio.lowlevel.in_trio_run():
+            with trio.move_on_after(seconds):
+                await consume(source(), function, window=5000)
+        else:
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(consume(source(), function, window=5000), seconds)
+        assert ended.is_set() or not began.is_set()
+
+    threads = threading.active_count()
+    run(main)
+    assert read == b"".join(number.to_bytes(4, "big") * 500 for number in range(len(read) // 2000 + 1))[: len(read)]
+    assert threading.active_count() <= threads + 1  # Trio keeps an idle worker for some seconds

@@ -60,9 +60,10 @@ async def consume(
     except consumption.loop.cancelled:
         consumption.raise_if_not_stopped()
         raise
-    aclose = getattr(source, "aclose", None)
-    if aclose is not None:
-        await aclose()
+    finally:
+        aclose = getattr(source, "aclose", None)
+        if aclose is not None:
+            await aclose()
     return consumption.result()
 
 
