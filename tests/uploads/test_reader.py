@@ -197,6 +197,22 @@ def test_breaking_off_drops_what_was_not_read(run) -> None:
     run(main)
 
 
+def test_breaking_off_wakes_a_task_that_feeds(run) -> None:
+    async def main() -> None:
+        reader = SpoolReader(window=10)
+
+        async def break_off() -> None:
+            for _ in range(20):
+                await pause()
+            reader.break_off(ValueError("no"))
+
+        await beside(lambda: reader.feed(bytes(100)), break_off)
+        with pytest.raises(RuntimeError, match="after the end"):
+            await reader.feed(b"x")
+
+    run(main)
+
+
 def test_closing_the_file_wakes_the_task_that_feeds(run) -> None:
     async def main() -> None:
         reader = SpoolReader(window=10)

@@ -85,6 +85,7 @@ class Pipe:
             if self._failure is None:
                 self._failure = failure
             self._drop()
+            self._wake_task()
             self._changed.notify_all()
 
     async def wait_room(self) -> None:
