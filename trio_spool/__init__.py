@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ._core import SpoolBrokenError as SpoolBrokenError
     from ._core import SpoolClosedError as SpoolClosedError
     from ._core import SpoolError as SpoolError
+    from ._core import SpoolExit as SpoolExit
     from ._core import SpoolFullError as SpoolFullError
     from ._core import SpoolLimits as SpoolLimits
     from ._core import SpoolStatistics as SpoolStatistics
@@ -45,6 +46,7 @@ __all__ = [
     "SpoolBrokenError",
     "SpoolClosedError",
     "SpoolError",
+    "SpoolExit",
     "SpoolFullError",
     "SpoolLimits",
     "SpoolStatistics",

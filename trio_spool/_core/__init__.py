@@ -7,6 +7,7 @@ from ._driving import drive as drive
 from ._errors import SpoolBrokenError as SpoolBrokenError
 from ._errors import SpoolClosedError as SpoolClosedError
 from ._errors import SpoolError as SpoolError
+from ._errors import SpoolExit as SpoolExit
 from ._errors import SpoolFullError as SpoolFullError
 from ._handoff import Handoff as Handoff
 from ._limits import SpoolLimits as SpoolLimits

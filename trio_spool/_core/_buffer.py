@@ -31,26 +31,6 @@ SMALL = 700
 OVERHEAD = 64
 
 
-def as_bytes(fragment: Any, number: int) -> bytes:
-    """Return a copy of a bytes-like object.
-
-    Args:
-        fragment: The object.
-        number: The number of the fragment, for the error.
-
-    Raises:
-        TypeError: It is not bytes-like, or not contiguous in memory.
-    """
-    try:
-        view = memoryview(fragment)
-        if view.c_contiguous:
-            return bytes(view)
-        problem = "a buffer that is not contiguous in memory; make it so with bytes(…)"
-    except TypeError as exc:
-        problem = str(exc)
-    raise TypeError(f"fragment {number} of a producer: {problem}: {fragment!r:.80}")
-
-
 class Buffer:
     """The fragments and batches of one spool, in order.
 

@@ -33,6 +33,7 @@ async def drive(turns: Turns, handoff: Handoff, limiter: object) -> None:
     else:
         async with handoff.loop.beside(driver.call_stop):
             await driver.run()
+    turns.sender = None
     handoff.give_up = bool  # the driver refers to the hand-over
     handoff.finish(driver.failure())
 

@@ -20,6 +20,14 @@ class SpoolBrokenError(SpoolError, trio.BrokenResourceError, BrokenPipeError):
     """
 
 
+class SpoolExit(BaseException):
+    """Raised by `SpoolWriter.write` instead of `SpoolBrokenError`, once that has been raised a hundred times.
+
+    It ends functions that catch errors in a loop, which would write to nobody for ever. Like `GeneratorExit`, it is not an
+    `Exception`. Let it propagate: the spool that stopped the producer expects it.
+    """
+
+
 class SpoolClosedError(SpoolError, trio.ClosedResourceError):
     """This side has been closed before: the block of a sender has ended."""
 

@@ -26,8 +26,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ._baton import Baton
-from ._buffer import OVERHEAD, Buffer, as_bytes
-from ._errors import SpoolBrokenError
+from ._buffer import OVERHEAD, Buffer
+from ._fragments import as_bytes
+from ._gone import Gone
 from ._limits import SpoolLimits
 from ._loop import Loop
 from ._pace import Pace
@@ -50,6 +51,7 @@ class Handoff:
         "_emitted",
         "_failure",
         "_finished",
+        "_gone",
         "_high_water",
         "_limits",
         "_most_taken",
@@ -75,6 +77,7 @@ class Handoff:
         self._buffer = Buffer(limits.batch, loop.new_lock)
         self._pace = Pace(loop, limits.batch)
         self._baton = Baton(loop.new_lock)
+        self._gone = Gone()
         # Bytes emitted and taken so far.
         self._emitted = 0  # written by the worker, at checkpoints and after a turn
         self._taken = 0  # written by the loop
@@ -171,10 +174,10 @@ class Handoff:
         if self._closing:
             self.stopped = True
             self._buffer.take_back_in_thread()
-            raise SpoolBrokenError("the reader of this spool is gone")
+            return self._gone.refuse_in_thread()
         while self._checkpoint_in_thread():
             if self.stopped:
-                raise SpoolBrokenError("the reader of this spool is gone")
+                return self._gone.refuse_in_thread()
             started = self.loop.clock()
             self.loop.manners.busy.discard(self)
             self._baton.park_in_thread(self._may_go_on)

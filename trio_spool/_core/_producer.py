@@ -15,13 +15,16 @@ Fragment = Union[bytes, bytearray, memoryview]
 Producer = Union[Iterable[Fragment], Callable[[SpoolWriter], object]]
 
 
-def prepare(producer: Producer, *, stop: Callable[[], object] | None = None, name: str | None = None) -> Turns:
+def prepare(
+    producer: Producer, *, stop: Callable[[], object] | None = None, name: str | None = None, sender: object = None
+) -> Turns:
     """Check a producer, and take it over for `drive`. The caller should drop its own references to the producer.
 
     Args:
         producer: See `open_spool`, like the next ones.
         stop: Called once nobody will read any more.
         name: What the log calls the producer; by default, its qualified name.
+        sender: The sender of its output, which it may not call itself.
 
     Raises:
         TypeError: The producer is neither an iterable of fragments, a binary file, nor a function; or `stop` is not a function.
@@ -30,6 +33,7 @@ def prepare(producer: Producer, *, stop: Callable[[], object] | None = None, nam
         raise TypeError(f"stop must be a blocking function without arguments, since it runs in a thread, not {stop!r}")
     turns = _turns_of(producer)
     turns.stop = stop
+    turns.sender = sender
     turns.name = name if name is not None else _name_of(producer)
     return turns
 

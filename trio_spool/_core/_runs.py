@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from operator import le, length_hint
 from typing import Any
 
+from ._fragments import problem_of
+
 # The maximum number of fragments in a run. Measured: more saved nothing, and would make `revoke` slower.
 LONGEST = 1024
 # The first value and the minimum of an entry of the credit, in bytes: picked, not measured.
@@ -87,7 +89,7 @@ class Runs:
             if exc.__traceback__ is None or exc.__traceback__.tb_next is not None or not _is_of_write(exc):
                 raise  # the producer raised it, not `write`
             number = self.fragments + len(credit) - length_hint(entries) + 1
-            raise TypeError(f"fragment {number} of a producer: {exc}") from exc
+            raise TypeError(f"fragment {number} of a producer: {problem_of(exc)}") from exc
         finally:
             written = len(credit) - length_hint(entries)
             self.fragments += written

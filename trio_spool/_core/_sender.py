@@ -8,6 +8,7 @@ from typing import Any
 import trio
 
 from ._errors import SpoolBrokenError, SpoolClosedError, SpoolFullError
+from ._fragments import as_bytes
 from ._handoff import Handoff
 from ._job import SpoolJob
 from ._limits import SpoolLimits
@@ -16,6 +17,7 @@ from ._outlet import Outlet
 from ._producer import Fragment, Producer, prepare
 from ._queue import Entry, SendQueue
 from ._statistics import SenderStatistics, SpoolStatistics
+from ._turns import refuse_own_producer
 
 # Trio raises KeyboardInterrupt between any two lines of a task, unless a function is protected: then it waits until the main task
 # waits for something, and interrupts that. What changes the state of a sender is protected, so that an interrupt can't leave half
@@ -70,7 +72,9 @@ class Sender:
             TypeError: `data` is not bytes-like.
             SpoolBrokenError: The peer is gone, or has stopped reading. This is a `trio.BrokenResourceError`.
             SpoolClosedError: The sender's block has ended. This is a `trio.ClosedResourceError`.
+            RuntimeError: A producer of this sender called it, and would wait for its own end.
         """
+        refuse_own_producer(self)
         await self._loop.checkpoint_if_cancelled()
         self._raise_if_over()
         while self._queue.full:
@@ -116,9 +120,11 @@ class Sender:
             SpoolBrokenError: The peer is gone, or has stopped reading; the producer has been stopped. This is a
                 `trio.BrokenResourceError`.
             SpoolClosedError: The sender's block has ended. This is a `trio.ClosedResourceError`.
+            RuntimeError: A producer of this sender called it, and would wait for its own end.
             Exception: The producer raised it; everything emitted before was given to the stream.
         """
-        turns = prepare(producer, stop=stop, name=name)
+        refuse_own_producer(self)
+        turns = prepare(producer, stop=stop, name=name, sender=self)
         del producer
         self._raise_if_over()
         job = SpoolJob(Handoff(limits if limits is not None else self._limits, self._loop), whole)
@@ -140,7 +146,9 @@ class Sender:
             SpoolBrokenError: The stream will not accept it: the peer is gone, or has stopped reading. This is a
                 `trio.BrokenResourceError`.
             SpoolClosedError: The sender's block has ended. This is a `trio.ClosedResourceError`.
+            RuntimeError: A producer of this sender called it, and would wait for its own end.
         """
+        refuse_own_producer(self)
         self._raise_if_over()
         mark = self._loop.event()
         self._queue.put(mark)
@@ -197,7 +205,7 @@ class Sender:
 
     def _put(self, data: Fragment) -> None:
         if type(data) is not bytes:
-            data = bytes(memoryview(data))  # not bytes(data), which turns a number into zeros
+            data = as_bytes(data)
         self._queue.put_bytes(data)
 
     def _withdraw(self, job: SpoolJob) -> None:

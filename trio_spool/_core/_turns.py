@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ._closing import close_whole
-from ._errors import SpoolBrokenError
+from ._errors import SpoolBrokenError, SpoolExit
 from ._handoff import Handoff
 from ._tracebacks import forget_locals
 from ._writer import SpoolWriter
@@ -25,12 +25,14 @@ class Turns(ABC):
         kind: The kind of limiter that its threads are taken from by default; see `Loop.threads`.
         name: What the log calls the producer.
         stop: Called in a thread of its own once nobody will read any more, unless the producer has ended.
+        sender: The sender of its output, until the producer has ended.
         open: Whether the producer must be closed if it gets no further turn.
     """
 
     kind: str
     name = ""
     stop: Callable[[], object] | None = None
+    sender: object = None
     open = False
 
     @abstractmethod
@@ -40,6 +42,23 @@ class Turns(ABC):
     @abstractmethod
     def close_in_thread(self) -> None:
         """Close a producer that has not ended and gets no further turn."""
+
+
+# The producer that the current thread runs. What such a thread calls in a loop has the thread's context.
+_running: contextvars.ContextVar[Turns | None] = contextvars.ContextVar("trio_spool_running", default=None)
+
+
+def refuse_own_producer(sender: object) -> None:
+    """Raise an error if it is a producer of the sender that calls the sender, since it would wait for its own end.
+
+    Raises:
+        RuntimeError: It is.
+    """
+    running = _running.get()
+    if running is not None and running.sender is sender:
+        raise RuntimeError(
+            f"producer {running.name} called the sender that sends its output, and would wait for its own end; emit the bytes"
+        )
 
 
 class IterableTurns(Turns):
@@ -60,6 +79,7 @@ class IterableTurns(Turns):
     def turn_in_thread(self, handoff: Handoff) -> bool:
         if self._context is None:
             self._context = contextvars.copy_context()
+            self._context.run(_running.set, self)
         return self._context.run(self._turn_in_context, handoff)
 
     def _turn_in_context(self, handoff: Handoff) -> bool:
@@ -132,17 +152,17 @@ class FunctionTurns(Turns):
     def turn_in_thread(self, handoff: Handoff) -> bool:
         function, self._function = self._function, None
         assert function is not None
+        _running.set(self)  # in a context of this thread alone
         writer = SpoolWriter(handoff)
         try:
-            handoff.run_in_thread(lambda: function(writer))
-        except SpoolBrokenError:
-            if not handoff.stopped:  # the error belongs to another spool
-                raise
+            handoff.run_in_thread(lambda: writer.run_in_thread(function))
         except BaseException as exc:
-            forget_locals(exc)
-            raise
-        finally:
-            writer.close()
+            writer.end_in_thread(complete=False)  # before the exception goes, and with it the files of the function
+            if not isinstance(exc, (SpoolBrokenError, SpoolExit)) or not handoff.stopped:  # else it belongs to another spool
+                forget_locals(exc)
+                raise
+        else:
+            writer.end_in_thread(complete=not handoff.closing)
         return False
 
     def close_in_thread(self) -> None:
