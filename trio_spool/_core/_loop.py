@@ -16,6 +16,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from time import perf_counter, thread_time
 from typing import Any, Protocol, TypeVar
 
+from ._errors import SpoolError
 from ._manners import Manners
 from ._watch import Watch
 
@@ -81,7 +82,7 @@ class Threads(ABC):
         """Wait for a place no longer, now or later."""
 
 
-class NoThreadError(Exception):
+class NoThreadError(SpoolError):
     """A function got no thread, because nobody needs its result any more. Never reaches a user."""
 
 
