@@ -18,6 +18,7 @@ from ._loop import Sleeper as Sleeper
 from ._loop import T as T
 from ._loop import Threads as Threads
 from ._manners import Manners as Manners
+from ._open_sender import check_send_timeout as check_send_timeout
 from ._open_sender import open_sender as open_sender
 from ._outlet import Outlet as Outlet
 from ._peer import reset_when_closed as reset_when_closed

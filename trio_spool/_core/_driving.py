@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
+import trio
+
 from ._handoff import Handoff
 from ._loop import NoThreadError, Threads
 from ._tracebacks import cut
@@ -60,8 +62,14 @@ class _Driver:
         turns, handoff = self._turns, self._handoff
         with self._loop.streaming():
             turn = partial(turns.turn_in_thread, handoff)
-            while await self._run_in_thread(self._threads, turn) and not handoff.closing:
-                await handoff.wait_room()
+            try:
+                while await self._run_in_thread(self._threads, turn) and not handoff.closing:
+                    await handoff.wait_room()
+            except GeneratorExit:
+                # asyncio's loop was closed without its tasks, and this one is being freed.
+                handoff.close_in_thread()
+                trio.lowlevel.start_thread_soon(self._close_in_thread, bool, "trio_spool closing")
+                raise
         if turns.open:
             handoff.stopped = True
             if turns.stop is not None:
@@ -124,6 +132,16 @@ class _Driver:
             handoff.waiting = handoff.working = False
             watch.end(wait)
         return None
+
+    def _close_in_thread(self) -> None:
+        """Close the producer, if it is paused, though nobody waits for that."""
+        try:
+            if self._turns.open:
+                if self._turns.stop is not None:
+                    self._turns.stop()
+                self._turns.close_in_thread()
+        except Exception:
+            log.exception("closing producer %s failed, after its event loop was closed", self._turns.name)
 
     def _noted_in_thread(self, function: Callable[[], object]) -> object:
         thread = threading.get_ident()

@@ -38,6 +38,7 @@ class SpoolJob:
                         self._reached.set()
             except handoff.loop.cancelled:
                 if handoff.closing_error is not None:
+                    handoff.loop.cancel_again()
                     raise handoff.closing_error from None  # the task is still cancelled, and finds out
                 raise
 

@@ -141,6 +141,9 @@ class Loop(ABC):
         must tell it to end.
         """
 
+    def cancel_again(self) -> None:  # noqa: B027 - for loops that tell a task only once
+        """Keep a cancellation that is not raised, because an error is."""
+
     @abstractmethod
     def streaming(self) -> AbstractContextManager[None]:
         """Count the current task as streaming for as long as the block lasts."""

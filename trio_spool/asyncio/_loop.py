@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
-import trio
-
-from .._core import PLACES, Event, Loop, NoThreadError, Sleeper, T, Threads
+from .._core import PLACES, Event, Loop, Sleeper, Threads
+from ._locks import LoopLock
 from ._manners import AsyncioManners
-from ._tasks import Driver, cancel_again, outlast
-
-
-class Limiter(Protocol):
-    """What limits how many producers have a turn at the same time: an `asyncio.Semaphore`, or an `anyio.CapacityLimiter`."""
-
-    async def acquire(self) -> object:
-        """Wait for a place."""
-
-    def release(self) -> object:
-        """Give a place back."""
+from ._registry import OnePerLoop
+from ._tasks import Driver, cancel_again, outlast, resume, wait_ended
+from ._threads import AsyncioThreads, Limiter
 
 
 class AsyncioSleeper(Sleeper):
     """A task that waits for a future, which is a new one each time."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: AsyncioLoop) -> None:
         self._loop = loop
         self._future: asyncio.Future[None] | None = None
 
@@ -38,73 +28,15 @@ class AsyncioSleeper(Sleeper):
         return self._future is not None
 
     async def sleep(self) -> None:
-        self._future = self._loop.create_future()
+        self._future = self._loop.loop.create_future()
         try:
             await self._future
         finally:
             self._future = None
 
     def wake(self) -> None:
-        future = self._future
-        if future is not None and not future.done() and not self._loop.is_closed():
-            future.set_result(None)
-
-
-class AsyncioThreads(Threads):
-    """Worker threads of Trio's cache, which needs no Trio run. They don't keep the interpreter from exiting."""
-
-    def __init__(self, loop: AsyncioLoop, limiter: Limiter) -> None:
-        self._loop = loop
-        self._limiter = limiter
-        self._acquiring: asyncio.Task[Any] | None = None
-        self._given_up = False
-        self.waiting = False
-
-    async def run(self, function: Callable[[], T]) -> T:
-        await self._acquire()
-        try:
-            return (await self._finished(function)).unwrap()  # type: ignore[no-any-return]  # kept in no variable, which the error's traceback would hold
-        finally:
-            self._limiter.release()
-
-    async def _acquire(self) -> None:
-        if self._given_up:
-            raise NoThreadError
-        self._acquiring = asyncio.current_task()
-        self.waiting = True
-        try:
-            await self._limiter.acquire()
-        except asyncio.CancelledError:
-            if not self._given_up:
-                raise
-            raise NoThreadError from None
-        finally:
-            self._acquiring = None
-            self.waiting = False
-        if self._given_up:
-            self._limiter.release()
-            raise NoThreadError
-
-    def _finished(self, function: Callable[[], T]) -> asyncio.Future[Any]:
-        """Return a future, on which a `Driver` waits, for the outcome of a function in a thread."""
-        future = self._loop.loop.create_future()
-
-        def deliver(outcome: object) -> None:
-            self._loop.call_soon_in_thread(_settle, future, outcome)
-
-        trio.lowlevel.start_thread_soon(partial(contextvars.copy_context().run, function), deliver)
-        return future
-
-    def give_up(self) -> None:
-        self._given_up = True
-        if self._acquiring is not None:
-            asyncio.Task.cancel(self._acquiring)  # also if it is a Driver
-            self._acquiring = None
-
-
-def _settle(future: asyncio.Future[object], outcome: object) -> None:
-    if not future.done():
-        future.set_result(outcome)
+        if self._future is not None:
+            self._loop.manners.when_measured(partial(resume, self._future))
 
 
 class AsyncioLoop(Loop):
@@ -113,9 +45,10 @@ class AsyncioLoop(Loop):
     cancelled = asyncio.CancelledError
     manners: AsyncioManners
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.manners = AsyncioManners(loop)
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.manners = AsyncioManners(self.loop)
+        self.new_lock = partial(LoopLock, self.loop)
         self.limiters = {kind: asyncio.Semaphore(places) for kind, places in PLACES.items()}
         self._drivers: set[Driver] = set()  # asyncio itself holds no reference to a task that waits
 
@@ -127,16 +60,16 @@ class AsyncioLoop(Loop):
         return True
 
     def sleeper(self) -> Sleeper:
-        return AsyncioSleeper(self.loop)
+        return AsyncioSleeper(self)
 
     def event(self) -> Event:
         return asyncio.Event()
 
     async def checkpoint(self) -> None:
-        await asyncio.sleep(0)
+        await self.manners.checkpoint()
 
     def threads(self, kind: str, limiter: Limiter | None) -> Threads:
-        return AsyncioThreads(self, limiter if limiter is not None else self.limiters[kind])
+        return AsyncioThreads(self.call_soon_in_thread, limiter if limiter is not None else self.limiters[kind])
 
     def drive(self, coroutine: Coroutine[Any, Any, None], tell: Callable[[], object] = bool) -> Driver:
         """Run a coroutine in a `Driver`, with a copy of the current context."""
@@ -150,9 +83,11 @@ class AsyncioLoop(Loop):
         async def run() -> None:
             await function(*arguments)
 
-        ended = partial(asyncio.wait, [self.drive(run())])
+        ended = partial(wait_ended, self.drive(run()))
         try:
             yield
+        except GeneratorExit:
+            raise  # the loop has ended without its tasks: nothing can be waited for
         except asyncio.CancelledError:
             await outlast(ended)
             raise
@@ -163,19 +98,11 @@ class AsyncioLoop(Loop):
         if cancelled := await outlast(ended):
             raise cancelled
 
+    def cancel_again(self) -> None:
+        cancel_again()
+
     def streaming(self) -> AbstractContextManager[None]:
         return nullcontext()
 
 
-_loops: dict[asyncio.AbstractEventLoop, AsyncioLoop] = {}
-
-
-def asyncio_loop() -> AsyncioLoop:
-    """Return the `AsyncioLoop` of the running loop."""
-    loop = asyncio.get_running_loop()
-    made = _loops.get(loop)
-    if made is None:
-        for ended in [other for other in list(_loops) if other.is_closed()]:
-            _loops.pop(ended, None)
-        made = _loops[loop] = AsyncioLoop(loop)
-    return made
+asyncio_loop = OnePerLoop("loop", AsyncioLoop)

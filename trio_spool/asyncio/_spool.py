@@ -8,8 +8,9 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
 from .._core import Batches, Handoff, Producer, SpoolLimits, SpoolStatistics, Turns, drive, prepare
-from ._loop import Limiter, asyncio_loop
+from ._loop import asyncio_loop
 from ._tasks import cancel_again
+from ._threads import Limiter
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup

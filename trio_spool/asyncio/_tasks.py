@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import nullcontext
 from typing import Any
 
 
@@ -36,15 +37,28 @@ class Driver(asyncio.Task[None]):
 
 
 async def outlast(wait: Callable[[], Awaitable[object]]) -> asyncio.CancelledError | None:
-    """Wait for what a function waits for, however often this is cancelled. Return the last cancellation, which is then due."""
+    """Wait for what a function waits for, however often this is cancelled. Return the last cancellation, which is then due.
+
+    Args:
+        wait: Returns at once, without letting other tasks run, if there is nothing to wait for.
+    """
     cancelled = None
-    while True:
-        try:
-            await wait()
-        except asyncio.CancelledError as exc:
-            cancelled = exc
-        else:
-            return cancelled
+    # anyio cancels a task again in every pass of the loop, unless it is told not to.
+    anyio = sys.modules.get("anyio")
+    with nullcontext() if anyio is None else anyio.CancelScope(shield=True):
+        while True:
+            try:
+                await wait()
+            except asyncio.CancelledError as exc:
+                cancelled = exc
+            else:
+                return cancelled
+
+
+async def wait_ended(task: asyncio.Task[Any]) -> None:
+    """Wait until a task has ended, whatever with."""
+    if not task.done():  # `asyncio.wait` would let other tasks run all the same
+        await asyncio.wait([task])
 
 
 def cancel_again() -> None:
@@ -57,3 +71,9 @@ def cancel_again() -> None:
     if task is not None and sys.version_info >= (3, 13) and task.cancelling():
         task.uncancel()
         task.cancel()
+
+
+def resume(future: asyncio.Future[Any], result: object = None) -> None:
+    """Have the task go on that waits for a future, if it still does."""
+    if not future.done() and not future.get_loop().is_closed():
+        future.set_result(result)

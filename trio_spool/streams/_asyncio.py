@@ -8,6 +8,7 @@ from typing import Any
 
 from .._core import Event
 from ..asyncio._loop import AsyncioLoop, asyncio_loop
+from ..asyncio._registry import OnePerLoop
 from ..asyncio._tasks import outlast
 from ._host import Host
 
@@ -48,15 +49,4 @@ class AsyncioHost(Host):
         self.loop.loop.call_exception_handler({"message": message, "exception": error})
 
 
-_hosts: dict[asyncio.AbstractEventLoop, AsyncioHost] = {}
-
-
-def asyncio_host() -> AsyncioHost:
-    """Return the `AsyncioHost` of the running loop."""
-    loop = asyncio.get_running_loop()
-    made = _hosts.get(loop)
-    if made is None:
-        for ended in [other for other in list(_hosts) if other.is_closed()]:
-            _hosts.pop(ended, None)
-        made = _hosts[loop] = AsyncioHost()
-    return made
+asyncio_host = OnePerLoop("streams", AsyncioHost)
