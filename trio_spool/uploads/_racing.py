@@ -19,19 +19,21 @@ if sys.version_info < (3, 11):
 T = TypeVar("T")
 
 
-async def race(main: Callable[[], Awaitable[T]], companion: Callable[[], Awaitable[None]]) -> T:
+async def race(main: Callable[[], Awaitable[T]], companion: Callable[[], Awaitable[None]], *, delay: float = 0) -> T:
     """Run two coroutine functions; when `main` ends, cancel `companion` and wait for its end.
 
     Args:
         main: It goes on whatever becomes of `companion`.
         companion: It handles its own errors.
+        delay: How many seconds later `companion` may start. If `main` ends before, there is no task to make and to cancel, which is
+            a fifth of the time of a short request on asyncio. On Trio it starts at once: a timer would cost as much.
 
     Returns:
         What `main` returns.
     """
     if trio.lowlevel.in_trio_task():
         return await _race_on_trio(main, companion)
-    return await _race_on_asyncio(main, companion)
+    return await _race_on_asyncio(main, companion, delay)
 
 
 async def _race_on_trio(main: Callable[[], Awaitable[T]], companion: Callable[[], Awaitable[None]]) -> T:
@@ -47,14 +49,26 @@ async def _race_on_trio(main: Callable[[], Awaitable[T]], companion: Callable[[]
     raise AssertionError("unreachable: the nursery's block returns or raises")
 
 
-async def _race_on_asyncio(main: Callable[[], Awaitable[T]], companion: Callable[[], Awaitable[None]]) -> T:
+async def _race_on_asyncio(main: Callable[[], Awaitable[T]], companion: Callable[[], Awaitable[None]], delay: float) -> T:
+    tasks: list[asyncio.Task[None]] = []
+
     async def run() -> None:
         await companion()
 
-    task = asyncio.create_task(run())
+    def start() -> None:
+        tasks.append(asyncio.create_task(run()))
+
+    if delay:
+        timer = asyncio.get_running_loop().call_later(delay, start)
+    else:
+        timer = None
+        start()
     try:
         return await main()
     finally:
-        task.cancel()
-        if cancelled := await outlast(partial(asyncio.wait, [task])):
-            raise cancelled
+        if timer is not None:
+            timer.cancel()
+        if tasks:
+            tasks[0].cancel()
+            if cancelled := await outlast(partial(asyncio.wait, tasks)):
+                raise cancelled

@@ -16,6 +16,10 @@ from ._response import Response
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
+# Seconds until a client is watched whose request has no body. Picked: a client that leaves is noticed soon enough, and most responses
+# are over by then.
+PATIENCE = 0.01
+
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
@@ -108,7 +112,7 @@ class _Exchange:
         """Run the application, and send what it gives."""
         ended = False
         try:
-            await race(self._send_batches, self.request.receive)
+            await race(self._send_batches, self.request.receive, delay=0 if self.request.has_body else PATIENCE)
             ended = True
         except SpoolBrokenError:
             if not self._left:
