@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 from ._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from ._core import BatchChannel as BatchChannel
+    from ._core import ItemWriter as ItemWriter
     from ._core import Producer as Producer
     from ._core import Sender as Sender
     from ._core import SenderStatistics as SenderStatistics
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from .streams import wait_closed as wait_closed
 
 __all__ = [
+    "BatchChannel",
+    "ItemWriter",
     "Producer",
     "Sender",
     "SenderStatistics",

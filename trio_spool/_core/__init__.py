@@ -10,6 +10,11 @@ from ._errors import SpoolError as SpoolError
 from ._errors import SpoolExit as SpoolExit
 from ._errors import SpoolFullError as SpoolFullError
 from ._handoff import Handoff as Handoff
+from ._items import BYTES as BYTES
+from ._items import Bytes as Bytes
+from ._items import ItemWriter as ItemWriter
+from ._items import new_handoff as new_handoff
+from ._items import usual_limits as usual_limits
 from ._limits import SpoolLimits as SpoolLimits
 from ._loop import Event as Event
 from ._loop import Loop as Loop

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Generic, NoReturn, TypeVar
 
 import trio
 
 from ._errors import SpoolBrokenError
 from ._handoff import Handoff
 
+# What a batch is: bytes, or a list of items.
+B = TypeVar("B")
 
-class Batches:
+
+class Batches(Generic[B]):
     """The batches of one spool, an async iterator. One task at a time may ask for the next one."""
 
     def __init__(self, handoff: Handoff) -> None:
@@ -18,16 +21,16 @@ class Batches:
         self._asking = False
         self._failed = False
 
-    def __aiter__(self) -> Batches:
+    def __aiter__(self) -> Batches[B]:
         return self
 
-    async def __anext__(self) -> bytes:
+    async def __anext__(self) -> B:
         try:
             return await self.receive()
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
 
-    async def receive(self) -> bytes:
+    async def receive(self) -> B:
         """Wait for the next batch. If this is cancelled, nothing is lost: the next call returns the batch.
 
         Raises:
@@ -46,14 +49,16 @@ class Batches:
         finally:
             self._asking = False
 
-    async def next(self) -> bytes:
+    async def next(self) -> B:
         """Do what `receive` does, without a check of who else does, and without a checkpoint if a batch is there."""
-        if not self._handoff.closing and (batch := await self._handoff.take()) is not None:
-            self._handoff.settle(batch)
-            return batch
+        if not self._handoff.closing:
+            batch: B | None = await self._handoff.take()
+            if batch is not None:
+                self._handoff.settle(batch)
+                return batch
         self._raise_the_end()
 
-    def next_nowait(self) -> bytes:
+    def next_nowait(self) -> B:
         """Do what `next` does, without waiting.
 
         Raises:
@@ -61,6 +66,7 @@ class Batches:
         """
         handoff = self._handoff
         if not handoff.closing:
+            batch: B
             if batch := handoff.take_nowait():
                 handoff.settle(batch)
                 return batch

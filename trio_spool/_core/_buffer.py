@@ -64,16 +64,34 @@ class Buffer:
         self._batch = batch
         self._lock = new_lock()  # held to seal a batch and to take one, never for a fragment
         # Batches, and lists of fragments that are one once they are joined. The worker appends, the loop pops, both under the lock.
-        self._sealed: deque[bytes | list[bytes]] = deque()
+        self._sealed: deque[Any] = deque()
         # How much of `open` (in fragments) or `collected` (in bytes) was taken. Written by both sides, under the lock.
         self._taken = 0
         self._known = self._size = 0  # the fragments of `open` that have been counted, and their bytes. Written by the worker
         self._counted_at = 0  # the number of fragments before those that are being gathered. Written by the worker
-        self.open: list[bytes] = []
+        self.open: list[Any] = []
         self.collected = io.BytesIO()
         self.runs = Runs()
         self.small = False
         self.sealed_at = 0
+
+    # What a subclass for other things than bytes does in its own way
+
+    overhead = OVERHEAD
+
+    def _size_of(self, fragments: list[Any]) -> int:
+        return sum(map(len, fragments))
+
+    def _sealed_of(self, fragments: list[Any]) -> Any:
+        """Return what is kept of the fragments of a full batch. As objects, small ones would take more room than their bytes."""
+        return b"".join(fragments) if self._size_of(fragments) < SMALL * len(fragments) else fragments
+
+    def _batch_of(self, fragments: list[Any]) -> Any:
+        return b"".join(fragments)
+
+    def size_taken(self, batch: Any) -> int:
+        """Return the size of the batch that was taken last."""
+        return len(batch)
 
     # The worker's side
 
@@ -82,7 +100,7 @@ class Buffer:
         fragments = self.open
         count = len(fragments)
         if count > self._known:
-            self._size += sum(map(len, fragments[self._known :] if self._known else fragments))
+            self._size += self._size_of(fragments[self._known :] if self._known else fragments)
             self.runs.fragments += count - self._known
             self._known = count
         return self.sealed_at + self._size + self.collected.tell()
@@ -102,18 +120,16 @@ class Buffer:
 
     def charge(self) -> int:
         """Return how much of a batch has been gathered."""
-        return self._size + OVERHEAD * self._known + self.collected.tell()
+        return self._size + self.overhead * self._known + self.collected.tell()
 
     def seal_in_thread(self) -> None:
         """Make a batch of what was gathered. Call `measure_in_thread` first."""
         count = self.runs.fragments - self._counted_at
         with self._lock:
-            batch: bytes | list[bytes]
+            batch: Any
             if self.open:
                 size = self._size
-                batch = self.open[self._taken :] if self._taken else self.open
-                if size < SMALL * count:
-                    batch = b"".join(batch)  # as objects, they would take more room than their bytes
+                batch = self._sealed_of(self.open[self._taken :] if self._taken else self.open)
                 self.open = []
                 self._known = self._size = 0
             else:
@@ -149,16 +165,16 @@ class Buffer:
         self.open = []
         self.collected = io.BytesIO()
 
-    def take_nowait(self) -> bytes:
+    def take_nowait(self) -> Any:
         """Take the oldest batch, or else the new part of what is being gathered. Empty if there is nothing to take."""
         with self._lock:
             if self._sealed:
                 batch = self._sealed.popleft()
-                return self._more(batch) if isinstance(batch, bytes) else b"".join(batch)
+                return self._more(batch) if isinstance(batch, bytes) else self._batch_of(batch)
             if self.open:
                 fragments = self.open[self._taken :]
                 self._taken += len(fragments)
-                return b"".join(fragments)
+                return self._batch_of(fragments)
             size = self.collected.tell()
             if size == self._taken:
                 return b""

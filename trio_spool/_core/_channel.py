@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import Any, Generic
 
 import trio
 
-from ._batches import Batches
+from ._batches import B, Batches
 from ._errors import SpoolBrokenError
 from ._handoff import Handoff
 
 
-class BatchChannel(trio.abc.ReceiveChannel[bytes]):
+class BatchChannel(trio.abc.ReceiveChannel[B], Generic[B]):
     """The batches of one spool: a `trio.abc.ReceiveChannel`, used like a `trio.MemoryReceiveChannel`.
 
     Unlike a memory channel, it raises the producer's exception where the next batch would be, so the end of the data and a failure
     can't be confused. Several tasks may receive; each batch goes to one of them.
     """
 
-    def __init__(self, source: _Source) -> None:
+    def __init__(self, source: _Source[B]) -> None:
         self._source = source
         self._closed = False
         source.channels += 1
 
-    async def receive(self) -> bytes:
+    async def receive(self) -> B:
         """Wait for the next batch, one or more fragments, joined.
 
         If this is cancelled, nothing is lost: the next call returns the batch.
@@ -42,7 +43,7 @@ class BatchChannel(trio.abc.ReceiveChannel[bytes]):
                 self._raise_if_closed()  # while this waited
                 raise
 
-    def receive_nowait(self) -> bytes:
+    def receive_nowait(self) -> B:
         """Return the next batch if there is one.
 
         Raises:
@@ -54,7 +55,7 @@ class BatchChannel(trio.abc.ReceiveChannel[bytes]):
             raise trio.WouldBlock
         return self._source.next_nowait()
 
-    def clone(self) -> BatchChannel:
+    def clone(self) -> BatchChannel[B]:
         """Return another channel of the same batches. The producer is stopped when all of them are closed."""
         self._raise_if_closed()
         return BatchChannel(self._source)
@@ -72,7 +73,7 @@ class BatchChannel(trio.abc.ReceiveChannel[bytes]):
         self.close()
         await trio.lowlevel.checkpoint()
 
-    def __enter__(self) -> BatchChannel:
+    def __enter__(self) -> BatchChannel[B]:
         return self
 
     def __exit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> None:
@@ -83,7 +84,7 @@ class BatchChannel(trio.abc.ReceiveChannel[bytes]):
             raise trio.ClosedResourceError("this channel was closed")
 
 
-class _Source(Batches):
+class _Source(Batches[B]):
     """The batches that a channel shares with its clones.
 
     Attributes:
@@ -97,6 +98,6 @@ class _Source(Batches):
         self.channels = 0
 
 
-def open_channel(handoff: Handoff) -> BatchChannel:
+def open_channel(handoff: Handoff) -> BatchChannel[Any]:
     """Return the channel of the batches of a hand-over."""
     return BatchChannel(_Source(handoff))

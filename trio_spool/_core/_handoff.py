@@ -24,6 +24,7 @@ operation, which no later look overtakes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from ._baton import Baton
 from ._buffer import OVERHEAD, Buffer
@@ -71,10 +72,12 @@ class Handoff:
         "working",
     )
 
+    new_buffer = Buffer
+
     def __init__(self, limits: SpoolLimits, loop: Loop) -> None:
         self.loop = loop
         self._limits = limits
-        self._buffer = Buffer(limits.batch, loop.new_lock)
+        self._buffer = self.new_buffer(limits.batch, loop.new_lock)
         self._pace = Pace(loop, limits.batch)
         self._baton = Baton(loop.new_lock)
         self._gone = Gone()
@@ -274,24 +277,25 @@ class Handoff:
     def _has_room(self) -> bool:
         return self._emitted - self._taken <= self._limits.low_water
 
-    def take_nowait(self) -> bytes:
+    def take_nowait(self) -> Any:
         """Take the next batch, empty if there is nothing. Call `settle` once the batch has been passed on."""
         batch = self._buffer.take_nowait()
         if batch:
             self._batches += 1
-            if len(batch) > self._most_taken:
-                self._most_taken = len(batch)
+            size = self._buffer.size_taken(batch)
+            if size > self._most_taken:
+                self._most_taken = size
         return batch
 
-    def settle(self, batch: bytes) -> None:
-        """Count a batch as received, and resume a paused producer if there is room now."""
-        self._taken += len(batch)
+    def settle(self, batch: Any) -> None:
+        """Count the batch that was taken last as received, and resume a paused producer if there is room now."""
+        self._taken += self._buffer.size_taken(batch)
         if self._baton.parked and self._may_go_on():
             self._baton.release()
         if self._room.asleep and self._has_room():
             self._room.wake()
 
-    async def take(self) -> bytes | None:
+    async def take(self) -> Any:
         """Wait for the next batch. Return None when everything was taken and the producer has ended, or after `close`.
 
         This is not a checkpoint if a batch is there: the caller's use of the batch is one.

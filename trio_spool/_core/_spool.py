@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from types import TracebackType
+from typing import Any, TypeVar, overload
 
 import trio
 
+from ._batches import B
 from ._channel import BatchChannel, open_channel
 from ._driving import drive
 from ._handoff import Handoff
+from ._items import BYTES, Bytes, ItemWriter, Size, new_handoff, usual_limits
 from ._limits import SpoolLimits
 from ._producer import Producer, prepare
 from ._statistics import SpoolStatistics
@@ -24,14 +27,20 @@ from ._workers import is_only, raise_the_one
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
+# What a producer of items emits.
+T = TypeVar("T")
 
-class Spool(AbstractAsyncContextManager[BatchChannel, None]):
+
+class Spool(AbstractAsyncContextManager["BatchChannel[B]", None]):
     """The context manager that `open_spool` returns. Entering it starts the producer."""
 
-    def __init__(self, turns: Turns, limits: SpoolLimits, limiter: trio.CapacityLimiter | None) -> None:
+    def __init__(
+        self, turns: Turns, limits: SpoolLimits, limiter: trio.CapacityLimiter | None, size: Size | Bytes | None = BYTES
+    ) -> None:
         self._turns: Turns | None = turns
         self._limits = limits
         self._limiter = limiter
+        self._size = size
         self._handoff: Handoff | None = None
 
     def statistics(self) -> SpoolStatistics:
@@ -39,12 +48,12 @@ class Spool(AbstractAsyncContextManager[BatchChannel, None]):
         return SpoolStatistics() if self._handoff is None else self._handoff.statistics()
 
     @trio.lowlevel.enable_ki_protection
-    async def __aenter__(self) -> BatchChannel:
+    async def __aenter__(self) -> BatchChannel[B]:
         turns, self._turns = self._turns, None
         if turns is None:
             raise RuntimeError("a spool can be entered only once; call open_spool again for another one")
         loop = trio_loop()
-        handoff = self._handoff = Handoff(self._limits, loop)
+        handoff = self._handoff = new_handoff(self._limits, loop, self._size)
         self._entered_by = trio.lowlevel.current_task()
         self._streaming = loop.streaming()
         self._streaming.__enter__()
@@ -85,14 +94,39 @@ class Spool(AbstractAsyncContextManager[BatchChannel, None]):
             del exc, failure, closing_error  # their tracebacks hold this frame
 
 
+@overload
 def open_spool(
     producer: Producer,
     *,
     limits: SpoolLimits | None = None,
     limiter: trio.CapacityLimiter | None = None,
+    size: Bytes = BYTES,
     stop: Callable[[], object] | None = None,
     name: str | None = None,
-) -> Spool:
+) -> Spool[bytes]: ...
+
+
+@overload
+def open_spool(
+    producer: Iterable[T] | Callable[[ItemWriter], object],
+    *,
+    limits: SpoolLimits | None = None,
+    limiter: trio.CapacityLimiter | None = None,
+    size: Callable[[T], int] | None,
+    stop: Callable[[], object] | None = None,
+    name: str | None = None,
+) -> Spool[list[T]]: ...
+
+
+def open_spool(
+    producer: Any,
+    *,
+    limits: SpoolLimits | None = None,
+    limiter: trio.CapacityLimiter | None = None,
+    size: Callable[[Any], int] | Bytes | None = BYTES,
+    stop: Callable[[], object] | None = None,
+    name: str | None = None,
+) -> Spool[Any]:
     """Run blocking code in worker threads and receive its output in batches.
 
     ::
@@ -128,6 +162,10 @@ def open_spool(
         limiter: Limits how many producers may have a turn at the same time. By default, all iterables of this Trio run
             share a limiter of 16, and all functions one of 64, since a function that waits for its receiver holds a
             thread.
+        size: Have the producer emit any objects, and receive them as lists. A function that takes an item and returns what it
+            weighs, an int; the limits are in the same unit. None lets each item count 1, with a window of 4,096 items and batches
+            of 1,024 unless `limits` are given. An item that weighs nothing counts 1. A function that produces is given an object
+            with a method `put` in place of a file. By default, fragments are bytes, and a batch is these, joined.
         stop: A function that has the producer end, such as the `kill` of a child process or ``lambda: queue.put(None)``.
             Called once, in another worker thread, as soon as nobody will read any more, whether the producer is at work,
             paused, or has not begun; not called if the producer has ended by itself. It must not wait for the producer. What the
@@ -144,4 +182,5 @@ def open_spool(
             exception. If tasks of a nursery inside of the block receive, the block raises the producer's exception without
             the nursery's group.
     """
-    return Spool(prepare(producer, stop=stop, name=name), limits if limits is not None else SpoolLimits(), limiter)
+    turns = prepare(producer, stop=stop, name=name, size=size)
+    return Spool(turns, limits if limits is not None else usual_limits(size), limiter, size)

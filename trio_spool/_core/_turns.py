@@ -6,13 +6,12 @@ import contextvars
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from ._closing import close_whole
 from ._errors import SpoolBrokenError, SpoolExit
 from ._handoff import Handoff
 from ._tracebacks import forget_locals
-from ._writer import SpoolWriter
 
 # The size in bytes of the pieces in which a file is read: what a pipe of Linux holds. Picked, not measured.
 PIECE = 64 * 1024
@@ -141,19 +140,30 @@ class FilePieces(Iterator[bytes]):
         self._file.close()
 
 
+class Writer(Protocol):
+    """What a function is given to write to."""
+
+    def run_in_thread(self, function: Callable[[Any], object]) -> None:
+        """Run the producer function with this writer."""
+
+    def end_in_thread(self, *, complete: bool) -> None:
+        """Accept nothing more, because the function has ended. It is complete if it has returned and somebody reads."""
+
+
 class FunctionTurns(Turns):
     """The one turn of a function that writes. A function can't be suspended: it blocks in `write`."""
 
     kind = "functions"
 
-    def __init__(self, function: Callable[[SpoolWriter], object]) -> None:
-        self._function: Callable[[SpoolWriter], object] | None = function
+    def __init__(self, function: Callable[[Any], object], new_writer: Callable[[Handoff], Writer]) -> None:
+        self._function: Callable[[Any], object] | None = function
+        self._new_writer = new_writer
 
     def turn_in_thread(self, handoff: Handoff) -> bool:
         function, self._function = self._function, None
         assert function is not None
         _running.set(self)  # in a context of this thread alone
-        writer = SpoolWriter(handoff)
+        writer = self._new_writer(handoff)
         try:
             handoff.run_in_thread(lambda: writer.run_in_thread(function))
         except BaseException as exc:

@@ -16,7 +16,7 @@ if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
 
-class Spool(AbstractAsyncContextManager[Batches, None]):
+class Spool(AbstractAsyncContextManager["Batches[bytes]", None]):
     """The context manager that `open_spool` returns. Entering it starts the producer."""
 
     def __init__(self, producer: Producer, limits: SpoolLimits, limiter: Limiter | None) -> None:
@@ -29,7 +29,7 @@ class Spool(AbstractAsyncContextManager[Batches, None]):
         """Return the counters of this spool as they are now. They stay readable after the block."""
         return SpoolStatistics() if self._handoff is None else self._handoff.statistics()
 
-    async def __aenter__(self) -> Batches:
+    async def __aenter__(self) -> Batches[bytes]:
         turns, self._turns = self._turns, None
         if turns is None:
             raise RuntimeError("a spool can be entered only once; call open_spool again for another one")

@@ -21,7 +21,7 @@ class Running:
     def __init__(self, host: Host, turns: Turns, limits: SpoolLimits, limiter: object) -> None:
         self.host = host
         self.handoff = Handoff(limits, host.loop)
-        self.batches = Batches(self.handoff)
+        self.batches: Batches[bytes] = Batches(self.handoff)
         self.ended = host.loop.event()
         self._name = turns.name
         self._reader: object = None  # the task that asked last

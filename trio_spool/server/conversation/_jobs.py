@@ -54,7 +54,7 @@ class CommandContext(ABC):
         self._limits = None if alone else jobs.part
         self._began = perf_counter()
         self._in_worker = False
-        self._spool: Spool | None = None
+        self._spool: Spool[bytes] | None = None
         self._spooling = False
 
     @property
