@@ -32,6 +32,29 @@ def socket_pair() -> Iterator[SocketPair]:
         end.close()
 
 
+@pytest.fixture
+def tcp_pair() -> Iterator[SocketPair]:
+    """Make connections over TCP, the second end with a receive buffer of a size, if one is given. The test's end closes them."""
+    opened: list[socket.socket] = []
+
+    def make(buffer: int | None = None) -> tuple[trio.SocketStream, trio.SocketStream]:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            right = socket.socket()
+            if buffer is not None:  # before it connects, when it announces its room for the first time
+                right.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+            right.connect(listener.getsockname())
+            left, _ = listener.accept()
+        opened.extend((left, right))
+        left.setblocking(False)
+        right.setblocking(False)
+        first, second = (trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in (left, right))
+        return first, second
+
+    yield make
+    for end in opened:
+        end.close()
+
+
 class Closable:
     """An iterator of endless fragments that notes whether it was asked for one, and whether it was closed."""
 

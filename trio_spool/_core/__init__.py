@@ -26,8 +26,8 @@ from ._manners import Manners as Manners
 from ._open_sender import check_send_timeout as check_send_timeout
 from ._open_sender import open_sender as open_sender
 from ._outlet import Outlet as Outlet
+from ._peer import progress as progress
 from ._peer import reset_when_closed as reset_when_closed
-from ._peer import unacknowledged as unacknowledged
 from ._producer import Producer as Producer
 from ._producer import prepare as prepare
 from ._receiving import Receiver as Receiver

@@ -10,7 +10,7 @@ import trio
 
 from ._errors import SpoolBrokenError
 from ._outlet import Outlet
-from ._peer import reset_when_closed, unacknowledged
+from ._peer import progress, reset_when_closed
 from ._trio_departures import departures
 
 # The bytes of one write to a stream that is not a plain socket. Such a stream does not say how much of a write it has taken, so
@@ -47,7 +47,7 @@ class TrioOutlet(Outlet):
 
     def abort(self) -> None:
         if self._socket is not None:
-            reset_when_closed(self._socket.fileno())
+            reset_when_closed(self._socket)
 
     async def close(self) -> None:
         await trio.aclose_forcefully(self._stream)
@@ -59,8 +59,8 @@ class TrioOutlet(Outlet):
             watching.watch(descriptor, left)
             self._stop_watching = partial(watching.forget, descriptor, left)
 
-    def _unread(self) -> int | None:
-        return None if self._socket is None else unacknowledged(self._socket.fileno())
+    def _progress(self) -> int | None:
+        return None if self._socket is None else progress(self._socket)
 
     def _stalled(self) -> SpoolBrokenError:
         return SpoolBrokenError(f"the peer accepted no byte for {self._send_timeout:g} seconds")
@@ -82,15 +82,15 @@ class SocketOutlet(TrioOutlet):
         return written
 
     async def _write_some(self, rest: memoryview) -> int:
-        unread = self._unread()
+        taken = self._progress()
         while True:
             with trio.move_on_after(self._send_timeout):
                 try:
                     return await self._socket.send(rest)
                 except OSError as exc:
                     raise SpoolBrokenError(f"socket connection broken: {exc}") from exc
-            before, unread = unread, self._unread()
-            if before is None or unread is None or unread >= before:
+            before, taken = taken, self._progress()
+            if before is None or taken is None or taken <= before:
                 raise self._stalled()
 
     def abort(self) -> None:
@@ -129,10 +129,10 @@ class StreamOutlet(TrioOutlet):
                 await self._began.wait()
                 self._began = trio.Event()
                 while (writing := self._writing) is not None:
-                    before = self._unread()
+                    before = self._progress()
                     await trio.sleep(self._send_timeout)
-                    unread = self._unread()
-                    if self._writing is writing and (before is None or unread is None or unread >= before):
+                    taken = self._progress()
+                    if self._writing is writing and (before is None or taken is None or taken <= before):
                         writing.cancel()
                         break
 
