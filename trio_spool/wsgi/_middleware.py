@@ -16,8 +16,8 @@ from ._response import Response
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-# Seconds until a client is watched whose request has no body. Picked: one that leaves is noticed soon enough, and most responses are
-# over by then.
+# Seconds until a client is watched whose request has no body. Picked: one that leaves is noticed soon enough, and most
+# responses are over by then.
 PATIENCE = 0.01
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
