@@ -13,7 +13,7 @@ import nox
 nox.needs_version = ">=2024.3.2"
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"  # `install` looks whether anything has changed
-nox.options.sessions = ["lint", "typing", "docs", "tests", "clients", "coverage"]
+nox.options.sessions = ["lint", "typing", "docs", "tests", "clients", "frameworks", "coverage"]
 nox.options.error_on_missing_interpreters = False
 
 HERE = Path(__file__).parent
@@ -92,11 +92,11 @@ def run_pytest(session: nox.Session, *chosen: str, with_coverage: bool, env: dic
 def tests(session: nox.Session) -> None:
     """Run the tests: all on the oldest and the newest Python, and in between what depends on the interpreter.
 
-    On the newest Python, record which branches they take, which makes them slower. The session "clients" runs the tests with other
-    people's clients.
+    On the newest Python, record which branches they take, which makes them slower. The sessions "clients" and
+    "frameworks" run the tests with other people's programs.
     """
     install(session, ".[test]")
-    chosen = ("tests", "--ignore=tests/clients") if session.python in (OLDEST, NEWEST) else BETWEEN
+    chosen = ("tests", "--ignore=tests/clients", "--ignore=tests/frameworks") if session.python in (OLDEST, NEWEST) else BETWEEN
     run_pytest(session, *chosen, with_coverage=session.python == NEWEST)
 
 
@@ -109,6 +109,13 @@ def clients(session: nox.Session) -> None:
     # pylibmc's wheels carry a libmemcached that finds no SASL mechanism; the tests want Debian's.
     install(session, "--no-binary=pylibmc", ".[test,clients]")
     run_pytest(session, "tests/clients", with_coverage=True, env={"TRIO_SPOOL_REQUIRE_CLIENTS": "1"})
+
+
+@nox.session(python=NEWEST)
+def frameworks(session: nox.Session) -> None:
+    """Run the tests with web frameworks and their servers, and record which branches they take."""
+    install(session, ".[test,frameworks]")
+    run_pytest(session, "--dist", "loadgroup", "tests/frameworks", with_coverage=True, env={"TRIO_SPOOL_REQUIRE_FRAMEWORKS": "1"})
 
 
 @nox.session

@@ -37,6 +37,8 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:class", "T"),  # a type variable
     ("py:class", "WSGIApplication"),  # known to type checkers only
+    ("py:class", "Application|Headers"),  # what ASGI and this package call types that are spelt out beside them
+    ("py:class", r"BackgroundTask|starlette\..*"),  # Starlette has no inventory
     ("py:obj", ".*"),  # a docstring's `word` is a link where there is something to link to
     ("py:class", r"trio_spool\.client\._calls\.Call"),  # awaited, never named by users
 ]

@@ -15,6 +15,7 @@ import pytest
 import trio.testing
 
 import trio_spool
+import trio_spool.asgi
 import trio_spool.asyncio
 import trio_spool.client
 import trio_spool.server
@@ -126,7 +127,7 @@ def test_every_page_of_the_documentation_can_be_reached() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    [trio_spool, trio_spool.asyncio, trio_spool.client, trio_spool.server, trio_spool.testing],
+    [trio_spool, trio_spool.asgi, trio_spool.asyncio, trio_spool.client, trio_spool.server, trio_spool.testing],
     ids=lambda module: module.__name__,
 )
 def test_what_a_package_exports_is_in_its_reference(module: ModuleType) -> None:

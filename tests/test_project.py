@@ -25,6 +25,7 @@ PUBLIC = [
     "trio_spool.client",
     "trio_spool.auth",
     "trio_spool.testing",
+    "trio_spool.asgi",
     "trio_spool.uploads",
     "trio_spool.wsgi",
 ]

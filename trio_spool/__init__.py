@@ -5,7 +5,7 @@ Who may import whom, from the top down; a checker holds it to that::
     cli                          click commands
     testing                      a server for tests, and a pytest plugin
     client  server               a Trio client of the protocol; the service
-    wsgi                         WSGI applications on ASGI servers
+    asgi  wsgi                   responses of ASGI applications; WSGI applications on ASGI servers
     streams  uploads             a spool as an object, and the other direction, on either loop
     asyncio                      this library on asyncio
     _core  mcbp  engine  auth    this library; the wire; storage; users. They do not know each other.

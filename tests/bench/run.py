@@ -12,7 +12,19 @@ from pathlib import Path
 import publish
 from report import Row, print_rows, write
 
-NAMES = ("handover", "first_fragment", "manners", "memory", "commands", "scans", "beside", "fragments", "scan_memory", "sdk")
+NAMES = (
+    "handover",
+    "first_fragment",
+    "manners",
+    "memory",
+    "commands",
+    "scans",
+    "beside",
+    "fragments",
+    "scan_memory",
+    "sdk",
+    "asgi",
+)
 
 
 def main() -> None:
