@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
 
-from .._core import Departures, Outlet, SpoolBrokenError, reset_when_closed, unacknowledged
+from .._core import Departures, Outlet, SpoolBrokenError, T, progress, reset_when_closed
 from ._registry import OnePerLoop
 from ._tasks import resume
 
@@ -44,10 +44,6 @@ class AsyncioOutlet(Outlet):
     def _descriptor(self) -> int:
         """Return the descriptor of the socket, or -1 if there is none, or if it may have been closed."""
 
-    @abstractmethod
-    def _untaken(self) -> int | None:
-        """Return how many bytes were written that the peer has not taken, or None if that is not known."""
-
     def watch(self, left: Callable[[], None]) -> None:
         if self._to_watch and (descriptor := self._descriptor()) >= 0:
             self._to_watch = False
@@ -60,19 +56,31 @@ class AsyncioOutlet(Outlet):
         self._stop_watching()
 
     def abort(self) -> None:
-        if (descriptor := self._descriptor()) >= 0:
-            reset_when_closed(descriptor)
+        self._ask_system(reset_when_closed)
 
-    def _unacknowledged(self) -> int | None:
-        return unacknowledged(descriptor) if (descriptor := self._descriptor()) >= 0 else None
+    def _progress(self) -> int | None:
+        return self._ask_system(progress)
+
+    def _ask_system(self, ask: Callable[[socket.socket], T]) -> T | None:
+        """Call a function with the socket. uvloop's object for it knows no options, so this makes one with the same descriptor."""
+        if (descriptor := self._descriptor()) < 0:
+            return None
+        try:
+            borrowed = socket.socket(fileno=descriptor)
+        except OSError:
+            return None  # it has been closed
+        try:
+            return ask(borrowed)
+        finally:
+            borrowed.detach()
 
     def _look_later(self) -> None:
         if self._send_timeout != math.inf:
-            self._looking = self._loop.call_later(self._send_timeout, self._look, self._untaken())
+            self._looking = self._loop.call_later(self._send_timeout, self._look, self._progress())
 
     def _look(self, before: int | None) -> None:
-        untaken = self._untaken()
-        if before is None or untaken is None or untaken >= before:
+        now = self._progress()
+        if before is None or now is None or now <= before:
             self._stalled = True
             self.abort()
         else:
@@ -105,10 +113,6 @@ class TransportOutlet(AsyncioOutlet):
         # uvloop's socket goes on naming its descriptor when that has been closed.
         below = None if self._transport.is_closing() else self._transport.get_extra_info("socket")
         return -1 if below is None else below.fileno()
-
-    def _untaken(self) -> int | None:
-        unacknowledged = self._unacknowledged()
-        return None if unacknowledged is None else unacknowledged + self._transport.get_write_buffer_size()
 
     def stop(self) -> None:
         super().stop()
@@ -154,9 +158,6 @@ class SocketOutlet(AsyncioOutlet):
 
     def _descriptor(self) -> int:
         return self._socket.fileno()
-
-    def _untaken(self) -> int | None:
-        return self._unacknowledged()
 
     def offer(self, data: bytes) -> int:
         self.batches += 1
