@@ -14,7 +14,11 @@ B = TypeVar("B")
 
 
 class Batches(Generic[B]):
-    """The batches of one spool, an async iterator. One task at a time may ask for the next one."""
+    """The batches of one spool, an async iterator. One task at a time may ask for the next one.
+
+    An interrupt comes between its steps, and in its waits, but does not leave one of its steps half done: a worker or a driver
+    would then wait for ever, or be woken twice.
+    """
 
     def __init__(self, handoff: Handoff) -> None:
         self._handoff = handoff
@@ -49,6 +53,7 @@ class Batches(Generic[B]):
         finally:
             self._asking = False
 
+    @trio.lowlevel.enable_ki_protection
     async def next(self) -> B:
         """Do what `receive` does, without a check of who else does, and without a checkpoint if a batch is there."""
         if not self._handoff.closing:
@@ -58,6 +63,7 @@ class Batches(Generic[B]):
                 return batch
         self._raise_the_end()
 
+    @trio.lowlevel.enable_ki_protection
     def next_nowait(self) -> B:
         """Do what `next` does, without waiting.
 
@@ -89,6 +95,7 @@ class Batches(Generic[B]):
         finally:
             del failure  # its traceback holds this frame
 
+    @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
         """Stop the producer, and drop what has not been received. A task that waits for a batch gets `SpoolBrokenError`."""
         self._handoff.close()

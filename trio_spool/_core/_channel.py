@@ -24,6 +24,7 @@ class BatchChannel(trio.abc.ReceiveChannel[B], Generic[B]):
         self._closed = False
         source.channels += 1
 
+    @trio.lowlevel.enable_ki_protection  # an interrupt must not lose the batch
     async def receive(self) -> B:
         """Wait for the next batch, one or more fragments, joined.
 
@@ -43,6 +44,7 @@ class BatchChannel(trio.abc.ReceiveChannel[B], Generic[B]):
                 self._raise_if_closed()  # while this waited
                 raise
 
+    @trio.lowlevel.enable_ki_protection  # an interrupt must not lose the batch
     def receive_nowait(self) -> B:
         """Return the next batch if there is one.
 
@@ -60,6 +62,7 @@ class BatchChannel(trio.abc.ReceiveChannel[B], Generic[B]):
         self._raise_if_closed()
         return BatchChannel(self._source)
 
+    @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
         """Close this channel. If no clone is open, the producer is stopped, and what has not been received is dropped."""
         if not self._closed:

@@ -29,6 +29,7 @@ def start_apart(function: Callable[[], Awaitable[None]], tell: Callable[[], obje
     """
     ended = trio.Event()
 
+    @trio.lowlevel.enable_ki_protection  # a system task has it, but its children have not
     async def run() -> None:
         with trio.CancelScope(shield=True):
             try:
