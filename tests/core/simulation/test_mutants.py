@@ -1,0 +1,65 @@
+"""Faults that are put into the hand-over, to see that the simulation finds them.
+
+Behind each stands the first seed that found it when it was written.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+
+pytest.importorskip("greenlet", reason="the simulation's threads are greenlets")
+
+from support.simulation.baton import RandomSchedule
+from support.simulation.copies import Mutations
+from support.simulation.subjects import mutant, spool_run
+
+HANDOFF, BUFFER, BATON = "_core._handoff", "_core._buffer", "_core._baton"
+MUTANTS: dict[str, Mutations] = {
+    # Lost wake-ups.
+    "the receiver does not look again before it sleeps": {  # 142
+        HANDOFF: [("            if batch := self.take_nowait():\n                self._waiting = False\n                return batch\n", "")]
+    },
+    "the worker does not look again before it goes on": {  # 91
+        HANDOFF: [("        if self._waiting or self._closing:\n            self._stop = 0\n        return False", "        return False")]
+    },
+    "the worker wakes the receiver before it says so": {  # 81
+        HANDOFF: [
+            (
+                "        self._waiting = False\n        self._call_soon_in_thread(self._woken_by_worker)",
+                "        self._call_soon_in_thread(self._woken_by_worker)\n        self._waiting = False",
+            )
+        ]
+    },
+    "the worker does not look again before it parks": {BATON: [("        if unless():\n            patience = 0\n", "")]},  # 525
+    # Doubled batches.
+    "a batch that is sealed forgets what was taken of it": {  # 10
+        BUFFER: [("self.open[self._taken :] if self._taken else self.open", "self.open")]
+    },
+    "sealing takes no lock": {  # 130
+        BUFFER: [("        with self._lock:\n            batch: bytes", "        if True:\n            batch: bytes")]
+    },
+    "taking takes no lock": {BUFFER: [("        with self._lock:\n            if self._sealed", "        if True:\n            if self._sealed")]},  # 38
+    # Missed closes.
+    "closing does not release a worker": {  # 749
+        HANDOFF: [("        self._buffer.runs.revoke()\n        self._baton.release()", "        self._buffer.runs.revoke()")]
+    },
+    "closing does not wake a driver": {HANDOFF: [("        self._room.wake()\n        self.give_up()", "        self.give_up()")]},  # 134
+    "a paused producer is not closed": {  # 13
+        "_core._driving": [("        if turns.open:\n            handoff.stopped", "        if turns.open and not handoff.closing:\n            handoff.stopped")]
+    },
+}  # fmt: skip
+ENOUGH = 10_000
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_it_is_found(name: str) -> None:
+    copy = mutant(MUTANTS[name])
+    for seed in count():
+        assert seed < ENOUGH, "not found"
+        try:
+            spool_run(copy, seed, RandomSchedule(seed), tracing=False).check()
+        except AssertionError:
+            print(f"found by seed {seed}")
+            return
