@@ -562,3 +562,23 @@ def test_is_entered_once(run: Run) -> None:
                 pass
 
     run(main)
+
+
+@every_asyncio
+def test_items_stop_and_limiters_are_as_on_trio(run: Run) -> None:
+    released = threading.Event()
+
+    def silent() -> Iterator[int]:
+        yield 1
+        released.wait(60)
+        yield 2
+
+    async def main() -> None:
+        async with open_spool(silent(), size=None, stop=released.set) as batches:
+            assert await batches.receive() == [1]
+        assert released.is_set()
+        with pytest.raises(TypeError, match="limiter on asyncio"):
+            async with open_spool([b"x"], limiter=trio.CapacityLimiter(1)):  # type: ignore[call-overload]
+                pass
+
+    run(main)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
 
-from trio_spool import SpoolLimits
+import pytest
+from trio.testing import memory_stream_pair
+
+from trio_spool import SpoolLimits, open_sender, open_spool
 
 
 @pytest.mark.parametrize(
@@ -35,3 +38,14 @@ def test_statistics_add_up() -> None:
     assert (total.bytes, total.high_water) == (3, 5)
     with pytest.raises(TypeError):
         SpoolStatistics() + 1
+
+
+async def test_what_is_not_a_limiter_is_refused() -> None:
+    """And does not end the Trio run, as an error in the driver would."""
+    with pytest.raises(TypeError, match=r"must be a trio\.CapacityLimiter"):
+        async with open_spool([b"x"], limiter=asyncio.Semaphore(1)):  # type: ignore[call-overload]
+            pass
+    ours, _ = memory_stream_pair()
+    async with open_sender(ours) as sender:
+        with pytest.raises(TypeError, match=r"must be a trio\.CapacityLimiter"):
+            await sender.send_spool([b"x"], limiter=5)

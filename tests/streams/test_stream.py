@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import threading
 from collections.abc import Iterator
 
 import anyio
 import pytest
+import trio
 
 import trio_spool
 from support.loops import Run, every_loop
@@ -319,5 +321,53 @@ def test_what_never_began_is_closed_as_well(run: Run) -> None:
         assert stopped
         with pytest.raises(SpoolBrokenError):
             await anext_(s)
+
+    run(main)
+
+
+@every_loop
+def test_items_arrive_in_lists(run: Run) -> None:
+    async def main() -> None:
+        rows = [(number, str(number)) for number in range(5000)]
+        batches = [batch async for batch in stream(iter(rows), size=None)]
+        assert [row for batch in batches for row in batch] == rows
+        assert all(isinstance(batch, list) and batch for batch in batches)
+        texts = ["x" * (number % 50) for number in range(5000)]
+        sized = [batch async for batch in stream(texts, size=len, limits=SMALL)]
+        assert [text for batch in sized for text in batch] == texts
+        assert all(sum(map(len, batch)) <= SMALL.batch + 50 for batch in sized)
+
+    run(main)
+
+
+@every_loop
+def test_stop_is_called_when_nobody_will_read_any_more(run: Run) -> None:
+    """It releases a producer that is silent."""
+    released = threading.Event()
+
+    def silent() -> Iterator[bytes]:
+        yield b"x"
+        released.wait(60)
+        yield b"y"
+
+    async def main() -> None:
+        s = stream(silent(), stop=released.set)
+        await anext_(s)
+        with anyio.fail_after(30):
+            await s.aclose()
+
+    run(main)
+
+
+@every_loop
+def test_a_limiter_of_another_loop_is_refused(run: Run) -> None:
+    async def main() -> None:
+        on_trio = trio.lowlevel.in_trio_run()
+        bad = asyncio.Semaphore(1) if on_trio else trio.CapacityLimiter(1)
+        for limiter in (bad, 5):
+            s = stream([b"x"], limiter=limiter)
+            with pytest.raises(TypeError, match=r"limiter on .* must be"):
+                await anext_(s)
+        await wait_closed()
 
     run(main)

@@ -1,8 +1,10 @@
 """The library: worker threads, a channel, and the task that owns a stream. It knows bytes, but no protocol."""
 
+from ._batches import B as B
 from ._batches import Batches as Batches
 from ._channel import BatchChannel as BatchChannel
 from ._departures import Departures as Departures
+from ._driving import close_apart as close_apart
 from ._driving import drive as drive
 from ._errors import SpoolBrokenError as SpoolBrokenError
 from ._errors import SpoolClosedError as SpoolClosedError
@@ -13,6 +15,7 @@ from ._handoff import Handoff as Handoff
 from ._items import BYTES as BYTES
 from ._items import Bytes as Bytes
 from ._items import ItemWriter as ItemWriter
+from ._items import Size as Size
 from ._items import new_handoff as new_handoff
 from ._items import usual_limits as usual_limits
 from ._limits import SpoolLimits as SpoolLimits

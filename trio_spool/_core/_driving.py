@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import trio
@@ -40,6 +41,22 @@ async def drive(turns: Turns, handoff: Handoff, limiter: object) -> None:
     handoff.finish(driver.failure())
 
 
+def close_apart(turns: Turns) -> None:
+    """Have a producer closed that is not at work, and that no loop will drive any more. Nobody waits for that."""
+
+    def close_in_thread() -> None:
+        try:
+            if turns.stop is not None:
+                turns.stop()
+            if turns.open:
+                turns.close_in_thread()
+        except Exception:
+            log.exception("closing producer %s failed, and nobody reads its output any more", turns.name)
+
+    with suppress(RuntimeError):  # the interpreter is exiting, and starts no thread any more
+        trio.lowlevel.start_thread_soon(close_in_thread, bool)
+
+
 class _Driver:
     """Runs one producer, and its stop function beside it. The event loop writes what is not said to be written by a worker."""
 
@@ -68,7 +85,7 @@ class _Driver:
             except GeneratorExit:
                 # asyncio's loop was closed without its tasks, and this one is being freed.
                 handoff.close_in_thread()
-                trio.lowlevel.start_thread_soon(self._close_in_thread, bool, "trio_spool closing")
+                close_apart(turns)
                 raise
         if turns.open:
             handoff.stopped = True
@@ -132,16 +149,6 @@ class _Driver:
             handoff.waiting = handoff.working = False
             watch.end(wait)
         return None
-
-    def _close_in_thread(self) -> None:
-        """Close the producer, if it is paused, though nobody waits for that."""
-        try:
-            if self._turns.open:
-                if self._turns.stop is not None:
-                    self._turns.stop()
-                self._turns.close_in_thread()
-        except Exception:
-            log.exception("closing producer %s failed, after its event loop was closed", self._turns.name)
 
     def _noted_in_thread(self, function: Callable[[], object]) -> object:
         thread = threading.get_ident()

@@ -125,6 +125,14 @@ class Loop(ABC):
         """Let other tasks run. This is not cancelled."""
 
     @abstractmethod
+    def check_limiter(self, limiter: object) -> None:
+        """Check that an object is a limiter of this loop, or None.
+
+        Raises:
+            TypeError: It is not.
+        """
+
+    @abstractmethod
     def threads(self, kind: str, limiter: Any) -> Threads:
         """Return what runs the functions of one producer.
 

@@ -126,6 +126,7 @@ class Sender:
         refuse_own_producer(self)
         turns = prepare(producer, stop=stop, name=name, sender=self)
         del producer
+        self._loop.check_limiter(limiter)
         self._raise_if_over()
         job = SpoolJob(Handoff(limits if limits is not None else self._limits, self._loop), whole)
         self._queue.put(job)

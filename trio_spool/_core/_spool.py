@@ -49,10 +49,11 @@ class Spool(AbstractAsyncContextManager["BatchChannel[B]", None]):
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> BatchChannel[B]:
+        loop = trio_loop()
+        loop.check_limiter(self._limiter)
         turns, self._turns = self._turns, None
         if turns is None:
             raise RuntimeError("a spool can be entered only once; call open_spool again for another one")
-        loop = trio_loop()
         handoff = self._handoff = new_handoff(self._limits, loop, self._size)
         self._entered_by = trio.lowlevel.current_task()
         self._streaming = loop.streaming()

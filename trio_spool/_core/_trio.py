@@ -106,6 +106,10 @@ class TrioLoop(Loop):
     async def cancel_shielded_checkpoint(self) -> None:
         await trio.lowlevel.cancel_shielded_checkpoint()
 
+    def check_limiter(self, limiter: object) -> None:
+        if limiter is not None and not isinstance(limiter, trio.CapacityLimiter):
+            raise TypeError(f"a limiter on Trio must be a trio.CapacityLimiter, not {limiter!r}")
+
     def threads(self, kind: str, limiter: trio.CapacityLimiter | None) -> Threads:
         return TrioThreads(limiter if limiter is not None else self.limiters[kind])
 

@@ -36,7 +36,7 @@ class Body:
         keep_alive: After how many seconds of silence a comment of server-sent events is sent; None for no comments.
     """
 
-    def __init__(self, stream: Stream, keep_alive: float | None = None) -> None:
+    def __init__(self, stream: Stream[bytes], keep_alive: float | None = None) -> None:
         self._stream = stream
         self._keep_alive = keep_alive
         self._used = False
@@ -75,7 +75,7 @@ async def _wait_for_disconnect(receive: Receive) -> None:
 class _Answer:
     """The messages of one response, in their order."""
 
-    def __init__(self, send: Send, stream: Stream, status: int, headers: RawHeaders, keep_alive: float | None) -> None:
+    def __init__(self, send: Send, stream: Stream[bytes], status: int, headers: RawHeaders, keep_alive: float | None) -> None:
         self._send = send
         self._stream = stream
         self._start = {"type": "http.response.start", "status": status, "headers": headers}

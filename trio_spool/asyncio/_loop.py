@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any
 
+import trio
+
 from .._core import PLACES, Event, Loop, Sleeper, Threads
 from ._locks import LoopLock
 from ._manners import AsyncioManners
@@ -67,6 +69,10 @@ class AsyncioLoop(Loop):
 
     async def checkpoint(self) -> None:
         await self.manners.checkpoint()
+
+    def check_limiter(self, limiter: object) -> None:
+        if limiter is not None and (isinstance(limiter, trio.CapacityLimiter) or not isinstance(limiter, Limiter)):
+            raise TypeError(f"a limiter on asyncio must be an asyncio.Semaphore, or have its acquire and release, not {limiter!r}")
 
     def threads(self, kind: str, limiter: Limiter | None) -> Threads:
         return AsyncioThreads(self.call_soon_in_thread, limiter if limiter is not None else self.limiters[kind])

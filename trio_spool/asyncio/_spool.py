@@ -4,10 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
+from typing import Any, TypeVar, overload
 
-from .._core import Batches, Handoff, Producer, SpoolLimits, SpoolStatistics, Turns, drive, prepare
+from .._core import (
+    BYTES,
+    B,
+    Batches,
+    Bytes,
+    Handoff,
+    ItemWriter,
+    Producer,
+    Size,
+    SpoolLimits,
+    SpoolStatistics,
+    Turns,
+    drive,
+    new_handoff,
+    prepare,
+    usual_limits,
+)
 from ._loop import asyncio_loop
 from ._tasks import cancel_again
 from ._threads import Limiter
@@ -16,25 +34,31 @@ if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
 
-class Spool(AbstractAsyncContextManager["Batches[bytes]", None]):
+# What a producer of items emits.
+T = TypeVar("T")
+
+
+class Spool(AbstractAsyncContextManager["Batches[B]", None]):
     """The context manager that `open_spool` returns. Entering it starts the producer."""
 
-    def __init__(self, producer: Producer, limits: SpoolLimits, limiter: Limiter | None) -> None:
-        self._turns: Turns | None = prepare(producer)
+    def __init__(self, turns: Turns, limits: SpoolLimits, limiter: Limiter | None, size: Size | Bytes | None) -> None:
+        self._turns: Turns | None = turns
         self._limits = limits
         self._limiter = limiter
+        self._size = size
         self._handoff: Handoff | None = None
 
     def statistics(self) -> SpoolStatistics:
         """Return the counters of this spool as they are now. They stay readable after the block."""
         return SpoolStatistics() if self._handoff is None else self._handoff.statistics()
 
-    async def __aenter__(self) -> Batches[bytes]:
+    async def __aenter__(self) -> Batches[B]:
+        loop = asyncio_loop()
+        loop.check_limiter(self._limiter)
         turns, self._turns = self._turns, None
         if turns is None:
             raise RuntimeError("a spool can be entered only once; call open_spool again for another one")
-        loop = asyncio_loop()
-        self._handoff = Handoff(self._limits, loop)
+        self._handoff = new_handoff(self._limits, loop, self._size)
         self._driving = loop.beside(drive, turns, self._handoff, self._limiter)
         await self._driving.__aenter__()
         return Batches(self._handoff)
@@ -67,7 +91,39 @@ def _raise_closing_error(error: BaseException, other: BaseException | None) -> N
     raise BaseExceptionGroup("the block of a spool failed, and so did closing its producer", [other, error]) from None
 
 
-def open_spool(producer: Producer, *, limits: SpoolLimits | None = None, limiter: Limiter | None = None) -> Spool:
+@overload
+def open_spool(
+    producer: Producer,
+    *,
+    limits: SpoolLimits | None = None,
+    limiter: Limiter | None = None,
+    size: Bytes = BYTES,
+    stop: Callable[[], object] | None = None,
+    name: str | None = None,
+) -> Spool[bytes]: ...
+
+
+@overload
+def open_spool(
+    producer: Iterable[T] | Callable[[ItemWriter], object],
+    *,
+    limits: SpoolLimits | None = None,
+    limiter: Limiter | None = None,
+    size: Callable[[T], int] | None,
+    stop: Callable[[], object] | None = None,
+    name: str | None = None,
+) -> Spool[list[T]]: ...
+
+
+def open_spool(
+    producer: Any,
+    *,
+    limits: SpoolLimits | None = None,
+    limiter: Limiter | None = None,
+    size: Callable[[Any], int] | Bytes | None = BYTES,
+    stop: Callable[[], object] | None = None,
+    name: str | None = None,
+) -> Spool[Any]:
     """Run blocking code in worker threads and receive its output in batches, on asyncio.
 
     ::
@@ -91,12 +147,16 @@ def open_spool(producer: Producer, *, limits: SpoolLimits | None = None, limiter
         limiter: Limits how many producers may have a turn at the same time: an `asyncio.Semaphore`, or another object with the
             same methods ``acquire`` and ``release``. By default, all iterables of this loop share one of 16 places, and all
             functions one of 64.
+        size: As for `trio_spool.open_spool`.
+        stop: As for `trio_spool.open_spool`.
+        name: As for `trio_spool.open_spool`.
 
     Returns:
         An async context manager, which can be entered once. Its `statistics` can be read at any time.
 
     Raises:
-        TypeError: `producer` is neither an iterable nor a function.
+        TypeError: `producer` is neither an iterable nor a function, or `stop` is not a function.
         Exception: An error of closing the producer, if the block is left early: in a group if the block raised another exception.
     """
-    return Spool(producer, limits if limits is not None else SpoolLimits(), limiter)
+    turns = prepare(producer, stop=stop, name=name, size=size)
+    return Spool(turns, limits if limits is not None else usual_limits(size), limiter, size)

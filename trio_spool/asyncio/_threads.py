@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import trio
 
@@ -14,6 +14,7 @@ from .._core import NoThreadError, T, Threads
 from ._tasks import resume
 
 
+@runtime_checkable
 class Limiter(Protocol):
     """What limits how many producers have a turn at the same time: an `asyncio.Semaphore`, or an `anyio.CapacityLimiter`."""
 
@@ -33,6 +34,11 @@ class AsyncioThreads(Threads):
         self._acquiring: asyncio.Task[Any] | None = None
         self._given_up = False
         self.waiting = False
+
+    @property
+    def crowded(self) -> bool:
+        locked = getattr(self._limiter, "locked", None)
+        return bool(locked()) if locked is not None else True
 
     async def run(self, function: Callable[[], T]) -> T:
         await self._acquire()

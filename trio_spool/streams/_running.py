@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Generic
 
-from .._core import Batches, Handoff, SpoolLimits, Turns, drive
+from .._core import B, Batches, Handoff, Turns, drive
 from ._host import Host
 
 
-class Running:
+class Running(Generic[B]):
     """What is left of a stream when its user drops it: its driver holds this, but not the `Stream`, so dropping that is noticed.
 
     Args:
         host: Of the loop that runs it. The producer has the context of the current task.
         turns: The producer, prepared.
-        limits: As for `stream`.
+        handoff: Of its output.
         limiter: As for `stream`.
     """
 
-    def __init__(self, host: Host, turns: Turns, limits: SpoolLimits, limiter: object) -> None:
+    def __init__(self, host: Host, turns: Turns, handoff: Handoff, limiter: object) -> None:
         self.host = host
-        self.handoff = Handoff(limits, host.loop)
-        self.batches: Batches[bytes] = Batches(self.handoff)
+        self.handoff = handoff
+        self.batches: Batches[B] = Batches(handoff)
         self.ended = host.loop.event()
         self._name = turns.name
         self._reader: object = None  # the task that asked last
@@ -42,7 +43,7 @@ class Running:
                 self.host.report(f"closing the producer {self._name} failed, and nobody reads its stream any more", error)
             self.ended.set()
 
-    async def receive(self) -> bytes:
+    async def receive(self) -> B:
         """Return the next batch, and note which task asks for it."""
         task = self.host.current_task()
         if task is self._reader:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import trio
 
-from .._core import Producer, SpoolBrokenError, SpoolLimits, SpoolStatistics, Turns, prepare
+from .._core import (
+    BYTES,
+    B,
+    Bytes,
+    ItemWriter,
+    Producer,
+    Size,
+    SpoolBrokenError,
+    SpoolLimits,
+    SpoolStatistics,
+    Turns,
+    close_apart,
+    new_handoff,
+    prepare,
+    usual_limits,
+)
 from ._host import Host
 
 if TYPE_CHECKING:
@@ -33,22 +48,28 @@ def find_host() -> Host:
         raise RuntimeError("a stream must be read by a task of Trio or asyncio, and neither runs in this thread") from None
 
 
-class Stream(AsyncIterator[bytes]):
-    """What `stream` returns: an async iterator of batches."""
+# What a producer of items emits.
+T = TypeVar("T")
 
-    _running: Running | None = None
+
+class Stream(AsyncIterator[B]):
+    """What `stream` returns: an async iterator of batches, `bytes` or lists of items."""
+
+    _turns: Turns | None = None  # until the producer is started or closed
+    _running: Running[B] | None = None
     _stopped = False
     _complete = False
 
-    def __init__(self, turns: Turns, limits: SpoolLimits, limiter: object) -> None:
-        self._turns: Turns | None = turns
+    def __init__(self, turns: Turns, limits: SpoolLimits, limiter: object, size: Size | Bytes | None = BYTES) -> None:
+        self._turns = turns
         self._limits = limits
         self._limiter = limiter
+        self._size = size
 
-    def __aiter__(self) -> Stream:
+    def __aiter__(self) -> Stream[B]:
         return self
 
-    async def __anext__(self) -> bytes:
+    async def __anext__(self) -> B:
         if self._complete:
             raise StopAsyncIteration
         if self._stopped:
@@ -66,11 +87,13 @@ class Stream(AsyncIterator[bytes]):
         from ._running import Running
 
         host = find_host()
-        turns, self._turns = self._turns, None
+        host.loop.check_limiter(self._limiter)
+        turns = self._take_turns()
         assert turns is not None
-        self._running = Running(host, turns, self._limits, self._limiter)
+        handoff = new_handoff(self._limits, host.loop, self._size)
+        self._running = Running(host, turns, handoff, self._limiter)
 
-    async def __aenter__(self) -> Stream:
+    async def __aenter__(self) -> Stream[B]:
         return self
 
     async def __aexit__(
@@ -97,24 +120,55 @@ class Stream(AsyncIterator[bytes]):
         self._stopped = True
         if self._running is not None:
             self._running.stop_in_thread()
+        elif (turns := self._take_turns()) is not None:
+            close_apart(turns)
 
     def __del__(self) -> None:
-        if self._running is not None and not self._running.ended.is_set():
-            self._running.stop_in_thread()
+        if self._running is None or not self._running.ended.is_set():
+            self.close()
+
+    def _take_turns(self) -> Turns | None:
+        turns, self._turns = self._turns, None
+        return turns
 
     def statistics(self) -> SpoolStatistics:
         """Return the counters of this stream as they are now. They stay readable after its end."""
         return SpoolStatistics() if self._running is None else self._running.handoff.statistics()
 
 
+@overload
 def stream(
     producer: Producer,
     *,
     limits: SpoolLimits | None = None,
     limiter: object = None,
+    size: Bytes = BYTES,
     stop: Callable[[], object] | None = None,
     name: str | None = None,
-) -> Stream:
+) -> Stream[bytes]: ...
+
+
+@overload
+def stream(
+    producer: Iterable[T] | Callable[[ItemWriter], object],
+    *,
+    limits: SpoolLimits | None = None,
+    limiter: object = None,
+    size: Callable[[T], int] | None,
+    stop: Callable[[], object] | None = None,
+    name: str | None = None,
+) -> Stream[list[T]]: ...
+
+
+def stream(
+    producer: Any,
+    *,
+    limits: SpoolLimits | None = None,
+    limiter: object = None,
+    size: Callable[[Any], int] | Bytes | None = BYTES,
+    stop: Callable[[], object] | None = None,
+    name: str | None = None,
+) -> Stream[Any]:
     """Return the output of blocking code, which runs in worker threads, as an async iterator of batches.
 
     ::
@@ -137,13 +191,15 @@ def stream(
         limits: The maximum number of bytes to hold: see `SpoolLimits`.
         limiter: Limits how many producers may have a turn at the same time: a `trio.CapacityLimiter` on Trio, an
             `asyncio.Semaphore` on asyncio. By default, streams share the limiters of the loop's spools.
+        size: As for `open_spool`.
         stop: As for `open_spool`.
         name: As for `open_spool`.
 
     Raises:
         TypeError: `producer` is neither an iterable nor a function, or `stop` is not a function.
     """
-    return Stream(prepare(producer, stop=stop, name=name), limits if limits is not None else SpoolLimits(), limiter)
+    turns = prepare(producer, stop=stop, name=name, size=size)
+    return Stream(turns, limits if limits is not None else usual_limits(size), limiter, size)
 
 
 async def wait_closed() -> None:
