@@ -52,7 +52,10 @@ class SenderBlock(AbstractAsyncContextManager[Sender, "bool | None"]):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        self._sender.close()
+        if exc is None:
+            self._sender.close()
+        else:
+            self._sender.give_up()
         try:
             return await self._manager.__aexit__(exc_type, exc, traceback)
         except BaseExceptionGroup as group:

@@ -246,6 +246,14 @@ class Sender:
         self._closing = True
         self._queue.close()
 
+    def give_up(self) -> None:
+        """Accept nothing more, and send nothing more. If that leaves something cut off, the connection is reset."""
+        self._closing = True
+        if self._cut or self._queue:
+            self.break_off("the sender's block was left by an exception")
+            self._outlet.abort()
+        self._queue.close()
+
     def break_off(self, why: str) -> None:
         """Send nothing more, and tell every task that waits for the sender why."""
         if self._broken is None:
