@@ -94,6 +94,16 @@ async def test_library_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     await names["handle"](ours)
     assert b"".join([data async for data in theirs]) == b"1,10\r\n2,20\r\n"
 
+    database = sqlite3.connect("shop.db")  # the query fails now, and its client can tell
+    database.execute("DROP TABLE orders")
+    database.close()
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, names["handle"], 0)
+        async with await trio.open_tcp_stream("127.0.0.1", listeners[0].socket.getsockname()[1]) as client:
+            with pytest.raises(trio.BrokenResourceError):
+                await client.receive_some()
+        nursery.cancel_scope.cancel()
+
 
 @pytest.mark.parametrize("code", [code for language, code in BLOCKS if language == "python"])
 def test_examples_compile(code: str) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import runpy
+import sqlite3
 import subprocess
 import sys
 import tarfile
 import threading
 from pathlib import Path
 
+import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
@@ -38,6 +40,26 @@ async def test_report_to_clients_that_leave(nursery) -> None:
         async with await trio.open_tcp_stream(*address) as stream:
             await stream.send_all(b"GET / HTTP/1.0\r\n\r\n")
             assert (await stream.receive_some(10)).startswith(b"HTTP/1.0")
+
+
+async def test_report_that_fails(nursery, caplog) -> None:
+    """Its client can tell the part that it got from a complete report."""
+    main = runpy.run_path(str(EXAMPLES / "report.py"))["main"]
+
+    def rows():
+        yield b"1,1\r\n"
+        raise sqlite3.OperationalError("disk I/O error")
+
+    main.__globals__["handle"].__globals__["rows"] = rows
+    listeners = await nursery.start(main, 0)
+    for _ in range(2):  # the server goes on
+        async with await trio.open_tcp_stream("127.0.0.1", listeners[0].socket.getsockname()[1]) as stream:
+            await stream.send_all(b"GET / HTTP/1.0\r\n\r\n")
+            with pytest.raises(trio.BrokenResourceError) as raised:
+                while await stream.receive_some():
+                    pass
+            assert isinstance(raised.value.__cause__, ConnectionResetError)
+    assert "disk I/O error" in caplog.text
 
 
 async def test_report_to_a_slow_client() -> None:

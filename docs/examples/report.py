@@ -1,5 +1,6 @@
 """Serve a report that blocking code produces: run ``python report.py``, then ``curl http://127.0.0.1:8000``."""
 
+import logging
 import sqlite3
 from collections.abc import Iterator
 
@@ -20,7 +21,7 @@ def rows() -> Iterator[bytes]:
 
 
 async def handle(stream: trio.SocketStream) -> None:
-    """Answer one request. Only a few rows are in memory at a time, however slowly the client reads."""
+    """Answer one request. Only a few rows are in memory at a time, even if the client reads slowly."""
     try:
         async with stream, trio_spool.open_sender(stream) as sender:
             await stream.receive_some()
@@ -28,6 +29,9 @@ async def handle(stream: trio.SocketStream) -> None:
             await sender.send_spool(rows())
     except trio.BrokenResourceError:
         pass  # the client left; the query has been stopped
+    except sqlite3.Error:
+        # The connection has been reset, so that the client can tell the rows that it got from a complete report.
+        logging.exception("a report failed")
 
 
 async def main(port: int = 8000, task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED) -> None:

@@ -96,7 +96,7 @@ def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Fun
 @_setting("batch", "The size of one write to a connection, in bytes.", type=int)
 @_setting("look-ahead", "The maximum size of requests that are read while a reply is streamed, in bytes.", type=int)
 @_setting("workers", "The number of threads that produce streamed replies.", type=int)
-@_setting("send-timeout", "Disconnect clients that accept no data for this time. inf: never.", type=float)
+@_setting("send-timeout", "Disconnect clients that take no data for this time. inf: never.", type=float)
 @_setting("drain-timeout", "Wait for running replies when the server stops, up to this time. inf: no limit.", type=float)
 @_setting(
     "switch-interval",

@@ -50,7 +50,9 @@ class Settings:
         batch: The most bytes of one write.
         look_ahead: The most bytes that are read of further requests while an answer is streamed.
         workers: The number of threads that produce streamed answers.
-        send_timeout: How long a client may accept no byte before it is disconnected.
+        send_timeout: How long a client may take no data; it is disconnected within twice that time. What its program reads is seen
+            only in steps of up to its receive buffer, some 130 kB on Linux. So a client that reads less than that in this time may
+            be disconnected, however steadily it reads.
         drain_timeout: How long running answers may take to finish when the service stops.
         switch_interval: How long a thread may keep the interpreter while another wants it; 0 keeps Python's own setting.
     """
