@@ -84,7 +84,7 @@ class Buffer:
 
     def _sealed_of(self, fragments: list[Any]) -> Any:
         """Return what is kept of the fragments of a full batch. As objects, small ones would take more room than their bytes."""
-        return b"".join(fragments) if self._size_of(fragments) < SMALL * len(fragments) else fragments
+        return b"".join(fragments) if self._size < SMALL * self._known else fragments
 
     def _batch_of(self, fragments: list[Any]) -> Any:
         return b"".join(fragments)
@@ -95,8 +95,13 @@ class Buffer:
 
     # The worker's side
 
-    def measure_in_thread(self) -> int:
-        """Count what was added to the list since the last time, and return how many bytes have been emitted so far."""
+    def measure_in_thread(self, collected: int) -> int:
+        """Count what was added since the last time, and return how many bytes have been emitted so far.
+
+        Args:
+            collected: The number of fragments that were written into the buffer for small ones, other than in runs.
+        """
+        self.runs.fragments += collected
         fragments = self.open
         count = len(fragments)
         if count > self._known:
@@ -109,13 +114,16 @@ class Buffer:
         """Return the number of the fragment that comes next, from 1."""
         return self.runs.fragments + len(self.open) - self._known + 1
 
-    def take_back_in_thread(self) -> None:
-        """Drop the fragment that was added to the list last. Nobody will take it any more."""
-        self.open.pop()
+    def take_back_in_thread(self, size: int) -> None:
+        """Drop the fragment of so many bytes that was added last. Nobody will take it any more."""
+        if self.open:
+            self.open.pop()
+        else:
+            self.collected.seek(-size, io.SEEK_CUR)
 
     def tidy_in_thread(self) -> None:
-        """Seal what was gathered if it is a full batch, or if a part of it was taken."""
-        if self._taken or self.charge() >= self._batch:
+        """Seal what was gathered if it is a full batch, or if a part of it was taken. A run can't fill the last part of one."""
+        if self._taken or self.charge() >= self._batch - (self._batch >> 3 if self.small else 0):
             self.seal_in_thread()
 
     def charge(self) -> int:

@@ -49,6 +49,7 @@ class Handoff:
         "_blocked_seconds",
         "_buffer",
         "_closing",
+        "_count_in_thread",
         "_emitted",
         "_failure",
         "_finished",
@@ -84,6 +85,7 @@ class Handoff:
         # Bytes emitted and taken so far.
         self._emitted = 0  # written by the worker, at checkpoints and after a turn
         self._taken = 0  # written by the loop
+        self._count_in_thread: Callable[[], int] = int  # of the emitter: the fragments that the buffer has not counted
         self._stop = 0  # written by both: see above
         self._waiting = False  # set by the loop; cleared by the worker, which then wakes the loop
         self._closing = False  # written by the loop
@@ -145,7 +147,7 @@ class Handoff:
                 return True
         return False
 
-    def emitter_in_thread(self) -> Callable[[object], int]:
+    def emitter_in_thread(self) -> Callable[[Any], int]:
         """Return what emits one fragment of a producer that can't be suspended, and blocks while the window is full.
 
         It returns the size of the fragment in bytes. It raises `SpoolBrokenError` if the receiver is gone, and TypeError if the
@@ -153,30 +155,49 @@ class Handoff:
         cost of a fragment.
         """
         buffer = self._buffer
-        append = buffer.open.append
         emitted = self._emitted
+        collected = 0  # fragments that were written into the buffer for small ones, and not yet counted
 
-        def emit(fragment: object) -> int:
-            nonlocal emitted, append
+        def count() -> int:
+            nonlocal collected
+            uncounted, collected = collected, 0
+            return uncounted
+
+        def list_one(fragment: Any) -> int:
+            nonlocal emitted, collected
             if type(fragment) is not bytes:
                 fragment = as_bytes(fragment, buffer.number_in_thread())
-            size = len(fragment)
-            append(fragment)
-            emitted += size + OVERHEAD
+            buffer.open.append(fragment)
+            emitted += OVERHEAD
+            collected -= 1  # the buffer counts it
+            return len(fragment)
+
+        add: Callable[[Any], int] = list_one
+        self._count_in_thread = count
+
+        def emit(fragment: Any) -> int:
+            nonlocal emitted, collected, add
+            try:
+                size = add(fragment)
+            except BufferError:  # it is not contiguous
+                size = add(as_bytes(fragment, buffer.number_in_thread()))
+            collected += 1
+            emitted += size
             if emitted >= self._stop:
                 try:
-                    self._wait_for_room_in_thread()
+                    self._wait_for_room_in_thread(size)
                 finally:
-                    append = buffer.open.append  # the list may be another one now
+                    add = buffer.collected.write if buffer.small else list_one  # perhaps another one now
                     emitted = self._emitted
             return size
 
         return emit
 
-    def _wait_for_room_in_thread(self) -> None:
+    def _wait_for_room_in_thread(self, size: int) -> None:
+        """Do what is due after a fragment of so many bytes, and wait while the window is full."""
         if self._closing:
             self.stopped = True
-            self._buffer.take_back_in_thread()
+            self._buffer.take_back_in_thread(size)
             return self._gone.refuse_in_thread()
         while self._checkpoint_in_thread():
             if self.stopped:
@@ -207,7 +228,7 @@ class Handoff:
         self.loop.manners.busy.discard(self)
 
     def _publish_in_thread(self) -> None:
-        self._emitted = self._buffer.measure_in_thread()
+        self._emitted = self._buffer.measure_in_thread(self._count_in_thread())
         self._high_water = max(self._high_water, self._emitted - self._taken)
 
     def _checkpoint_in_thread(self) -> bool:

@@ -113,7 +113,7 @@ class ItemHandoff(Handoff):
             emitted += sized[1]
             if emitted >= self._stop:
                 try:
-                    self._wait_for_room_in_thread()
+                    self._wait_for_room_in_thread(sized[1])
                 finally:
                     emitted = self._emitted
             return sized[1]

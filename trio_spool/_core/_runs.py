@@ -101,5 +101,6 @@ class Runs:
         return not ended
 
     def _learn(self, count: int, size: int) -> None:
-        if size * 8 < self._entry * count:
-            self._entry = max(self._entry // 2, _LEAST)
+        # Twice the mean leaves room for fragments that differ a little, and fills half of the room in one run.
+        if size * 2 < self._entry * count:
+            self._entry = max(size * 2 // count, _LEAST)
