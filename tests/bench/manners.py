@@ -114,6 +114,9 @@ def measure(produce: Callable[[int], object], producers: int, count: int) -> lis
     return trio.run(main)
 
 
+TARGETS = {(2, "p50"): "≤ 0.3 ms", (2, "p99"): "≤ 0.6 ms", (4, "p50"): "≤ 0.6 ms", (4, "p99"): "≤ 1.5 ms"}
+
+
 def run(quick: bool) -> list[Row]:
     """Measure each way, beside 0, 1, 2 and 4 producers."""
     rows = []
@@ -127,6 +130,6 @@ def run(quick: bool) -> list[Row]:
             rounds = [measure(produce, producers, share) for _ in range(1 if quick else 3)]
             for case, fraction in (("p50", 0.5), ("p99", 0.99)):
                 value = statistics.median(percentile(latencies, fraction) for latencies in rounds) * 1000
-                target = {"p50": "≤ 0.5 ms", "p99": "≤ 3 ms"}[case] if producers == 2 and name == "send_spool" else ""
+                target = TARGETS.get((producers, case), "") if name == "send_spool" else ""
                 rows.append(Row("manners", f"{producers} producers, {case}", name, value, "ms", None, target))
     return rows

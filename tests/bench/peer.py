@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 
 
@@ -21,8 +21,9 @@ def _read(pipe: Connection, connections: int) -> None:
             connection, _address = listener.accept()
             total = 0
             with connection:
-                while count := connection.recv_into(buffer):
-                    total += count
+                with suppress(ConnectionResetError):  # a stream that was cut off
+                    while count := connection.recv_into(buffer):
+                        total += count
             try:
                 pipe.send(total)
             except BrokenPipeError:

@@ -9,7 +9,7 @@ import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from trio_spool import SpoolLimits, open_sender, open_spool
-from trio_spool._core._manners import LONG, QUIET, SHARE, SHORT, SWITCH
+from trio_spool._core._manners import LONG, QUIET, SHARE, SHORT
 from trio_spool._core._trio import trio_loop
 from trio_spool._core._trio_manners import TrioManners
 
@@ -84,29 +84,29 @@ def test_a_sender_alone_is_not_hurried() -> None:
 
 
 @pytest.mark.parametrize(
-    ("quiet", "yielded", "workers", "expected"),
+    ("quiet", "others", "workers", "expected"),
     [
         (0, 0, 1, SHORT),
-        (0, SWITCH, 1, SHORT),
-        (0, 0.01, 0, SHARE * (0.01 - SWITCH)),
-        (0, 0.01, 1, SHARE * (0.01 - SWITCH)),
-        (0, 0.01, 2, SHARE * (0.005 - SWITCH)),
+        (0, SHORT, 1, SHORT),
+        (0, 0.01, 0, SHARE * 0.01),
+        (0, 0.01, 1, SHARE * 0.01),
+        (0, 0.01, 2, SHARE * 0.005),
         (0, 0.01, 1000, SHORT),
         (0, 10, 1, LONG),
         (0.01, 0, 0, QUIET * 0.01),
         (0.01, 0, 2, QUIET * 0.005),
-        (0.01, 0.01, 1, SHARE * (0.01 - SWITCH)),
+        (0.001, 0.01, 1, SHARE * 0.01),
         (1, 0, 1, LONG),
     ],
 )
-async def test_a_worker_has_a_share_of_what_others_leave(quiet: float, yielded: float, workers: int, expected: float) -> None:
+async def test_a_worker_has_a_share_of_what_others_leave(quiet: float, others: float, workers: int, expected: float) -> None:
     now = 1000.0
     ours = TrioManners(clock=lambda: now)
     ours.busy.update(range(workers))
-    assert ours.time_slice(yielded) == LONG  # nobody else has ever run
+    assert ours.time_slice(others) == LONG  # nobody else has ever run
     ours.after_task_step(object())  # type: ignore[arg-type]
     now += quiet
-    assert ours.time_slice(yielded) == pytest.approx(expected)
+    assert ours.time_slice(others) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("sends", [False, True])

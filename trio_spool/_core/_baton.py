@@ -20,13 +20,13 @@ class Baton:
         parked: Whether a worker waits, or is about to. Changed under the lock.
     """
 
-    __slots__ = ("_gate", "_lock", "parked")
+    __slots__ = ("_gate", "_lock", "parked", "yielding")
 
     def __init__(self, new_lock: Callable[[], Any]) -> None:
         self._lock = new_lock()
         self._gate = new_lock()  # a parked worker waits for this lock; who releases the worker releases it
         self._gate.acquire()
-        self.parked = False
+        self.parked = self.yielding = False
 
     def park_in_thread(self, unless: Callable[[], bool], patience: float = -1) -> bool:
         """Block this thread until it is released. Return False if that did not happen within `patience` seconds.
@@ -44,7 +44,7 @@ class Baton:
     def yield_in_thread(self, ask: Callable[[], object]) -> None:
         """Block this thread until it is released, after asking the loop to do so."""
         with self._lock:
-            self.parked = True
+            self.parked = self.yielding = True
         ask()
         self._wait_in_thread(-1)
 
@@ -62,5 +62,5 @@ class Baton:
         """Let the worker go on, if one waits. May be called in any thread."""
         with self._lock:
             if self.parked:
-                self.parked = False
+                self.parked = self.yielding = False
                 self._gate.release()

@@ -261,9 +261,9 @@ class Handoff:
         return min(self._taken + limits.window, self._emitted + max(1, until_full), self._emitted + self._pace.look_bytes)
 
     def _yield_in_thread(self) -> None:
-        started = self.loop.clock()
+        self._pace.let_go()
         self._baton.yield_in_thread(lambda: self._call_soon_in_thread(self._yielded))
-        self._pace.has_yielded(self.loop.clock() - started)
+        self._pace.begin()
 
     def _wake_in_thread(self) -> None:
         self._waiting = False
@@ -311,7 +311,7 @@ class Handoff:
     def settle(self, batch: Any) -> None:
         """Count the batch that was taken last as received, and resume a paused producer if there is room now."""
         self._taken += self._buffer.size_taken(batch)
-        if self._baton.parked and self._may_go_on():
+        if self._baton.parked and not self._baton.yielding and self._may_go_on():
             self._baton.release()
         if self._room.asleep and self._has_room():
             self._room.wake()

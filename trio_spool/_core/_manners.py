@@ -8,8 +8,8 @@ loop. A worker keeps the interpreter for the longest of these:
 - A part, `QUIET`, of the time for which nothing but streams has run in the event loop: a task that has slept for that long, waiting
   for a client for instance, can wait a little longer. So a stream that is alone keeps the interpreter nearly all the time, and so
   does one beside a task that runs now and then.
-- A part, `SHARE`, of the time for which it was kept waiting, if that was longer than a switch of threads takes: the event loop is
-  then busy. A pass of a busy loop may take 10 ms, and a stream with 15 µs in each pass would come to a standstill.
+- A part, `SHARE`, of the time for which tasks that do not stream have run since the worker last let go: the event loop is then busy,
+  and a stream with 15 µs in each of its passes would come to a standstill.
 
 Several workers share the time that one worker would have. None keeps the interpreter for longer than `LONG`.
 """
@@ -28,11 +28,9 @@ LONG = 0.005
 # The part of the quiet time. Measured: when any step of another task meant the shortest slice for the next 20 ms, a task that slept
 # for 15 ms at a time took 97 % of a stream's speed. A tenth itself was picked, not measured.
 QUIET = 0.1
-# The part of the waiting time. Measured: with none, a stream beside fifty connections that asked without a pause fell from 300,000
-# keys a second to 500. A quarter itself was picked, not measured.
-SHARE = 0.25
-# Roughly the time, in seconds, that each worker adds to a pass of an event loop that has little else to do: picked, not measured.
-SWITCH = 0.0002
+# The part of others' time. Measured: with none, a stream beside fifty connections that asked without a pause fell from 300,000
+# keys a second to 500. When the worker's waiting time was taken in place of others' time, it had a tenth of its pace alone.
+SHARE = 0.35
 
 
 class Manners(ABC):
@@ -44,22 +42,24 @@ class Manners(ABC):
     Attributes:
         busy: The workers that want the interpreter. Each worker adds and removes itself.
         last: When something that does not stream last ran in the loop. Written by the loop, read by workers.
+        others: For how long such things have run so far, in seconds. Written by the loop, read by workers.
     """
 
     def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
         self.clock = clock
         self.busy: set[object] = set()
         self.last = 0.0
+        self.others = 0.0
 
-    def time_slice(self, yielded: float) -> float:
+    def time_slice(self, others: float) -> float:
         """Return how long a worker may keep the interpreter, in seconds of its processor time. May be called in any thread.
 
         Args:
-            yielded: How long, in seconds, the worker last waited for the event loop to run.
+            others: For how long, in seconds, others have run since the worker last let go of the interpreter.
         """
         workers = len(self.busy) or 1
         quiet = self.clock() - self.last
-        return min(LONG, max(SHORT, QUIET * quiet / workers, SHARE * (yielded / workers - SWITCH)))
+        return min(LONG, max(SHORT, QUIET * quiet / workers, SHARE * others / workers))
 
     @abstractmethod
     def called_by_worker(self, function: Callable[[], object]) -> None:

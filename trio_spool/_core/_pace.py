@@ -23,14 +23,14 @@ class Pace:
         look_bytes: After how many more bytes to ask `is_due`.
     """
 
-    __slots__ = ("_held_since", "_looked_at", "_loop", "_most", "_yielded", "look_bytes")
+    __slots__ = ("_held_since", "_looked_at", "_loop", "_most", "_others_at", "look_bytes")
 
     def __init__(self, loop: Loop, most: int) -> None:
         self._loop = loop
         self._most = most
         self.look_bytes = _FIRST
         self._held_since = self._looked_at = 0.0  # of the processor time: when it last let go of the interpreter, and looked
-        self._yielded = 0.0  # how long it last let the event loop run, in seconds
+        self._others_at = 0.0  # how long others had run when it let go, as the manners count it
 
     def begin(self) -> None:
         """Note that the worker begins to run."""
@@ -39,7 +39,8 @@ class Pace:
     def is_due(self) -> bool:
         """Return whether it is time to let the event loop run."""
         now = self._loop.thread_clock()
-        time_slice = self._loop.manners.time_slice(self._yielded)
+        manners = self._loop.manners
+        time_slice = manners.time_slice(manners.others - self._others_at)
         elapsed = now - self._looked_at
         self._looked_at = now
         if elapsed > time_slice / 2:
@@ -48,7 +49,6 @@ class Pace:
             self.look_bytes = min(self._most, self.look_bytes * 2)
         return now - self._held_since > time_slice
 
-    def has_yielded(self, seconds: float) -> None:
-        """Note that the worker has let the event loop run, and for how long."""
-        self._yielded = seconds
-        self.begin()
+    def let_go(self) -> None:
+        """Note that the worker lets the event loop run."""
+        self._others_at = self._loop.manners.others

@@ -26,6 +26,7 @@ class TrioManners(Manners, trio.abc.Instrument):
         self._following: set[trio.lowlevel.Task] = set()  # tasks whose next step follows from what a stream did
         self._ours = False  # whether the step that runs belongs to a stream, or follows from one
         self._messenger: trio.lowlevel.Task | None = None
+        self._begun = 0.0  # when the step that runs began, if it does not belong to a stream
 
     def task_scheduled(self, task: trio.lowlevel.Task) -> None:
         """Note a task that a stream wakes. Called by Trio."""
@@ -36,11 +37,14 @@ class TrioManners(Manners, trio.abc.Instrument):
         """Note whether the step that begins belongs to a stream. Called by Trio."""
         self._ours = task in self._following or task in self._streaming
         self._following.discard(task)
+        if not self._ours:
+            self._begun = self.clock()
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         """Note the time, unless the task streams; it may have begun to do so in this step. Called by Trio."""
         if not self._ours and task not in self._streaming and task is not self._messenger:
             self.last = self.clock()
+            self.others += self.last - self._begun
         self._ours = False
 
     def called_by_worker(self, function: Callable[[], object]) -> None:
@@ -67,6 +71,7 @@ class TrioManners(Manners, trio.abc.Instrument):
     def _enter(self, task: trio.lowlevel.Task) -> None:
         if not self._streaming:
             trio.lowlevel.add_instrument(self)
+            self._begun = self.clock()  # of the step that runs, which was not seen to begin
         self._ours = True
         self._streaming[task] = self._streaming.get(task, 0) + 1
 

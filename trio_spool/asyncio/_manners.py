@@ -99,6 +99,7 @@ class AsyncioManners(Manners):
             self._shortest = took
         elif took > _LONGER * self._shortest:
             self.last = self.clock()
+            self.others += took
         self.measuring = False
         released, resumed = self._yielded[:count], self._resumed
         del self._yielded[:count]
