@@ -250,9 +250,9 @@ async def test_byte_bound_of_a_stalled_receiver() -> None:
 
 
 async def test_a_stray_wakeup_lets_nothing_past_the_window(monkeypatch) -> None:
-    from trio_spool._core import _handoff
+    from trio_spool._core import _emission
 
-    monkeypatch.setattr(_handoff, "PATIENCE", 3600)
+    monkeypatch.setattr(_emission, "PATIENCE", 3600)
     emitted = []
 
     def endless():

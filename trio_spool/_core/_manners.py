@@ -8,8 +8,8 @@ loop. A worker keeps the interpreter for the longest of these:
 - A part, `QUIET`, of the time for which nothing but streams has run in the event loop: a task that has slept for that long, waiting
   for a client for instance, can wait a little longer. So a stream that is alone keeps the interpreter nearly all the time, and so
   does one beside a task that runs now and then.
-- A part, `SHARE`, of the time for which tasks that do not stream have run since the worker last let go: the event loop is then busy,
-  and a stream with 15 µs in each of its passes would come to a standstill.
+- A part, `SHARE`, of the time for which tasks that do not stream have run since the worker last let go. The event loop is then
+  busy, and a stream with 15 µs in each of its passes would come to a standstill.
 
 Several workers share the time that one worker would have. None keeps the interpreter for longer than `LONG`.
 """

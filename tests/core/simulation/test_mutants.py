@@ -15,17 +15,17 @@ from support.simulation.baton import RandomSchedule
 from support.simulation.copies import Mutations
 from support.simulation.subjects import mutant, spool_run
 
-HANDOFF, BUFFER, BATON = "_core._handoff", "_core._buffer", "_core._baton"
+HANDOFF, EMISSION, BUFFER, BATON = "_core._handoff", "_core._emission", "_core._buffer", "_core._baton"
 MUTANTS: dict[str, Mutations] = {
     # Lost wake-ups.
     "the receiver does not look again before it sleeps": {  # 142
         HANDOFF: [("            if batch := self.take_nowait():\n                self._waiting = False\n                return batch\n", "")]
     },
     "the worker does not look again before it goes on": {  # 91
-        HANDOFF: [("        if self._waiting or self._closing:\n            self._stop = 0\n        return False", "        return False")]
+        EMISSION: [("        if self._waiting or self._closing:\n            self._stop = 0\n        return False", "        return False")]
     },
     "the worker wakes the receiver before it says so": {  # 81
-        HANDOFF: [
+        EMISSION: [
             (
                 "        self._waiting = False\n        self._call_soon_in_thread(self._woken_by_worker)",
                 "        self._call_soon_in_thread(self._woken_by_worker)\n        self._waiting = False",
@@ -43,7 +43,7 @@ MUTANTS: dict[str, Mutations] = {
     "taking takes no lock": {BUFFER: [("        with self._lock:\n            if self._sealed", "        if True:\n            if self._sealed")]},  # 38
     # Missed closes.
     "closing does not release a worker": {  # 749
-        HANDOFF: [("        self._buffer.runs.revoke()\n        self._baton.release()", "        self._buffer.runs.revoke()")]
+        EMISSION: [("        self._buffer.runs.revoke()\n        self._baton.release()", "        self._buffer.runs.revoke()")]
     },
     "closing does not wake a driver": {HANDOFF: [("        self._room.wake()\n        self.give_up()", "        self.give_up()")]},  # 134
     "a paused producer is not closed": {  # 13

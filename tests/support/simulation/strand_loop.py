@@ -90,13 +90,13 @@ class _Threads:
 
 
 class _Manners:
-    last = 0.0
+    last = others = 0.0
 
     def __init__(self, slice_: float) -> None:
         self.busy: set[object] = set()
         self._slice = slice_
 
-    def time_slice(self, yielded: float) -> float:
+    def time_slice(self, others: float) -> float:
         return self._slice
 
     def called_by_worker(self, function: Callable[[], object]) -> None:
