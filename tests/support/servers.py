@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,7 +15,7 @@ from itertools import count
 from pathlib import Path
 
 TESTS = Path(__file__).parent.parent
-PATIENCE = 20.0  # seconds until a test gives up; picked, not measured
+PATIENCE = 60.0  # seconds until a test gives up; picked, not measured
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "uvicorn": ("uvicorn", "--http", "h11", "--loop", "asyncio", "--port", "PORT", "--no-access-log"),
@@ -26,47 +27,53 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 
 
 class Reports:
-    """What the producers of a server report, in the order in which it comes."""
+    """What the producers of a server report, in the order in which it comes. A thread receives it, so that nothing is dropped."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         self._socket.bind(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
-        self._seen: list[tuple[str, str, int, float]] = []
+        self._come = threading.Condition()
+        self._seen: dict[str, list[tuple[str, int, float]]] = {}
+        self._last = time.monotonic()
+        self._thread = threading.Thread(target=self._receive, name="reports", daemon=True)
+        self._thread.start()
 
-    def _receive(self, timeout: float) -> bool:
-        self._socket.settimeout(timeout)
-        try:
-            key, event, thread, moment = self._socket.recv(1000).decode().split()
-        except TimeoutError:
-            return False
-        self._seen.append((key, event, int(thread), float(moment)))
-        return True
+    def _receive(self) -> None:
+        while report := self._socket.recv(1000):
+            key, event, thread, moment = report.decode().split()
+            with self._come:
+                self._seen.setdefault(key, []).append((event, int(thread), float(moment)))
+                self._last = time.monotonic()
+                self._come.notify_all()
 
     def find(self, key: str, event: str) -> tuple[int, float] | None:
         """Return the thread and the time of a report, if it has come."""
-        return next((seen[2:] for seen in self._seen if seen[:2] == (key, event)), None)
+        return next((seen[1:] for seen in self._seen.get(key, ()) if seen[0] == event), None)
 
     def wait(self, key: str, event: str, patience: float = PATIENCE) -> tuple[int, float]:
         """Wait for a report, and return its thread and time."""
-        end = time.monotonic() + patience
-        while (found := self.find(key, event)) is None:
-            left = end - time.monotonic()
-            if left <= 0 or not self._receive(left):
+        with self._come:
+            if not self._come.wait_for(lambda: self.find(key, event), patience):
                 raise TimeoutError(f"no report {event!r} of {key} in {patience} s; there were {self.events(key)}")
+        found = self.find(key, event)
+        assert found is not None
         return found
 
     def wait_until_quiet(self, seconds: float) -> None:
         """Wait until nothing has been reported for so long."""
-        while self._receive(seconds):
-            pass
+        while (left := self._last + seconds - time.monotonic()) > 0:
+            time.sleep(left)
 
     def events(self, key: str) -> list[str]:
         """Return what has been reported of a key."""
-        return [seen[1] for seen in self._seen if seen[0] == key]
+        return [event for event, _, _ in self._seen.get(key, ())]
 
     def close(self) -> None:
+        """Receive no more."""
+        self._socket.sendto(b"", self._socket.getsockname())
+        self._thread.join()
         self._socket.close()
 
 
