@@ -84,6 +84,8 @@ class Client(AbstractContextManager["Client"]):
         self._socket = socket.socket()
         if receive_buffer is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            # With the segments of loopback, of 64 KiB, the system makes the server's buffer as large as 2.5 MB.
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
         self._socket.settimeout(PATIENCE)
         self._socket.connect(("127.0.0.1", port))
         self._socket.sendall(f"{method} {path} HTTP/1.1\r\nHost: test\r\nAccept-Encoding: gzip\r\n\r\n".encode())
