@@ -8,24 +8,25 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import trio
 from peer import spool_server
 from report import Row
+from scans import continued, create, fill
 
 from trio_spool import open_spool
 from trio_spool.mcbp import Opcode, encode_request
-from trio_spool.server import Settings
 
 MIB = 1024 * 1024
 
 
-def _rss(pid: int) -> int:
+def _rss(pid: int, kind: str = "VmRSS") -> int:
     with open(f"/proc/{pid}/status") as status:
         for line in status:
-            if line.startswith("VmRSS"):
+            if line.startswith(kind):
                 return int(line.split()[1]) * 1024
-    raise RuntimeError("no VmRSS")
+    raise RuntimeError(f"no {kind}")
 
 
 def _fill(port: int, count: int) -> None:
@@ -46,9 +47,7 @@ def stalled_connections(connections: int, keys: int) -> list[Row]:
     """Ask for ``stat keys`` on each of many connections, and read nothing."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 3 * connections)), hard))
-    settings = Settings(engine="memory")
-    # A stream of small frames: one reply is small, and what is queued is nothing.
-    bound = settings.window + settings.batch
+    bound = 640 * 1024
     with spool_server("--engine", "lmdb", "--fsync", "no", os.path.join(_temporary(), "data")) as (port, process):
         _fill(port, keys)
         idle = _rss(process.pid)
@@ -78,6 +77,29 @@ def stalled_connections(connections: int, keys: int) -> list[Row]:
         Row("memory", case, "bound for each connection", bound / 1024, "KiB"),
         Row("memory", case, "workers held", max(0.0, float(statistics["workers_busy"]) - 1), "threads", None, "0"),
     ]
+
+
+def stalled_scans(scans: int, documents: int) -> list[Row]:
+    """Begin a scan on each of some connections, and read nothing."""
+    path = Path(_temporary()) / "data"
+    fill(path, documents)
+    with spool_server("--fsync", "no", "--max-scans", str(scans), str(path)) as (port, process):
+        idle = _rss(process.pid, "RssAnon")
+        opened = []
+        for _ in range(scans):
+            connection = socket.socket()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(("127.0.0.1", port))
+            connection.sendall(continued(create(connection)))
+            opened.append(connection)
+        used = -1
+        while used < (used := _rss(process.pid, "RssAnon")):
+            time.sleep(2)
+        for connection in opened:
+            connection.close()
+    each = (used - idle) / scans
+    case = f"{scans} stalled scans, {documents:,} documents"
+    return [Row("memory", case, "of the process, for each", each / 1024, "KiB", each / (640 * 1024), "≤ 640 KiB")]
 
 
 def _temporary() -> str:
@@ -118,7 +140,7 @@ def one_large_stream(size: int) -> list[Row]:
 
 
 def run(quick: bool) -> list[Row]:
-    """Measure both."""
+    """Measure all."""
     if quick:
-        return stalled_connections(100, 50_000) + one_large_stream(1_000_000_000)
-    return stalled_connections(1000, 1_000_000) + one_large_stream(10_000_000_000)
+        return stalled_connections(100, 50_000) + stalled_scans(50, 100_000) + one_large_stream(1_000_000_000)
+    return stalled_connections(1000, 1_000_000) + stalled_scans(50, 100_000) + one_large_stream(10_000_000_000)

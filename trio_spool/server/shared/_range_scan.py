@@ -27,7 +27,7 @@ from ._scan_state import ScanEvent, ScanState, next_state
 # What a continue hands over at once. A hand-over costs as much as packing a hundred documents: measured with
 # ``nox -s bench -- scans``.
 HANDED_RECORDS: Final = 1024
-HANDED_BYTES: Final = 256 * 1024
+HANDED_BYTES: Final = 128 * 1024
 # What is read and packed at once: a worker may keep the interpreter from the event loop for so long. Picked, not measured: with it,
 # a NOOP beside two scans takes 1.2 ms at the 99th percentile (``nox -s bench -- beside``).
 PIECE_RECORDS: Final = 256
