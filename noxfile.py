@@ -62,7 +62,8 @@ PROCESSES = "2"
 # sockets (the client), and a service as a whole, with commands, scans and TLS. The wire, the engines and the command line compute
 # and write files, which is the same everywhere if it is the same on the oldest and the newest Python.
 BETWEEN = (
-    "tests/core", "tests/client", "tests/testing", "tests/test_examples.py", "tests/test_project.py", "tests/cli/test_ending.py",
+    "tests/core", "tests/asyncio", "tests/streams", "tests/client", "tests/testing", "tests/test_examples.py",
+    "tests/test_project.py", "tests/cli/test_ending.py",
     "tests/server/test_commands.py", "tests/server/test_connection.py", "tests/server/test_scanning.py", "tests/server/test_tls.py",
 )  # fmt: skip
 
