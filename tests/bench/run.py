@@ -24,6 +24,7 @@ NAMES = (
     "scan_memory",
     "sdk",
     "asgi",
+    "wsgi",
 )
 
 

@@ -22,6 +22,12 @@ NEEDED = (
     "uvloop",
     "hypercorn",
     "granian",
+    "flask",
+    "bottle",
+    "httpx",
+    "psycopg",
+    "pyarrow",
+    "pandas",
 )
 # With it, a framework that is missing is a failure. The session "frameworks" of nox sets it.
 REQUIRED = os.environ.get("TRIO_SPOOL_REQUIRE_FRAMEWORKS") == "1"
