@@ -5,15 +5,16 @@ Behind each stands the first seed that found it when it was written.
 
 from __future__ import annotations
 
-from itertools import count
+from collections.abc import Callable
 
 import pytest
 
 pytest.importorskip("greenlet", reason="the simulation's threads are greenlets")
 
-from support.simulation.baton import RandomSchedule
-from support.simulation.copies import Mutations
-from support.simulation.subjects import mutant, spool_run
+from support.simulation.baton import RandomSchedule, Schedule
+from support.simulation.copies import Copy, Mutations
+from support.simulation.exploring import Simulated
+from support.simulation.subjects import mutant, sender_run, spool_run
 
 HANDOFF, EMISSION, BUFFER, BATON = "_core._handoff", "_core._emission", "_core._buffer", "_core._baton"
 MUTANTS: dict[str, Mutations] = {
@@ -50,16 +51,36 @@ MUTANTS: dict[str, Mutations] = {
         "_core._driving": [("        if turns.open:\n            handoff.stopped", "        if turns.open and not handoff.closing:\n            handoff.stopped")]
     },
 }  # fmt: skip
+SENDER, QUEUE, JOB = "_core._sender", "_core._queue", "_core._job"
+SENDER_MUTANTS: dict[str, Mutations] = {
+    # Lost wake-ups.
+    "a mark is not set when the stream breaks": {SENDER: [("            elif not isinstance(entry, bytes):\n                entry.set()", "            else:\n                pass")]},  # 38
+    "room that is made wakes nobody": {QUEUE: [("        if self._room and self.size <= self._limits.low_water:\n            self._room.wake_all()", "        pass")]},  # 7
+    # Doubled batches.
+    "an entry that is joined stays in the queue": {QUEUE: [("            part = entries.popleft()\n            assert", "            part = entries.popleft()\n            entries.append(part) if size > self._limits.batch // 2 else None\n            assert")]},  # 699
+    "a batch is not settled before another is taken": {SENDER: [("            handoff.settle(batch)\n            begun = True", "            begun = True")]},  # 0
+    # Missed closes.
+    "a job whose turn never comes is not left": {SENDER: [("            if isinstance(entry, SpoolJob):\n                entry.leave()", "            if isinstance(entry, SpoolJob):\n                pass")]},  # 8
+    "a stream that broke is not closed": {SENDER: [("            self._outlet.abort()\n            await self._outlet.close()\n", "            self._outlet.abort()\n")]},  # 2
+}  # fmt: skip
 ENOUGH = 10_000
 
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_it_is_found(name: str) -> None:
-    copy = mutant(MUTANTS[name])
-    for seed in count():
-        assert seed < ENOUGH, "not found"
+    _find(mutant(MUTANTS[name]), spool_run)
+
+
+@pytest.mark.parametrize("name", SENDER_MUTANTS)
+def test_it_is_found_in_a_sender(name: str) -> None:
+    _find(mutant(SENDER_MUTANTS[name]), sender_run)
+
+
+def _find(copy: Copy, make: Callable[[Copy, int, Schedule, bool], Simulated]) -> None:
+    for seed in range(ENOUGH):
         try:
-            spool_run(copy, seed, RandomSchedule(seed), tracing=False).check()
+            make(copy, seed, RandomSchedule(seed), False).check()
         except AssertionError:
             print(f"found by seed {seed}")
             return
+    raise AssertionError("not found")

@@ -290,7 +290,7 @@ class SpoolRun:
             assert producing.closed == ["worker"], f"closed by {producing.closed}"
 
     def _check_end(self, ended_by: BaseException | None) -> None:
-        found = set() if ended_by is None else {type(exc) for exc in _flat(ended_by)}
+        found = set() if ended_by is None else {type(exc) for exc in flat(ended_by)}
         if self._interrupted:
             assert KeyboardInterrupt in found, f"Ctrl-C was swallowed: {ended_by!r}"
         else:
@@ -315,9 +315,10 @@ class SpoolRun:
             assert statistics.fragments == len(self._scenario.sizes)
 
 
-def _flat(error: BaseException) -> Iterator[BaseException]:
+def flat(error: BaseException) -> Iterator[BaseException]:
+    """Return the exceptions of a group, and of groups in it; or the one exception."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
-            yield from _flat(inner)
+            yield from flat(inner)
     else:
         yield error

@@ -10,6 +10,7 @@ from .baton import RandomSchedule, Schedule
 from .copies import Copy, Mutations, Observer
 from .handing_over import HandingOver
 from .scenarios import SpoolRun, draw
+from .sending import SenderRun, draw_sending
 
 # Whether this is the long session.
 FUZZ = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
@@ -24,6 +25,7 @@ def shared() -> frozenset[str]:
     for seed in range(LOOKS):
         for run in (
             SpoolRun(copy, draw(seed), RandomSchedule(seed), seed=seed),
+            SenderRun(copy, draw_sending(seed), RandomSchedule(seed), seed=seed),
             HandingOver(copy, draw(seed), RandomSchedule(seed), closes=bool(seed % 2), yields=bool(seed % 3)),
         ):
             run.baton.record = observer
@@ -48,6 +50,14 @@ def everything() -> Copy:
 def mutant(mutations: Mutations) -> Copy:
     """Return a copy with a fault."""
     return Copy(shared(), mutations)
+
+
+def sender_run(copy: Copy, seed: int, schedule: Schedule, tracing: bool) -> SenderRun:
+    """Return the run of a seed."""
+    sending = draw_sending(seed)
+    if copy is subject() and sending.event == "ctrl-c":
+        copy = everything()
+    return SenderRun(copy, sending, schedule, seed=seed, tracing=tracing)
 
 
 def spool_run(copy: Copy, seed: int, schedule: Schedule, tracing: bool) -> SpoolRun:
