@@ -12,7 +12,7 @@ from support.simulation.baton import Schedule
 from support.simulation.exploring import Failed, explore, try_seeds
 from support.simulation.handing_over import HandingOver
 from support.simulation.scenarios import draw_small
-from support.simulation.subjects import FUZZ, spool_run, subject
+from support.simulation.subjects import FUZZ, asyncio_run, spool_run, subject
 
 # In CI, as many as take some 20 seconds on an idle machine: 2 ms each.
 SEEDS = 100_000 if FUZZ else 8_000
@@ -26,6 +26,13 @@ SEED = os.environ.get("SIMULATION_SEED")
 def test_any_seed(part: int) -> None:
     seeds = [int(SEED)] if SEED is not None else range(part, SEEDS, PARTS)
     try_seeds(lambda seed, schedule, tracing: spool_run(subject(), seed, schedule, tracing), seeds, REPLAY)
+
+
+@pytest.mark.timeout(3600 if FUZZ else 240)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_any_seed_in_asyncio(part: int) -> None:
+    seeds = [int(SEED)] if SEED is not None else range(part, SEEDS // 2, PARTS)
+    try_seeds(lambda seed, schedule, tracing: asyncio_run(subject(), seed, schedule, tracing), seeds, REPLAY)
 
 
 # Small scenarios, of each of which every schedule with so many interruptions is tried: a hundred schedules with one, some thousands

@@ -209,7 +209,7 @@ class SpoolRun:
         ended_by: BaseException | None = None
         with rule(self.baton):
             try:
-                run_trio(self.baton, self._receive, seed=self._seed)
+                self._run()
             except (Boom, ClosingBoom, KeyboardInterrupt, BaseExceptionGroup) as exc:
                 ended_by = exc
         self._check_bytes(ended_by)
@@ -217,27 +217,34 @@ class SpoolRun:
         self._check_end(ended_by)
         self._check_statistics()
 
+    def _run(self) -> None:
+        run_trio(self.baton, self._receive, seed=self._seed)
+
     async def _receive(self) -> None:
         scenario, baton = self._scenario, self.baton
-        limits = self._core.SpoolLimits(window=scenario.window, batch=scenario.batch, low_water=scenario.low_water)
         token = trio.lowlevel.current_trio_token()
         with trio.CancelScope() as scope:
             if scenario.event == "cancel":
                 baton.at(scenario.at, partial(self._ask_to_cancel, token, scope))
             elif scenario.event == "ctrl-c":
                 baton.at(scenario.at, self._interrupt, "loop")
-            self._spool = spool = self._core.open_spool(self._producing.make(), limits=limits)
-            self._producing.taken = lambda: spool.statistics().bytes
-            try:
-                async with spool as batches:
-                    self._entered = True
-                    try:
-                        await self._take(batches)
-                    finally:
-                        self._producing.left = True
-            finally:
-                self._after_the_block = True
-                self._ended_first = self._producing.ended or not self._producing.begun
+            await self._receive_in_block(self._core.open_spool)
+
+    async def _receive_in_block(self, open_spool: Callable[..., Any]) -> None:
+        scenario = self._scenario
+        limits = self._core.SpoolLimits(window=scenario.window, batch=scenario.batch, low_water=scenario.low_water)
+        self._spool = spool = open_spool(self._producing.make(), limits=limits)
+        self._producing.taken = lambda: spool.statistics().bytes
+        try:
+            async with spool as batches:
+                self._entered = True
+                try:
+                    await self._take(batches)
+                finally:
+                    self._producing.left = True
+        finally:
+            self._after_the_block = True
+            self._ended_first = self._producing.ended or not self._producing.begun
 
     async def _take(self, batches: Any) -> None:
         scenario = self._scenario
@@ -250,14 +257,16 @@ class SpoolRun:
             self._producing.received += len(batch)
             self.baton.switch("receives")
             number += 1
-            pause = scenario.pauses[number % len(scenario.pauses)]
-            if pause == STALL:
-                await trio.sleep(1)
-            for _ in range(pause):
-                await trio.lowlevel.checkpoint()
+            await self._pause(scenario.pauses[number % len(scenario.pauses)])
             if number == scenario.leaves_after:
                 self._left = True
                 return
+
+    async def _pause(self, pause: int) -> None:
+        if pause == STALL:
+            await trio.sleep(1)
+        for _ in range(pause):
+            await trio.lowlevel.checkpoint()
 
     def _ask_to_cancel(self, token: trio.lowlevel.TrioToken, scope: trio.CancelScope) -> None:
         try:

@@ -6,6 +6,8 @@ from .baton import Baton, ruling
 
 # Seconds that pass, on every clock, with each look at one: about what a fragment takes.
 TICK = 0.000002
+# A timeout of so many seconds is for when something is wrong: it never comes.
+PATIENT = 1.0
 
 
 def perf_counter() -> float:
@@ -37,7 +39,7 @@ class Lock:
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         baton = _ruling()
         baton.switch("acquire", calm=True)
-        if self._held and (not blocking or not baton.wait(self._free, "acquire", timed=timeout >= 0)):
+        if self._held and (not blocking or not baton.wait(self._free, "acquire", timed=0 <= timeout < PATIENT)):
             baton.read("acquire", False)
             return False
         baton.read("acquire", True)
