@@ -27,7 +27,7 @@ EXPECTED = {
         (COUNTER, ""): {"fragments", "batches", "wakeups", "turns"},
         (COUNTER, "bytes"): {"bytes"},
         (COUNTER, "seconds"): {"blocked_seconds"},
-        (GAUGE, ""): {"workers", "workers_busy", "producers_waiting_for_worker", "loop_tasks"},
+        (GAUGE, ""): {"workers", "workers_busy", "producers_waiting_for_worker", "producers_overdue", "loop_tasks"},
         (GAUGE, "bytes"): {"high_water", "window", "batch", "connection_bytes_max"},
     },
     "engine": {

@@ -113,7 +113,7 @@ def spool(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None
     rows = [
         (gauge if name == "high_water" else counter)(name, value, units.get(name, ""))
         for name, value in spools.items()
-        if name != "workers"
+        if name not in ("workers", "waiting", "overdue")  # these are counts of now
     ]
     limiter = shared.limiter.statistics()
     return [
@@ -121,6 +121,7 @@ def spool(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None
         gauge("workers", limiter.total_tokens),
         gauge("workers_busy", limiter.borrowed_tokens),
         gauge("producers_waiting_for_worker", limiter.tasks_waiting),
+        gauge("producers_overdue", spools["overdue"]),
         gauge("window", shared.settings.window, "bytes"),
         gauge("batch", shared.settings.batch, "bytes"),
         gauge("connection_bytes_max", shared.settings.connection_bytes, "bytes"),
