@@ -35,7 +35,9 @@ default_role = "py:obj"
 # Links. Every type in a signature must be found: here, or in the inventories of other projects.
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:class", "T"),  # a type variable
+    ("py:class", r"(trio_spool\..*\.)?[BT]"),  # type variables
+    ("py:class", r"trio_spool\._core\._items\.Bytes"),  # the type of a default
+    ("py:class", r"trio_spool\._core\._open_sender\.SenderBlock"),  # entered, never named by users
     ("py:class", "WSGIApplication"),  # known to type checkers only
     ("py:class", "Application|Headers"),  # what ASGI and this package call types that are spelt out beside them
     ("py:class", r"BackgroundTask|starlette\..*"),  # Starlette has no inventory

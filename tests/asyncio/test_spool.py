@@ -500,6 +500,7 @@ def test_the_end_of_the_loop_stops_what_is_left(run: Run) -> None:
 def test_a_loop_that_is_closed_without_its_tasks(paused: bool) -> None:
     """The producer stops in its worker, at its next fragment, though nobody tells it."""
     closed = threading.Event()
+    closed_in = []
 
     def rows() -> Iterator[bytes]:
         try:
@@ -508,6 +509,7 @@ def test_a_loop_that_is_closed_without_its_tasks(paused: bool) -> None:
                 if not paused:
                     time.sleep(0.0001)
         finally:
+            closed_in.append(threading.current_thread())
             closed.set()
 
     async def block() -> None:
@@ -524,6 +526,7 @@ def test_a_loop_that_is_closed_without_its_tasks(paused: bool) -> None:
     del task, loop
     gc.collect()
     assert closed.wait(60)
+    assert closed_in != [threading.main_thread()]
 
 
 def test_a_loop_that_is_closed_while_a_function_waits_for_room() -> None:
@@ -580,5 +583,72 @@ def test_items_stop_and_limiters_are_as_on_trio(run: Run) -> None:
         with pytest.raises(TypeError, match="limiter on asyncio"):
             async with open_spool([b"x"], limiter=trio.CapacityLimiter(1)):  # type: ignore[call-overload]
                 pass
+
+    run(main)
+
+
+@every_asyncio
+def test_a_limiter_that_grants_a_place_though_it_is_cancelled(run: Run) -> None:
+    class Stubborn:
+        granted = released = 0
+
+        async def acquire(self) -> None:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                self.granted += 1
+
+        def release(self) -> None:
+            self.released += 1
+
+    async def main() -> None:
+        limiter = Stubborn()
+        async with open_spool([b"x"], limiter=limiter):
+            await asyncio.sleep(0.01)
+        assert (limiter.granted, limiter.released) == (1, 1)
+
+    run(main)
+
+
+@every_asyncio
+def test_cancelled_in_each_pass_of_the_loop(run: Run) -> None:
+    """As anyio does with a task that goes on waiting: it must see that its producer has ended all the same."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        async def block() -> None:
+            async with open_spool(Endless().rows(), limits=SMALL) as batches:
+                await batches.receive()
+                await asyncio.sleep(3600)
+
+        def cancel() -> None:
+            if not task.done():
+                task.cancel()
+                loop.call_soon(cancel)
+
+        task = asyncio.ensure_future(block())
+        await asyncio.sleep(0.02)
+        cancel()
+        await asyncio.wait([task], timeout=60)
+        assert task.cancelled()
+
+    run(main)
+
+
+@every_asyncio
+def test_anyio_does_not_spin_while_a_producer_is_stuck(run: Run) -> None:
+    stuck = Stuck()
+
+    async def main() -> None:
+        with anyio.CancelScope() as scope:
+            async with open_spool(stuck.rows()) as batches:
+                await batches.receive()
+                await until(stuck.entered.is_set)
+                threading.Timer(0.5, stuck.release.set).start()
+                scope.cancel()
+                before = time.thread_time()
+                await anyio.sleep_forever()
+        assert time.thread_time() - before < 0.25
 
     run(main)

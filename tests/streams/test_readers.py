@@ -382,12 +382,14 @@ def test_the_end_of_the_loop_closes_what_is_left(run: Run) -> None:
 @pytest.mark.parametrize("kept", [False, True])
 def test_a_loop_that_is_closed_without_its_tasks(kept: bool) -> None:
     closed = threading.Event()
+    closed_in = []
 
     def rows() -> Iterator[bytes]:
         try:
             while True:
                 yield b"x" * 100
         finally:
+            closed_in.append(threading.current_thread())
             closed.set()
 
     streams = []
@@ -406,6 +408,7 @@ def test_a_loop_that_is_closed_without_its_tasks(kept: bool) -> None:
     del loop
     gc.collect()
     assert closed.wait(60)
+    assert closed_in != [threading.main_thread()]
 
 
 @every_loop

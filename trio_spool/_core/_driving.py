@@ -41,6 +41,11 @@ async def drive(turns: Turns, handoff: Handoff, limiter: object) -> None:
     handoff.finish(driver.failure())
 
 
+# Producers that are driven. If a loop of asyncio is freed with its tasks, the collector would close their generators itself, in
+# whichever thread it runs; it leaves alone what is in here.
+_driven: set[Turns] = set()
+
+
 def close_apart(turns: Turns) -> None:
     """Have a producer closed that is not at work, and that no loop will drive any more. Nobody waits for that."""
 
@@ -77,6 +82,7 @@ class _Driver:
     async def run(self) -> None:
         """Run the producer until it has ended or is closed."""
         turns, handoff = self._turns, self._handoff
+        _driven.add(turns)
         with self._loop.streaming():
             turn = partial(turns.turn_in_thread, handoff)
             try:
@@ -86,12 +92,14 @@ class _Driver:
                 # asyncio's loop was closed without its tasks, and this one is being freed.
                 handoff.close_in_thread()
                 close_apart(turns)
+                _driven.discard(turns)
                 raise
         if turns.open:
             handoff.stopped = True
             if turns.stop is not None:
                 await self._stop_returned.wait()  # without it, the producer might not end when it is closed
             await self._run_in_thread(self._loop.threads("closing", None), turns.close_in_thread)
+        _driven.discard(turns)
         self._ended = True
         self._left_or_ended.set()
         self._loop.watch.end(self._ending)
