@@ -15,12 +15,16 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from support.spools import collect
 from trio_spool import SpoolLimits, open_sender, open_spool
+from trio_spool._core._buffer import LOCKED
 from trio_spool._core._closing import close_whole
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
 SMALL = SpoolLimits(window=1000, batch=300)
+# Without the interpreter's lock, Python frees an object in the thread that made it, wherever the last reference goes. What is closed
+# is closed in a worker all the same.
+only_with_a_lock = pytest.mark.skipif(not LOCKED, reason="this Python has no lock, and frees objects where they were made")
 
 
 class Rows:
@@ -186,6 +190,7 @@ async def test_a_function_between_that_fails(expression: bool) -> None:
     assert info.traceback[-1].name == "fail"
 
 
+@only_with_a_lock
 async def test_an_iterator_without_close_is_dropped_in_a_worker() -> None:
     """Whatever keeps it in this library lets it go there, also the traceback of its failure."""
     rows = Rows()
@@ -223,6 +228,7 @@ class Dropped:
         self._where.append(threading.current_thread())
 
 
+@only_with_a_lock
 @pytest.mark.parametrize("ending", ["leaves", "fails", "never begins"])
 async def test_the_last_reference_goes_in_a_worker(ending: str) -> None:
     where: list[threading.Thread] = []
