@@ -139,20 +139,20 @@ async def test_not_called_after_the_producer_has_ended(kind: str) -> None:
 
 async def test_a_paused_producer_is_stopped_and_then_closed(until) -> None:
     """What `stop` does may be what lets the `finally` of the producer go on."""
+    closing = threading.Event()
     events = []
-    killed = threading.Event()
 
     def rows() -> Iterator[bytes]:
         try:
             while True:
                 yield b"x" * 100
         finally:
-            killed.wait()
+            closing.set()
             events.append("closed")
 
     def stop() -> None:
+        closing.wait(0.1)  # it is not to come before
         events.append("stopped")
-        killed.set()
 
     spool = open_spool(rows(), limits=SMALL, stop=stop)
     with trio.fail_after(60):

@@ -118,6 +118,7 @@ async def test_what_ends_in_time_is_not_seen(warnings) -> None:
 
     async with open_spool(write, stop=ended.set) as batches:
         await batches.receive()
+    assert not watch._waits
     last = threading.Event()
     watch.begin(last.set)
     later.set()

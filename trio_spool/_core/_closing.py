@@ -50,9 +50,9 @@ def close_whole(iterator: object, failure: BaseException | None = None) -> None:
         _close(frame, errors)
     del failure
     if len(errors) > 1:
-        raise BaseExceptionGroup("closing the iterators of a producer raised several errors", errors)
+        errors[:] = [BaseExceptionGroup("closing the iterators of a producer raised several errors", errors)]
     if errors:
-        raise errors.pop()
+        raise errors.pop()  # the list is empty then: the frames that the traceback leads to refer to it
 
 
 def _close(iterator: object, errors: list[BaseException]) -> None:
@@ -62,8 +62,7 @@ def _close(iterator: object, errors: list[BaseException]) -> None:
         try:
             close()
         except BaseException as exc:
-            # This frame refers to the list of errors, so it is taken out of the traceback.
-            errors.append(exc.with_traceback(exc.__traceback__ and exc.__traceback__.tb_next))
+            errors.append(exc)
     if isinstance(iterator, GeneratorType):  # once it is closed, it refers to nothing any more
         references = [(holder, held) for holder, held in references if holder != id(iterator)]
     _forget_shared(found, references)
