@@ -89,6 +89,7 @@ def test_what_is_public_has_a_docstring() -> None:
         ("trio_spool.mcbp", {"lmdb", "click"}),
         ("trio_spool.client", {"lmdb", "click", "trio_spool.engine", "trio_spool.server"}),
         ("trio_spool.engine", {"lmdb", "click", "trio_spool.server"}),
+        ("trio_spool.asgi", {"lmdb", "click", "starlette", "anyio", "trio_spool.engine", "trio_spool.mcbp"}),
     ],
 )
 def test_imports_load_no_more_than_they_need(imported: str, forbidden: set[str]) -> None:

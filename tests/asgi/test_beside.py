@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -50,6 +52,20 @@ def test_of_two_failures_that_of_the_first_function_is_raised(run: Run) -> None:
         run(until_first, fails_when_cancelled, fails)
     with pytest.raises(KeyError):
         run(until_first, fails, fails_when_cancelled)
+
+
+def test_asyncio_logs_no_failure_that_was_seen() -> None:
+    logged = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: logged.append(context))
+        with suppress(KeyError):  # and not `pytest.raises`, which keeps the tasks, as they are in the traceback
+            await until_first(fails, fails_when_cancelled)
+        gc.collect()
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert logged == []
 
 
 def test_cancellation_on_trio_waits_for_all() -> None:
