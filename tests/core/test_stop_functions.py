@@ -270,6 +270,23 @@ async def test_a_queue() -> None:
     assert items.empty()
 
 
+async def test_a_queue_whose_client_leaves_while_nothing_is_sent(socket_pair) -> None:
+    items: queue.Queue[bytes | None] = queue.Queue()
+    ours, theirs = socket_pair()
+    with trio.fail_after(60):
+        async with open_sender(ours) as sender, trio.open_nursery() as nursery:
+
+            async def leave() -> None:
+                assert await theirs.receive_some(100) == b"item"
+                await theirs.aclose()
+
+            nursery.start_soon(leave)
+            items.put(b"item")
+            with pytest.raises(trio.BrokenResourceError):
+                await sender.send_spool(iter(items.get, None), stop=partial(items.put, None))
+    assert items.empty()
+
+
 async def test_a_child_process() -> None:
     child = subprocess.Popen(
         [sys.executable, "-c", "import time; print('begun', flush=True); time.sleep(600)"], stdout=subprocess.PIPE
