@@ -262,7 +262,7 @@ def test_a_peer_that_leaves_stops_a_silent_producer(run: Run, connection: Connec
                 sending = asyncio.ensure_future(sender.send_spool(silent()))
                 assert await receive_until(peer, 1) == b"x"
                 peer.close()
-                await until(lambda: sender._current is None)  # the sender has given it up, though the producer is silent
+                await until(lambda: sender._task.current is None)  # the sender has given it up, though the producer is silent
                 stopped.set()
                 with pytest.raises(SpoolBrokenError):
                     await sending

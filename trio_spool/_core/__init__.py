@@ -34,6 +34,7 @@ from ._peer import reset_when_closed as reset_when_closed
 from ._producer import Producer as Producer
 from ._producer import prepare as prepare
 from ._receiving import Receiver as Receiver
+from ._send_task import SendTask as SendTask
 from ._sender import Sender as Sender
 from ._spool import Spool as Spool
 from ._spool import open_spool as open_spool

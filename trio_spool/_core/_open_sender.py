@@ -9,6 +9,7 @@ from types import TracebackType
 import trio
 
 from ._limits import SpoolLimits
+from ._send_task import SendTask
 from ._sender import Sender
 from ._trio import trio_loop
 from ._trio_outlet import SocketOutlet, StreamOutlet, TrioOutlet
@@ -41,21 +42,21 @@ class SenderBlock(AbstractAsyncContextManager[Sender, "bool | None"]):
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> Sender:
-        self._sender = Sender(self._outlet, self._limits, trio_loop())
+        self._task = SendTask(self._outlet, self._limits, trio_loop())
         self._manager = trio.open_nursery()
         nursery = await self._manager.__aenter__()
         self._outlet.start(nursery)
-        nursery.start_soon(_run, self._sender, self._outlet)
-        return self._sender
+        nursery.start_soon(_run, self._task, self._outlet)
+        return Sender(self._task, self._limits)
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
         if exc is None:
-            self._sender.close()
+            self._task.close()
         else:
-            self._sender.give_up()
+            self._task.give_up()
         try:
             return await self._manager.__aexit__(exc_type, exc, traceback)
         except BaseExceptionGroup as group:
@@ -65,9 +66,9 @@ class SenderBlock(AbstractAsyncContextManager[Sender, "bool | None"]):
 
 
 @trio.lowlevel.enable_ki_protection
-async def _run(sender: Sender, outlet: TrioOutlet) -> None:
+async def _run(task: SendTask, outlet: TrioOutlet) -> None:
     try:
-        await sender.run()
+        await task.run()
     finally:
         outlet.stop()
 

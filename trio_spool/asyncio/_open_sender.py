@@ -7,7 +7,7 @@ import socket
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
-from .._core import Sender, SpoolLimits, check_send_timeout
+from .._core import Sender, SendTask, SpoolLimits, check_send_timeout
 from ._loop import asyncio_loop
 from ._outlet import AsyncioOutlet, SocketOutlet, TransportOutlet
 from ._tasks import cancel_again, outlast, wait_ended
@@ -26,9 +26,9 @@ class SenderBlock(AbstractAsyncContextManager[Sender, None]):
 
     async def __aenter__(self) -> Sender:
         outlet = self._open_outlet()
-        self._sender = Sender(outlet, self._limits, asyncio_loop())
-        self._task = asyncio.get_running_loop().create_task(_run(self._sender, outlet))
-        return self._sender
+        self._sending = SendTask(outlet, self._limits, asyncio_loop())
+        self._task = asyncio.get_running_loop().create_task(_run(self._sending, outlet))
+        return Sender(self._sending, self._limits)
 
     def _open_outlet(self) -> AsyncioOutlet:
         if isinstance(self._stream, asyncio.StreamWriter):
@@ -38,8 +38,10 @@ class SenderBlock(AbstractAsyncContextManager[Sender, None]):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._sender.close()
-        if exc is not None:
+        if exc is None:
+            self._sending.close()
+        else:
+            self._sending.give_up()
             self._task.cancel()
         cancelled = await outlast(self._wait)
         if not self._task.cancelled() and (error := self._task.exception()) is not None:
@@ -59,9 +61,9 @@ class SenderBlock(AbstractAsyncContextManager[Sender, None]):
             raise
 
 
-async def _run(sender: Sender, outlet: AsyncioOutlet) -> None:
+async def _run(sending: SendTask, outlet: AsyncioOutlet) -> None:
     try:
-        await sender.run()
+        await sending.run()
     finally:
         outlet.stop()
 
