@@ -101,6 +101,61 @@ def test_the_reader_is_cancelled(run: Run, phase: str) -> None:
     run(main)
 
 
+@every_loop
+@pytest.mark.parametrize("phase", ["before the first byte", "silent"])
+def test_a_group_inside_of_the_reader_is_cancelled(run: Run, phase: str) -> None:
+    """As Starlette does when the client leaves: the task itself ends as if nothing had happened."""
+    silent = Silent()
+    s = stream(rest(silent.rows()) if phase == "before the first byte" else silent.rows())
+
+    async def main() -> None:
+        async def handle() -> None:
+            async def leave() -> None:
+                await until(lambda: silent.begun)
+                await anyio.sleep(0.01)
+                inner.cancel_scope.cancel()
+
+            async with anyio.create_task_group() as inner:
+                inner.start_soon(leave)
+                async for _ in s:
+                    pass
+            await anyio.sleep(0.001)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(handle)
+        silent.release.set()
+        await until(lambda: silent.closed)
+        with pytest.raises(SpoolBrokenError):
+            await next_of(s)
+
+    run(main)
+
+
+@every_loop
+def test_a_task_that_was_refused_is_not_the_reader(run: Run) -> None:
+    silent = Silent()
+    s = stream(silent.rows())
+
+    async def main() -> None:
+        async def read() -> None:
+            async for _ in s:
+                pass
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read)
+            await until(lambda: silent.begun)
+            await anyio.wait_all_tasks_blocked()
+            with pytest.raises(RuntimeError, match="another task"):
+                await next_of(s)
+            tasks.cancel_scope.cancel()
+        silent.release.set()
+        with pytest.raises(SpoolBrokenError):
+            await next_of(s)
+        await wait_closed()
+
+    run(main)
+
+
 def rest(rows: Iterator[bytes]) -> Iterator[bytes]:
     """Swallow the first fragment."""
     try:

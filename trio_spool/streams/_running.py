@@ -27,6 +27,8 @@ class Running(Generic[B]):
         self._name = turns.name
         self._reader: object = None  # the task that asked last
         self._asked = 0  # how often that task has asked
+        self._asking = False  # whether it waits for a batch
+        self._interrupted = False  # whether its last wait was cancelled
         self._heard = False  # whether somebody will be told of an error while the producer is closed
         host.running.add(self.ended)
         host.start(partial(self._drive, turns, limiter), self.stop)
@@ -45,38 +47,42 @@ class Running(Generic[B]):
 
     async def receive(self) -> B:
         """Return the next batch, and note which task asks for it."""
+        if self._asking:
+            return await self.batches.receive()  # it refuses
+        self._note_reader()
+        self._asking = True
+        try:
+            return await self.batches.receive()
+        except self.host.loop.cancelled:
+            self._interrupted = True
+            raise
+        except BaseException:
+            self._forget_reader()  # this was the end
+            raise
+        finally:
+            self._asking = False
+
+    def _note_reader(self) -> None:
+        self._interrupted = False
         task = self.host.current_task()
         if task is self._reader:
             self._asked += 1
-        else:
+        elif not self.handoff.closing:
             self._forget_reader()
-            if not self.handoff.closing:
-                self._reader, self._asked = task, 1
-                self.host.watch(task, self.reader_ended)
-                self._streaming = self.host.loop.streaming()
-                self._streaming.__enter__()
-        del task
-        over = True
-        try:
-            batch = await self.batches.receive()
-            over = False
-        except self.host.loop.cancelled:
-            over = False
-            raise
-        finally:
-            if over:
-                self._forget_reader()
-        return batch
+            self._reader, self._asked = task, 1
+            self.host.watch(task, self.reader_ended)
+            self._streaming = self.host.loop.streaming()
+            self._streaming.__enter__()
 
     def reader_ended(self, cancelled: bool) -> None:
         """Stop the producer if its reader has ended before the stream.
 
         A task that asked once and ended may have been made for that one batch, as by ``create_task(anext(stream))``: another one
-        will ask for the next.
+        will ask for the next. A task whose wait for a batch was cancelled need not end cancelled: a group of tasks inside of it may
+        have been.
         """
-        asked = self._asked
         self._forget_reader()
-        if cancelled or asked > 1:
+        if cancelled or self._interrupted or self._asked > 1:
             self.stop()
 
     def _forget_reader(self) -> None:
