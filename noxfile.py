@@ -151,11 +151,16 @@ def docs(session: nox.Session) -> None:
     session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
 
 
-@nox.session
+@nox.session(python=[OLDEST, NEWEST])
 def fuzz(session: nox.Session) -> None:
-    """Run the property tests with many more examples."""
+    """Run the property tests with many more examples, 100,000 simulations, and 10,000 cancellations and interrupts of each loop.
+
+    The oldest Python runs only the last two: what depends on the interpreter.
+    """
     install(session, ".[test]")
-    session.run("pytest", "-k", "any or Machine or fuzz", *session.posargs, env={"HYPOTHESIS_PROFILE": "fuzz"})
+    chosen = () if session.python == NEWEST else ("tests/core/simulation",)
+    arguments = session.posargs or ("-n", PROCESSES, *chosen)
+    session.run("pytest", "-k", "any or Machine or fuzz", *arguments, env={"HYPOTHESIS_PROFILE": "fuzz"})
 
 
 @nox.session(name="free-threaded", python=FREE_THREADED)
