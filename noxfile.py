@@ -151,7 +151,7 @@ def docs(session: nox.Session) -> None:
     session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
 
 
-@nox.session(python=[OLDEST, NEWEST])
+@nox.session(python=list(dict.fromkeys((OLDEST, NEWEST))))
 def fuzz(session: nox.Session) -> None:
     """Run the property tests with many more examples, 100,000 simulations, and 10,000 cancellations and interrupts of each loop.
 
