@@ -13,11 +13,7 @@ Function = Callable[[], Awaitable[None]]
 
 def on_trio() -> bool:
     """Return whether a task of Trio calls this. In guest mode a loop of asyncio runs in the same thread, so Trio is asked first."""
-    try:
-        trio.lowlevel.current_task()
-    except RuntimeError:
-        return False
-    return True
+    return trio.lowlevel.in_trio_task()
 
 
 def new_lock() -> AbstractAsyncContextManager[object]:

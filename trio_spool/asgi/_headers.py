@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Union
+from typing import Union, cast
 
 Headers = Union[Mapping[str, str], Iterable[tuple[Union[str, bytes], Union[str, bytes]]]]
 RawHeaders = list[tuple[bytes, bytes]]
@@ -21,7 +21,7 @@ def encode_headers(headers: Headers) -> RawHeaders:
     Raises:
         ValueError: A name or a value has a character that HTTP does not allow there.
     """
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    pairs = cast(Iterable[tuple[Union[str, bytes], Union[str, bytes]]], headers.items() if isinstance(headers, Mapping) else headers)
     encoded = [(_bytes(name).lower(), _bytes(value).strip(b" \t")) for name, value in pairs]
     for name, value in encoded:
         if not _NAME.fullmatch(name):
