@@ -31,6 +31,7 @@ class Event(Protocol):
 
     def is_set(self) -> bool:
         """Return whether it has been set."""
+        ...
 
     async def wait(self) -> object:
         """Wait until it is set."""

@@ -39,12 +39,15 @@ class Socket(Protocol):
     @property
     def family(self) -> int:
         """The family of its addresses."""
+        ...
 
     def fileno(self) -> int:
         """Return its descriptor."""
+        ...
 
     def getsockopt(self, level: int, option: int, size: int, /) -> bytes:
         """Return an option."""
+        ...
 
     def setsockopt(self, level: int, option: int, value: bytes, /) -> None:
         """Set an option."""

@@ -77,7 +77,7 @@ class TrioLoop(Loop):
     """One for each Trio run; see `trio_loop`."""
 
     cancelled = trio.Cancelled
-    manners: TrioManners
+    manners: TrioManners  # pyright: ignore[reportIncompatibleVariableOverride]  # set once
 
     def __init__(self) -> None:
         self.manners = TrioManners()
