@@ -77,10 +77,10 @@ class TrioLoop(Loop):
     """One for each Trio run; see `trio_loop`."""
 
     cancelled = trio.Cancelled
-    manners: TrioManners  # pyright: ignore[reportIncompatibleVariableOverride]  # set once
+    manners: TrioManners
 
     def __init__(self) -> None:
-        self.manners = TrioManners()
+        self.manners = TrioManners()  # pyright: ignore[reportIncompatibleVariableOverride]  # it is set once
         self.limiters = {kind: trio.CapacityLimiter(places) for kind, places in PLACES.items()}
         self._token = trio.lowlevel.current_trio_token()
 

@@ -21,7 +21,9 @@ def encode_headers(headers: Headers) -> RawHeaders:
     Raises:
         ValueError: A name or a value has a character that HTTP does not allow there.
     """
-    pairs = cast(Iterable[tuple[Union[str, bytes], Union[str, bytes]]], headers.items() if isinstance(headers, Mapping) else headers)
+    pairs = cast(
+        Iterable[tuple[Union[str, bytes], Union[str, bytes]]], headers.items() if isinstance(headers, Mapping) else headers
+    )
     encoded = [(_bytes(name).lower(), _bytes(value).strip(b" \t")) for name, value in pairs]
     for name, value in encoded:
         if not _NAME.fullmatch(name):
