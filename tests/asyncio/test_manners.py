@@ -77,6 +77,7 @@ def test_whatever_runs_in_the_pass_is_somebody_else(passes: Passes, when: int) -
     for number in range(4):
         passes.run_once(found=lambda number=number: passes.work(0.0001 if number == when else 0))
     assert passes.manners.last == pytest.approx(passes.time, abs=0.001)
+    assert passes.manners.others == pytest.approx(0.0001, rel=0.5)  # of which the worker is given a share
 
 
 def test_a_task_of_a_stream_is_nobody_else(passes: Passes) -> None:

@@ -38,18 +38,17 @@ class AsyncioSleeper(Sleeper):
 
     def wake(self) -> None:
         if self._future is not None:
-            self._loop.manners.when_measured(partial(resume, self._future))
+            self._loop.passes.when_measured(partial(resume, self._future))
 
 
 class AsyncioLoop(Loop):
     """One for each loop of asyncio; see `asyncio_loop`."""
 
     cancelled = asyncio.CancelledError
-    manners: AsyncioManners
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self.manners = AsyncioManners(self.loop)
+        self.manners = self.passes = AsyncioManners(self.loop)
         self.new_lock = partial(LoopLock, self.loop)
         self.limiters = {kind: asyncio.Semaphore(places) for kind, places in PLACES.items()}
         self._drivers: set[Driver] = set()  # asyncio itself holds no reference to a task that waits
@@ -68,7 +67,7 @@ class AsyncioLoop(Loop):
         return asyncio.Event()
 
     async def checkpoint(self) -> None:
-        await self.manners.checkpoint()
+        await self.passes.checkpoint()
 
     def check_limiter(self, limiter: object) -> None:
         if limiter is not None and (isinstance(limiter, trio.CapacityLimiter) or not isinstance(limiter, Limiter)):
