@@ -21,16 +21,22 @@ class Gone:
         self._told = 0
 
     def refuse_in_thread(self) -> None:
-        """Raise `SpoolBrokenError`, or `SpoolExit` if that was raised often enough; do nothing in a ``__del__``.
+        """Raise `SpoolBrokenError`, or `SpoolExit` if that was raised often enough; do nothing in a finalizer.
 
-        Python would print what a ``__del__`` raises, for each `zipfile.ZipFile` that a function leaves behind when it is stopped.
+        Python would print what that raises, for each `zipfile.ZipFile` that a function leaves behind when it is stopped.
         """
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
-            if frame.f_code.co_name == "__del__":
+            if _finalizes(frame):
                 return
             frame = frame.f_back
         self._told += 1
         if self._told > PATIENT:
             raise SpoolExit(f"the reader of this spool is gone, and the producer goes on writing after {PATIENT} errors")
         raise SpoolBrokenError("the reader of this spool is gone")
+
+
+def _finalizes(frame: FrameType) -> bool:
+    """Return whether a method is a ``__del__``, or the `close` that Python calls when a file goes: it marks the file before."""
+    name = frame.f_code.co_name
+    return name == "__del__" or (name == "close" and getattr(frame.f_locals.get("self"), "_finalizing", False) is True)
