@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 import trio
+from trio.testing import memory_stream_pair
 
-from trio_spool import SpoolLimits, SpoolWriter, open_spool
+from trio_spool import SpoolLimits, SpoolWriter, open_sender, open_spool
 from trio_spool._core._trio import trio_loop
 from trio_spool._core._watch import LATE, Watch
 
@@ -57,6 +58,24 @@ async def test_a_producer_that_does_not_end(name: str | None, warnings, until) -
     [warning] = warnings()
     assert warning.startswith(f"producer {name or 'Blocking.rows'} was stopped 0.001 s ago, and has not ended:")
     assert "in where_it_blocks\n    self.go_on.wait()" in warning
+
+
+async def test_a_producer_of_a_sender_that_does_not_end(warnings, until) -> None:
+    """It is counted although the sender has finished with it."""
+    trio_loop().watch = Watch(SOON)
+    blocking = Blocking()
+    left, _right = memory_stream_pair()
+    async with open_sender(left) as sender, trio.open_nursery() as nursery:
+        nursery.start_soon(sender.send_spool, blocking.rows())
+        await trio.to_thread.run_sync(blocking.begun.wait)
+        nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await until(lambda: sender.statistics().spools.overdue == 1)
+            assert sender.statistics().spools.workers == 1
+            await until(warnings)
+        blocking.go_on.set()
+    assert sender.statistics().spools.overdue == sender.statistics().spools.workers == 0
+    assert len(warnings()) == 1
 
 
 async def test_a_stop_function_that_does_not_return(warnings, until) -> None:

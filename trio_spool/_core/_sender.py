@@ -23,7 +23,8 @@ class Sender:
         self._task = task
         self._queue = task.queue
         self._limits = limits
-        self._spools = SpoolStatistics()
+        self._spools = SpoolStatistics()  # of those that have ended
+        self._jobs: set[SpoolJob] = set()  # the others: also those whose producer goes on although nothing more is sent
 
     @protected
     def send_nowait(self, data: Fragment) -> None:
@@ -114,6 +115,7 @@ class Sender:
         self._task.loop.check_limiter(limiter)
         self._raise_if_over()
         job = SpoolJob(Handoff(limits if limits is not None else self._limits, self._task.loop), whole)
+        self._jobs.add(job)
         self._queue.put(job)
         try:
             await job.run(turns, limiter)
@@ -165,8 +167,8 @@ class Sender:
     def statistics(self) -> SenderStatistics:
         """Return the counters as they are now."""
         queue, outlet, spools = self._queue, self._task.outlet, self._spools
-        if self._task.current is not None:
-            spools += self._task.current.handoff.statistics()
+        for job in self._jobs:
+            spools += job.handoff.statistics()
         return SenderStatistics(
             fragments=queue.fragments + spools.fragments,
             bytes=outlet.bytes,
@@ -192,4 +194,5 @@ class Sender:
     def _withdraw(self, job: SpoolJob) -> None:
         """Forget a job whose task waits for it no longer; its turn may not have come."""
         self._queue.withdraw(job)
+        self._jobs.discard(job)
         self._spools += job.handoff.statistics()
