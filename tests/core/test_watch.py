@@ -13,6 +13,7 @@ from trio.testing import memory_stream_pair
 from trio_spool import SpoolLimits, SpoolWriter, open_sender, open_spool
 from trio_spool._core._trio import trio_loop
 from trio_spool._core._watch import LATE, Watch
+from trio_spool._core._workers import PLACES
 
 # So short that everything is late; but what must not be seen as late has ended before it began.
 SOON = 0.001
@@ -124,6 +125,28 @@ async def test_producers_that_wait_for_a_thread(warnings, until) -> None:
     assert first.startswith("producer number ")
     assert "has waited 0.001 s for a thread" in first
     assert second == "no producer waits long for a thread any more"
+
+
+async def test_silent_producers_that_hold_all_threads_are_seen(warnings, until) -> None:
+    trio_loop().watch = Watch(SOON)
+    silent = [Blocking() for _ in range(PLACES["iterables"])]
+
+    async def stream(blocking: Blocking) -> None:
+        async with open_spool(blocking.rows(), stop=blocking.go_on.set):
+            await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        for blocking in silent:
+            nursery.start_soon(stream, blocking)
+        await until(lambda: all(blocking.begun.is_set() for blocking in silent))
+        spool = open_spool([b"x"], name="the one too many")
+        async with spool as batches:
+            await until(warnings)
+            assert spool.statistics().waiting == 1
+            assert warnings()[0].startswith("producer the one too many has waited")
+            silent[0].go_on.set()
+            assert await batches.receive() == b"x"
+        nursery.cancel_scope.cancel()
 
 
 async def test_what_ends_in_time_is_not_seen(warnings) -> None:
