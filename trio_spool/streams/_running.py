@@ -108,7 +108,12 @@ class Running(Generic[B]):
         """Stop the producer, wait for its end even if this is cancelled, and raise an error with which it was closed."""
         self._heard = True
         self.stop()
-        await self.host.outlast(self.ended)
+        try:
+            await self.host.outlast(self.ended)
+        except self.host.loop.cancelled:
+            if self.handoff.closing_error is None:
+                raise
+            self.host.loop.cancel_again()
         if (error := self.handoff.closing_error) is not None:
             try:
                 raise error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -25,6 +26,9 @@ from .._core import (
     usual_limits,
 )
 from ._host import Host
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
 
 if TYPE_CHECKING:
     from ._running import Running
@@ -69,6 +73,7 @@ class Stream(AsyncIterator[B]):
     def __aiter__(self) -> Stream[B]:
         return self
 
+    @trio.lowlevel.enable_ki_protection
     async def __anext__(self) -> B:
         if self._complete:
             raise StopAsyncIteration
@@ -96,11 +101,22 @@ class Stream(AsyncIterator[B]):
     async def __aenter__(self) -> Stream[B]:
         return self
 
+    @trio.lowlevel.enable_ki_protection
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.aclose()
+        try:
+            await self.aclose()
+        except Exception as error:
+            assert self._running is not None
+            loop = self._running.host.loop
+            if isinstance(exc, loop.cancelled):
+                loop.cancel_again()
+            elif exc is not None:  # an interrupt, for instance, must not get lost behind it
+                raise BaseExceptionGroup("the block of a stream failed, and so did closing its producer", [exc, error]) from None
+            raise
 
+    @trio.lowlevel.enable_ki_protection
     async def aclose(self) -> None:
         """Stop the producer, and return when it has ended: its ``finally`` has run, in a worker thread.
 
@@ -115,6 +131,7 @@ class Stream(AsyncIterator[B]):
         if self._running is not None:
             await self._running.aclose()
 
+    @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
         """Stop the producer, and return at once. May be called in any thread."""
         self._stopped = True
