@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import pytest
 
 pytest.importorskip("greenlet", reason="the simulation's threads are greenlets")
 
 from support.simulation.baton import Schedule
-from support.simulation.exploring import Failed, explore, try_seeds
+from support.simulation.copies import Copy
+from support.simulation.exploring import Failed, Simulated, explore, try_seeds
 from support.simulation.handing_over import HandingOver
 from support.simulation.scenarios import draw_small
-from support.simulation.subjects import FUZZ, asyncio_run, spool_run, subject
+from support.simulation.subjects import FUZZ, asyncio_run, asyncio_stream_run, spool_run, stream_run, subject
 
 # In CI, as many as take some 20 seconds on an idle machine: 2 ms each.
-SEEDS = 100_000 if FUZZ else 8_000
+SEEDS = 100_000 if FUZZ else 5_000
 PARTS = 4
-REPLAY = "Replay it with: SIMULATION_SEED={seed} pytest tests/core/simulation/test_hand_over.py -k any_seed"
+REPLAY = "Replay it with: SIMULATION_SEED={seed} pytest tests/core/simulation/test_hand_over.py -k 'any_seed"
 SEED = os.environ.get("SIMULATION_SEED")
 
 
-@pytest.mark.timeout(3600 if FUZZ else 240)
-@pytest.mark.parametrize("part", range(PARTS))
-def test_any_seed(part: int) -> None:
-    seeds = [int(SEED)] if SEED is not None else range(part, SEEDS, PARTS)
-    try_seeds(lambda seed, schedule, tracing: spool_run(subject(), seed, schedule, tracing), seeds, REPLAY)
+# How many of the seeds are tried with each. The code below is the same.
+WAYS = {spool_run: 1, asyncio_run: 0.5, stream_run: 0.3, asyncio_stream_run: 0.3}
 
 
 @pytest.mark.timeout(3600 if FUZZ else 240)
 @pytest.mark.parametrize("part", range(PARTS))
-def test_any_seed_in_asyncio(part: int) -> None:
-    seeds = [int(SEED)] if SEED is not None else range(part, SEEDS // 2, PARTS)
-    try_seeds(lambda seed, schedule, tracing: asyncio_run(subject(), seed, schedule, tracing), seeds, REPLAY)
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_any_seed(way: Callable[[Copy, int, Schedule, bool], Simulated], part: int) -> None:
+    seeds = [int(SEED)] if SEED is not None else range(part, int(SEEDS * WAYS[way]), PARTS)
+    replay = f"{REPLAY} and {way.__name__}'"
+    try_seeds(lambda seed, schedule, tracing: way(subject(), seed, schedule, tracing), seeds, replay)
 
 
 # Small scenarios, of each of which every schedule with so many interruptions is tried: a hundred schedules with one, some thousands

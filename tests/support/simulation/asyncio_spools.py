@@ -21,7 +21,7 @@ class AsyncioSpoolRun(SpoolRun):
 
     def __init__(self, copy: Copy, scenario: Scenario, schedule: Schedule, *, seed: int = 0, tracing: bool = False) -> None:
         super().__init__(copy, scenario, schedule, seed=seed, tracing=tracing)
-        self._open_spool = copy.load("asyncio").open_spool
+        self._open = copy.load("asyncio").open_spool
         self._swallowed = self._finished = False
 
     def _run(self) -> None:
@@ -54,7 +54,7 @@ class AsyncioSpoolRun(SpoolRun):
 
     async def _receive(self) -> None:
         try:
-            await self._receive_in_block(self._open_spool)
+            await self._receive_in_block(self._open)
         finally:
             self._after_the_block = True
         if self._cancelled or self._interrupted:
@@ -85,3 +85,11 @@ class AsyncioSpoolRun(SpoolRun):
         if not self._finished:  # asyncio does not look for interrupts while it shuts down
             self._too_late = self._after_the_block
             super()._interrupt()
+
+
+class AsyncioStreamRun(AsyncioSpoolRun):
+    """The same with `stream`."""
+
+    def __init__(self, copy: Copy, scenario: Scenario, schedule: Schedule, *, seed: int = 0, tracing: bool = False) -> None:
+        super().__init__(copy, scenario, schedule, seed=seed, tracing=tracing)
+        self._open = copy.load("streams").stream

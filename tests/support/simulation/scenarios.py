@@ -191,6 +191,7 @@ class SpoolRun:
 
     def __init__(self, copy: Copy, scenario: Scenario, schedule: Schedule, *, seed: int = 0, tracing: bool = False) -> None:
         self._core = copy.load("_core")
+        self._open: Callable[..., Any] = self._core.open_spool
         self._scenario = scenario
         self._seed = seed
         self.baton = Baton(schedule, tracing=tracing)
@@ -228,7 +229,7 @@ class SpoolRun:
                 baton.at(scenario.at, partial(self._ask_to_cancel, token, scope))
             elif scenario.event == "ctrl-c":
                 baton.at(scenario.at, self._interrupt, "loop")
-            await self._receive_in_block(self._core.open_spool)
+            await self._receive_in_block(self._open)
 
     async def _receive_in_block(self, open_spool: Callable[..., Any]) -> None:
         scenario = self._scenario
@@ -322,6 +323,14 @@ class SpoolRun:
         if not (self._left or self._cancelled or self._interrupted):
             assert statistics.bytes == received
             assert statistics.fragments == len(self._scenario.sizes)
+
+
+class StreamRun(SpoolRun):
+    """The same with `stream`."""
+
+    def __init__(self, copy: Copy, scenario: Scenario, schedule: Schedule, *, seed: int = 0, tracing: bool = False) -> None:
+        super().__init__(copy, scenario, schedule, seed=seed, tracing=tracing)
+        self._open = copy.load("streams").stream
 
 
 def flat(error: BaseException) -> Iterator[BaseException]:

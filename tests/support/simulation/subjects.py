@@ -6,11 +6,11 @@ import contextlib
 import os
 from functools import cache
 
-from .asyncio_spools import AsyncioSpoolRun
+from .asyncio_spools import AsyncioSpoolRun, AsyncioStreamRun
 from .baton import RandomSchedule, Schedule
 from .copies import Copy, Mutations, Observer
 from .handing_over import HandingOver
-from .scenarios import SpoolRun, draw
+from .scenarios import SpoolRun, StreamRun, draw
 from .sending import SenderRun, draw_sending
 
 # Whether this is the long session.
@@ -73,3 +73,13 @@ def spool_run(copy: Copy, seed: int, schedule: Schedule, tracing: bool, kind: ty
 def asyncio_run(copy: Copy, seed: int, schedule: Schedule, tracing: bool) -> SpoolRun:
     """Return the run of a seed in asyncio."""
     return spool_run(copy, seed, schedule, tracing, AsyncioSpoolRun)
+
+
+def stream_run(copy: Copy, seed: int, schedule: Schedule, tracing: bool) -> SpoolRun:
+    """Return the run of a seed with a stream."""
+    return spool_run(copy, seed, schedule, tracing, StreamRun)
+
+
+def asyncio_stream_run(copy: Copy, seed: int, schedule: Schedule, tracing: bool) -> SpoolRun:
+    """Return the run of a seed with a stream in asyncio."""
+    return spool_run(copy, seed, schedule, tracing, AsyncioStreamRun)
