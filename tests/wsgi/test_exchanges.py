@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -55,11 +57,13 @@ async def in_thread(function: Callable[[], Any]) -> Any:
     return await (trio.to_thread.run_sync(function) if trio.lowlevel.in_trio_run() else asyncio.to_thread(function))
 
 
-async def answer_while(main: Callable[[], Any], server: Server, middleware: WSGIMiddleware, **scope: Any) -> None:
+async def answer_while(
+    main: Callable[[], Any], server: Server, middleware: WSGIMiddleware, *, receive: Any = None, send: Any = None, **scope: Any
+) -> None:
     """Answer a request, and beside it run `main`."""
 
     async def answer() -> None:
-        await middleware(make_scope(**scope), server.receive, server.send)
+        await middleware(make_scope(**scope), receive or server.receive, send or server.send)
 
     if trio.lowlevel.in_trio_run():
         async with trio.open_nursery() as nursery:
@@ -173,8 +177,9 @@ async def leaving(steps: Any) -> None:
     await answer_while(leave, server, WSGIMiddleware(application), method="POST")
 
 
-def test_cancellation_wakes_an_application_that_reads(run) -> None:
-    application = Application(reads_all)
+@pytest.mark.parametrize("steps", [reads_all, writes_for_ever])
+def test_cancellation_stops_an_application(run, steps: Any) -> None:
+    application = Application(steps)
 
     async def main() -> None:
         server = Server(b"the begin", complete=False)
@@ -191,7 +196,7 @@ def test_cancellation_wakes_an_application_that_reads(run) -> None:
             with pytest.raises(asyncio.CancelledError):
                 await task
         assert application.closed
-        assert isinstance(application.error, SpoolBrokenError)
+        assert isinstance(application.error, SpoolBrokenError if steps is reads_all else GeneratorExit)
 
     run(main)
 
@@ -419,6 +424,74 @@ def test_lifespan(run) -> None:
         return sent
 
     assert run(main) == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+def test_shutdown_waits_for_applications(run) -> None:
+    go = threading.Event()
+
+    def steps(self: Application, environ: Any, start_response: Any) -> Iterator[bytes]:
+        self.reached.set()
+        go.wait()
+        start_response("200 OK", TEXT)
+        yield b""
+
+    application = Application(steps)
+
+    async def main() -> None:
+        middleware = WSGIMiddleware(application)
+        messages = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+        sent: list[str] = []
+
+        async def receive() -> Any:
+            return next(messages)
+
+        async def send(message: Any) -> None:
+            sent.append(message["type"])
+            if len(sent) == 2:
+                assert application.closed
+
+        async def shut_down() -> None:
+            await in_thread(application.reached.wait)
+            await answer_while(let_go, Server(), middleware, type="lifespan", receive=receive, send=send)
+
+        async def let_go() -> None:
+            for _ in range(20):
+                await (trio.sleep(0) if trio.lowlevel.in_trio_run() else asyncio.sleep(0))
+            assert sent == ["lifespan.startup.complete"]
+            go.set()
+
+        await answer_while(shut_down, Server(), middleware)
+        assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+    run(main)
+
+
+@pytest.mark.parametrize("give_back", [False, True])
+def test_nothing_is_left_to_the_garbage_collector(run, give_back: bool) -> None:
+    """What a request holds is freed at its end: many clients may come before the collector does."""
+    kept: list[Any] = []
+
+    def application(environ: Any, start_response: Any) -> Iterator[bytes]:
+        kept.append(weakref.ref(environ["wsgi.input"]))
+        start_response("200 OK", TEXT)
+        yield environ["wsgi.input"].read()
+        yield b"more"
+
+    async def main() -> None:
+        server = Server(b"abc")
+        await WSGIMiddleware(application, give_back=give_back)(make_scope("POST"), server.receive, server.send)
+        assert server.content == b"abcmore"
+        for _ in range(100):  # the thread and the driver may still be on their way out
+            if kept[0]() is None:
+                return
+            await (trio.sleep(0.01) if trio.lowlevel.in_trio_run() else asyncio.sleep(0.01))
+        pytest.fail("the request is still referred to")
+
+    gc.disable()
+    try:
+        run(main)
+    finally:
+        gc.enable()
 
 
 def test_websockets_are_refused(run) -> None:

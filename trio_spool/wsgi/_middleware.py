@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._core import SpoolBrokenError, SpoolLimits
-from ..streams import stream, wait_closed
+from ..streams import wait_closed
 from ..uploads import WINDOW
 from ..uploads._racing import race
+from ._body import Body
 from ._environ import build_environ
 from ._request import Receive, Request
 from ._response import Response
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 # Seconds until a client is watched whose request has no body. Picked: one that leaves is noticed soon enough, and most
 # responses are over by then.
-PATIENCE = 0.01
+PATIENCE = 0.025
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -85,7 +87,7 @@ class WSGIMiddleware:
         response = Response(self._application, build_environ(scope, exchange.request.file))
         producer = response.iterate_in_thread() if self._give_back else response.run_in_thread
         exchange.response = response
-        exchange.body = stream(producer, limits=self._limits, limiter=self._limiter, name=self._name)
+        exchange.body = Body(producer, self._limits, self._limiter, self._name)
         await exchange.answer()
 
 
@@ -93,10 +95,10 @@ class _Exchange:
     """One request and its response, in the event loop."""
 
     response: Response
-    body: Any
+    body: Body
 
     def __init__(self, scope: Mapping[str, Any], receive: Receive, send: Send, window: int) -> None:
-        self.request = Request(scope, receive, window, self._client_left)
+        self.request = Request(scope, receive, window)
         self._send = send
         self._sent = 0
         self._started = False
@@ -110,27 +112,36 @@ class _Exchange:
 
     async def answer(self) -> None:
         """Run the application, and send what it gives."""
-        ended = False
         try:
-            await race(self._send_batches, self.request.receive, delay=0 if self.request.has_body else PATIENCE)
-            ended = True
+            async with self.body.running():
+                await self._send_while_receiving()
         except SpoolBrokenError:
             if not self._left:
                 raise
-        finally:
-            # First the request's body: the application may be waiting for it, and then the response would not end.
-            self.response.abandoned = not ended
-            self.request.stop(ConnectionAbortedError("its response has ended"))
-            await self.body.aclose()
+        except self.body.cancelled:
+            if self.response.failure is not None:
+                raise self.response.failure from None  # a cancellation must not hide it
+            raise
         failure = self.request.failure or self.response.failure
-        if self._left and failure is not None:
+        if failure is not None:
             raise failure
-        if ended and not self._complete:
+        if not self._left and not self._complete:
             await self._send_end()
 
-    async def _send_batches(self) -> None:
-        async for batch in self.body:
-            await self._send_batch(batch)
+    async def _send_while_receiving(self) -> None:
+        ended = False
+        self.request.left = self._client_left
+        try:
+            await race(
+                partial(self.body.pass_on, self._send_batch), self.request.receive, delay=0 if self.request.has_body else PATIENCE
+            )
+            ended = True
+        finally:
+            self.request.left = bool
+            if not ended:
+                # First the request's body: the application may be waiting for it, and then the response would not end.
+                self.response.abandoned = True
+                self.request.stop(ConnectionAbortedError("its response was broken off"))
 
     async def _start(self) -> None:
         head = self.response.head

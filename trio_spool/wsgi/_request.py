@@ -19,18 +19,18 @@ class Request:
         scope: ASGI's description of the request.
         receive: ASGI's.
         window: How many bytes of the body may wait for the application.
-        left: Called once if the client leaves before its answer is complete.
 
     Attributes:
+        left: Called if the client leaves before its answer is complete. Who sets it resets it, since it refers to the response.
         failure: What ASGI's `receive` raised. It counts as the end of the client.
     """
 
+    left: Callable[[], object] = bool
     failure: Exception | None = None
 
-    def __init__(self, scope: Mapping[str, Any], receive: Receive, window: int, left: Callable[[], None]) -> None:
+    def __init__(self, scope: Mapping[str, Any], receive: Receive, window: int) -> None:
         names = dict(scope.get("headers", ()))
         self._receive = receive
-        self._left = left
         self._answered = False
         self._reader: SpoolReader | None = None
         if scope["method"] not in ("GET", "HEAD") or b"content-length" in names or b"transfer-encoding" in names:
@@ -75,7 +75,7 @@ class Request:
 
     def _disconnected(self) -> None:
         if not self._answered:
-            self._left()
+            self.left()
             self.stop(ConnectionResetError("the client has left"))
 
     def answering(self) -> None:
