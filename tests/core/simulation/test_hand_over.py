@@ -14,7 +14,7 @@ from support.simulation.copies import Copy
 from support.simulation.exploring import Failed, Simulated, explore, try_seeds
 from support.simulation.handing_over import HandingOver
 from support.simulation.scenarios import draw_small
-from support.simulation.subjects import FUZZ, asyncio_run, asyncio_stream_run, spool_run, stream_run, subject
+from support.simulation.subjects import FUZZ, asyncio_run, asyncio_stream_run, silent_run, spool_run, stream_run, subject
 
 # In CI, as many as take some 20 seconds on an idle machine: 2 ms each.
 SEEDS = 100_000 if FUZZ else 5_000
@@ -24,7 +24,7 @@ SEED = os.environ.get("SIMULATION_SEED")
 
 
 # How many of the seeds are tried with each. The code below is the same.
-WAYS = {spool_run: 1, asyncio_run: 0.5, stream_run: 0.3, asyncio_stream_run: 0.3}
+WAYS = {spool_run: 1, asyncio_run: 0.5, stream_run: 0.3, asyncio_stream_run: 0.3, silent_run: 0.3}
 
 
 @pytest.mark.timeout(3600 if FUZZ else 240)

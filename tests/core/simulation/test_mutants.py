@@ -14,7 +14,7 @@ pytest.importorskip("greenlet", reason="the simulation's threads are greenlets")
 from support.simulation.baton import RandomSchedule, Schedule
 from support.simulation.copies import Copy, Mutations
 from support.simulation.exploring import Simulated
-from support.simulation.subjects import mutant, sender_run, spool_run
+from support.simulation.subjects import mutant, sender_run, silent_run, spool_run
 
 HANDOFF, EMISSION, BUFFER, BATON = "_core._handoff", "_core._emission", "_core._buffer", "_core._baton"
 MUTANTS: dict[str, Mutations] = {
@@ -74,6 +74,11 @@ def test_it_is_found(name: str) -> None:
 @pytest.mark.parametrize("name", SENDER_MUTANTS)
 def test_it_is_found_in_a_sender(name: str) -> None:
     _find(mutant(SENDER_MUTANTS[name]), sender_run)
+
+
+def test_a_stop_function_that_is_not_called_is_found() -> None:
+    old = "            self._left_or_ended.set()\n\n    async def call_stop"
+    _find(mutant({"_core._driving": [(old, "            pass\n\n    async def call_stop")]}), silent_run)
 
 
 def _find(copy: Copy, make: Callable[[Copy, int, Schedule, bool], Simulated]) -> None:

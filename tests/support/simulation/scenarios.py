@@ -44,6 +44,8 @@ class Scenario:
         raises: Whether the producer raises after its last fragment.
         closing_raises: Whether it raises if it is closed before its end.
         leaves_after: The number of batches after which the receiver leaves; None if it takes all.
+        silent: Whether the producer emits nothing more after its last fragment until its stop function is called. The receiver
+            leaves when it has received all.
         awaits: Whether the producer waits, before each fragment, until everything before it was received.
         pauses: How long the receiver works on each batch, in turn: a number of passes of the loop, or `STALL`.
         event: One of `EVENTS`.
@@ -58,6 +60,7 @@ class Scenario:
     raises: bool = False
     closing_raises: bool = False
     leaves_after: int | None = None
+    silent: bool = False
     awaits: bool = False
     pauses: tuple[int, ...] = (0,)
     event: str | None = None
@@ -84,6 +87,12 @@ def draw(seed: int) -> Scenario:
         event=drawn.choice(EVENTS),
         at=drawn.randint(1, 400),
     )
+
+
+def draw_silent(seed: int) -> Scenario:
+    """Draw a scenario whose producer falls silent."""
+    scenario = draw(seed)
+    return attrs.evolve(scenario, silent=True, sizes=(*scenario.sizes, 1), raises=False, kind=("generator", "function")[seed % 2])
 
 
 def draw_small(seed: int) -> tuple[Scenario, dict[str, bool]]:
@@ -119,6 +128,7 @@ class Producing:
         self.left = False  # whether the receiver has left
         self.begun = self.ended = False
         self.closed: list[str] = []  # the sides that closed it
+        self.stops: list[str] = []  # the sides that called `stop`
 
     def _fragments(self) -> Iterator[bytes]:
         self.begun = True
@@ -133,9 +143,17 @@ class Producing:
             self.fragments += 1
             yield fragment
         self._baton.switch("is at its end")
+        if self._scenario.silent:
+            self._baton.wait(lambda: self.stops, "is silent")
         self.ended = True
         if self._scenario.raises:
             raise Boom
+
+    def stop(self) -> None:
+        """Have a silent producer end."""
+        assert self._baton.current is not None
+        self._baton.switch("stops")
+        self.stops.append(self._baton.current.side)
 
     def _close(self) -> None:
         assert self._baton.current is not None
@@ -234,7 +252,8 @@ class SpoolRun:
     async def _receive_in_block(self, open_spool: Callable[..., Any]) -> None:
         scenario = self._scenario
         limits = self._core.SpoolLimits(window=scenario.window, batch=scenario.batch, low_water=scenario.low_water)
-        self._spool = spool = open_spool(self._producing.make(), limits=limits)
+        stop = self._producing.stop if scenario.silent else None
+        self._spool = spool = open_spool(self._producing.make(), limits=limits, stop=stop)
         self._producing.taken = lambda: spool.statistics().bytes
         try:
             async with spool as batches:
@@ -259,7 +278,8 @@ class SpoolRun:
             self.baton.switch("receives")
             number += 1
             await self._pause(scenario.pauses[number % len(scenario.pauses)])
-            if number == scenario.leaves_after:
+            all_there = scenario.silent and self._producing.received == len(self._producing.data)
+            if number == scenario.leaves_after or all_there:
                 self._left = True
                 return
 
@@ -298,6 +318,8 @@ class SpoolRun:
         assert self._ended_first, "the block ended before the producer"
         if producing.begun or (scenario.kind == "iterator" and self._entered):
             assert producing.closed == ["worker"], f"closed by {producing.closed}"
+        if scenario.silent and producing.begun:
+            assert producing.stops == ["worker"], f"stopped by {producing.stops}"
 
     def _check_end(self, ended_by: BaseException | None) -> None:
         found = set() if ended_by is None else {type(exc) for exc in flat(ended_by)}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from functools import cache
 
 from .asyncio_spools import AsyncioSpoolRun, AsyncioStreamRun
 from .baton import RandomSchedule, Schedule
 from .copies import Copy, Mutations, Observer
 from .handing_over import HandingOver
-from .scenarios import SpoolRun, StreamRun, draw
+from .scenarios import Scenario, SpoolRun, StreamRun, draw, draw_silent
 from .sending import SenderRun, draw_sending
 
 # Whether this is the long session.
@@ -62,7 +63,14 @@ def sender_run(copy: Copy, seed: int, schedule: Schedule, tracing: bool) -> Send
     return SenderRun(copy, sending, schedule, seed=seed, tracing=tracing)
 
 
-def spool_run(copy: Copy, seed: int, schedule: Schedule, tracing: bool, kind: type[SpoolRun] = SpoolRun) -> SpoolRun:
+def spool_run(
+    copy: Copy,
+    seed: int,
+    schedule: Schedule,
+    tracing: bool,
+    kind: type[SpoolRun] = SpoolRun,
+    draw: Callable[[int], Scenario] = draw,
+) -> SpoolRun:
     """Return the run of a seed."""
     scenario = draw(seed)
     if copy is subject() and scenario.event == "ctrl-c":
@@ -83,3 +91,9 @@ def stream_run(copy: Copy, seed: int, schedule: Schedule, tracing: bool) -> Spoo
 def asyncio_stream_run(copy: Copy, seed: int, schedule: Schedule, tracing: bool) -> SpoolRun:
     """Return the run of a seed with a stream in asyncio."""
     return spool_run(copy, seed, schedule, tracing, AsyncioStreamRun)
+
+
+def silent_run(copy: Copy, seed: int, schedule: Schedule, tracing: bool) -> SpoolRun:
+    """Return the run of a seed whose producer falls silent, in one of the four ways."""
+    kind = (SpoolRun, AsyncioSpoolRun, StreamRun, AsyncioStreamRun)[seed % 4]
+    return spool_run(copy, seed, schedule, tracing, kind, draw_silent)
