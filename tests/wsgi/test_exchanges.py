@@ -137,6 +137,30 @@ def test_a_client_that_leaves_while_the_window_is_full(run) -> None:
     run(main)
 
 
+@pytest.mark.parametrize("delivered", [0, 1, 2])
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_server_that_tells_by_an_error_that_the_client_has_left(run, whole: bool, delivered: int) -> None:
+    application = Application(writes_for_ever)
+
+    def hello(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", TEXT)
+        return [b"hello"]
+
+    async def main() -> int:
+        server = Server()
+
+        async def send(message: Any) -> None:
+            if len(server.sent) == delivered:
+                raise ConnectionResetError
+            server.sent.append(message)
+
+        await WSGIMiddleware(hello if whole else application)(make_scope(), server.receive, send)
+        return len(server.sent)
+
+    assert run(main) == delivered
+    assert whole or application.closed
+
+
 def test_an_error_because_the_client_left_is_not_raised(run) -> None:
     def steps(self: Application, environ: Any, start_response: Any) -> Iterator[bytes]:
         self.reached.set()

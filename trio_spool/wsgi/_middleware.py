@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +127,8 @@ class _Exchange:
         if failure is not None:
             raise failure
         if not self._left and not self._complete:
-            await self._send_end()
+            with suppress(SpoolBrokenError):  # the client has just left
+                await self._send_end()
 
     async def _send_while_receiving(self) -> None:
         ended = False
@@ -147,7 +149,7 @@ class _Exchange:
         head = self.response.head
         if not self._started and head is not None:
             self._started = True
-            await self._send({"type": "http.response.start", "status": head.status, "headers": head.headers})
+            await self._deliver({"type": "http.response.start", "status": head.status, "headers": head.headers})
             self.request.answering()
 
     async def _send_batch(self, batch: bytes) -> None:
@@ -158,7 +160,7 @@ class _Exchange:
         if head is not None and self._sent == head.length:
             await self._send_last(batch)
         else:
-            await self._send({"type": "http.response.body", "body": batch, "more_body": True})
+            await self._deliver({"type": "http.response.body", "body": batch, "more_body": True})
 
     async def _send_end(self) -> None:
         await self._start()
@@ -167,7 +169,14 @@ class _Exchange:
     async def _send_last(self, data: bytes) -> None:
         self._complete = True
         self.request.answered()
-        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+        await self._deliver({"type": "http.response.body", "body": data, "more_body": False})
+
+    async def _deliver(self, message: dict[str, Any]) -> None:
+        try:
+            await self._send(message)
+        except OSError as exc:  # the word of ASGI's specification for a client that has left
+            self._client_left()
+            raise SpoolBrokenError("the client has left") from exc
 
 
 async def _live(receive: Receive, send: Send) -> None:
