@@ -312,7 +312,7 @@ def test_a_timeout_around_one_batch_loses_nothing(run: Run) -> None:
         s = stream(rows())
         received = []
         timeouts = 0
-        while len(received) < 5:
+        while len(b"".join(received)) < 5:  # one batch may have several
             with anyio.move_on_after(0.005) as scope:
                 received.append(await next_of(s))
             if scope.cancelled_caught:
