@@ -13,7 +13,7 @@ pytest.importorskip("greenlet", reason="the simulation's threads are greenlets")
 
 from support.simulation.baton import RandomSchedule, Schedule
 from support.simulation.copies import Copy, Mutations
-from support.simulation.exploring import Simulated
+from support.simulation.exploring import Simulated, try_seeds
 from support.simulation.subjects import mutant, sender_run, silent_run, spool_run
 
 HANDOFF, EMISSION, BUFFER, BATON = "_core._handoff", "_core._emission", "_core._buffer", "_core._baton"
@@ -79,6 +79,13 @@ def test_it_is_found_in_a_sender(name: str) -> None:
 def test_a_stop_function_that_is_not_called_is_found() -> None:
     old = "            self._left_or_ended.set()\n\n    async def call_stop"
     _find(mutant({"_core._driving": [(old, "            pass\n\n    async def call_stop")]}), silent_run)
+
+
+def test_a_seed_that_fails_says_how_to_replay_it() -> None:
+    copy = mutant(MUTANTS["a batch that is sealed forgets what was taken of it"])
+    with pytest.raises(AssertionError, match=r"(?s)seed \d+: .*received.*replay (\d+)\n.*shortest.*worker goes on at") as caught:
+        try_seeds(lambda seed, schedule, tracing: spool_run(copy, seed, schedule, tracing), range(1000), "replay {seed}")
+    assert len(str(caught.value).splitlines()) < 40
 
 
 def _find(copy: Copy, make: Callable[[Copy, int, Schedule, bool], Simulated]) -> None:
