@@ -121,9 +121,9 @@ class Buffer:
         else:
             self.collected.seek(-size, io.SEEK_CUR)
 
-    def tidy_in_thread(self) -> None:
-        """Seal what was gathered if it is a full batch, or if a part of it was taken. A run can't fill the last part of one."""
-        if self._taken or self.charge() >= self._batch - (self._batch >> 3 if self.small else 0):
+    def tidy_in_thread(self, batch: int) -> None:
+        """Seal what was gathered if it is a batch of so many bytes, which a run can't fill quite, or if a part of it was taken."""
+        if self._taken or self.charge() >= batch - (batch >> 3 if self.small else 0):
             self.seal_in_thread()
 
     def charge(self) -> int:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from ._loop import Loop
 
+# A worker whose slice is shorter than this many seconds is hurried: something else wants the event loop. Picked, not measured.
+_HURRIED = 0.001
 # The bytes between the first two looks at the clock: picked, not measured. The number adapts.
 _FIRST = 4096
 
@@ -21,14 +23,16 @@ class Pace:
 
     Attributes:
         look_bytes: After how many more bytes to ask `is_due`.
+        hurried: Whether something else wants the event loop, as of the last look.
     """
 
-    __slots__ = ("_held_since", "_looked_at", "_loop", "_most", "_others_at", "look_bytes")
+    __slots__ = ("_held_since", "_looked_at", "_loop", "_most", "_others_at", "hurried", "look_bytes")
 
     def __init__(self, loop: Loop, most: int) -> None:
         self._loop = loop
         self._most = most
         self.look_bytes = _FIRST
+        self.hurried = False
         self._held_since = self._looked_at = 0.0  # of the processor time: when it last let go of the interpreter, and looked
         self._others_at = 0.0  # how long others had run when it let go, as the manners count it
 
@@ -41,6 +45,7 @@ class Pace:
         now = self._loop.thread_clock()
         manners = self._loop.manners
         time_slice = manners.time_slice(manners.others - self._others_at)
+        self.hurried = time_slice < _HURRIED
         elapsed = now - self._looked_at
         self._looked_at = now
         if elapsed > time_slice / 2:
