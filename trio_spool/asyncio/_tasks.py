@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 
@@ -75,5 +75,7 @@ def cancel_again() -> None:
 
 def resume(future: asyncio.Future[Any], result: object = None) -> None:
     """Have the task go on that waits for a future, if it still does."""
-    if not future.done() and not future.get_loop().is_closed():
-        future.set_result(result)
+    if not future.get_loop().is_closed():
+        # To look first is not enough: at an interrupt, `asyncio.run` cancels its main task between any two steps of Python.
+        with suppress(asyncio.InvalidStateError):
+            future.set_result(result)
