@@ -262,18 +262,23 @@ class Baton:
             name, value = "", digest(target)
         else:
             name = what.removesuffix(" =")
-            value = digest(getattr(target, name)) if name == what else None
+            value = self._look(target, name) if name == what else None
         self._shared[id(target), name] = target
         self.read(site, value)
 
     def state(self) -> int:
         """Return a hash of all that can make a difference from now on: what each strand has read, and what is shared now."""
         strands = tuple((strand.history, strand.site, strand is self.current) for strand in self.strands)
-        shared = frozenset(
-            (type(target).__name__, name, digest(getattr(target, name) if name else target))
-            for (_, name), target in self._shared.items()
-        )
+        shared = frozenset((type(target).__name__, name, self._look(target, name)) for (_, name), target in self._shared.items())
         return hash((strands, shared))
+
+    def _look(self, target: object, name: str) -> object:
+        """Return what an object, or an attribute of it, holds. A property may pass switch points, which must not count."""
+        current, self.current = self.current, None
+        try:
+            return digest(getattr(target, name) if name else target)
+        finally:
+            self.current = current
 
     def _note(self, what: str) -> None:
         if self._tracing:
