@@ -24,8 +24,10 @@ if sys.version_info < (3, 11):
 _WRAPPERS: tuple[type, ...] = (
     *(map, filter, zip, enumerate, itertools.accumulate, itertools.chain, itertools.compress, itertools.cycle, itertools.dropwhile),
     *(itertools.filterfalse, itertools.groupby, itertools.islice, itertools.pairwise, itertools.starmap, itertools.takewhile),
-    *(itertools.zip_longest, *([itertools.batched] if sys.version_info >= (3, 12) else [])),
+    itertools.zip_longest,
 )
+if sys.version_info >= (3, 12):
+    _WRAPPERS = (*_WRAPPERS, itertools.batched)
 # Where a wrapper keeps the iterators that it reads, or will read.
 _CONTAINERS: tuple[type, ...] = (tuple, list, type(iter(())), type(iter([])))
 # The maximum length of a tuple or list that is searched for iterators, which keeps the interpreter: picked, not measured.
