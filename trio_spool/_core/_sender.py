@@ -62,7 +62,8 @@ class Sender:
         """
         refuse_own_producer(self)
         await self._task.loop.checkpoint_if_cancelled()
-        self._raise_if_over()
+        if self._queue.closed:
+            self._raise_if_over()
         while self._queue.full:
             await self._queue.wait_room()
             self._raise_if_over()
