@@ -267,7 +267,7 @@ async def test_a_queue() -> None:
             items.put(b"item")
             assert await right.receive_some(100) == b"item"
             nursery.cancel_scope.cancel()
-    assert items.empty()
+    assert list(items.queue) in ([], [None])  # a producer that was not in `get` saw that nobody reads before it came there
 
 
 async def test_a_queue_whose_client_leaves_while_nothing_is_sent(socket_pair) -> None:
@@ -284,7 +284,7 @@ async def test_a_queue_whose_client_leaves_while_nothing_is_sent(socket_pair) ->
             items.put(b"item")
             with pytest.raises(trio.BrokenResourceError):
                 await sender.send_spool(iter(items.get, None), stop=partial(items.put, None))
-    assert items.empty()
+    assert list(items.queue) in ([], [None])  # a producer that was not in `get` saw that nobody reads before it came there
 
 
 async def test_a_child_process() -> None:

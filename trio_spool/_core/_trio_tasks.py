@@ -15,14 +15,15 @@ import trio
 from ._loop import Event
 
 
-def start_apart(function: Callable[[], Awaitable[None]], tell: Callable[[], object]) -> trio.Event:
+def start_apart(function: Callable[[], Awaitable[None]], tell: Callable[[], object] | None = None) -> trio.Event:
     """Run a coroutine function, which raises nothing, in a task of its own, with a copy of the current context.
 
     An interrupt is never raised in it.
 
     Args:
         function: The coroutine function. It waits for threads, so it is shielded.
-        tell: Called when Trio's main task has ended, and the function has not: it has the function end.
+        tell: Called when Trio's main task has ended, and the function has not: it has the function end. Leave it out, and save a
+            task, where a block is certain to do that.
 
     Returns:
         An event that is set when the function has returned.
@@ -43,10 +44,11 @@ def start_apart(function: Callable[[], Awaitable[None]], tell: Callable[[], obje
             try:
                 await ended.wait()
             except trio.Cancelled:
+                assert tell is not None
                 tell()
                 raise
 
-    trio.lowlevel.spawn_system_task(run_or_tell, name=function, context=contextvars.copy_context())
+    trio.lowlevel.spawn_system_task(run if tell is None else run_or_tell, name=function, context=contextvars.copy_context())
     return ended
 
 
@@ -71,7 +73,7 @@ class Beside:
         self._function = function
 
     async def __aenter__(self) -> None:
-        self._ended = start_apart(self._function, bool)
+        self._ended = start_apart(self._function)
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(
