@@ -16,7 +16,7 @@ from support.simulation.handing_over import HandingOver
 from support.simulation.scenarios import draw_small
 from support.simulation.subjects import FUZZ, asyncio_run, asyncio_stream_run, silent_run, spool_run, stream_run, subject
 
-# In CI, as many as take some 20 seconds on an idle machine: 2 ms each.
+# In CI, as many as take, with those of senders, some 30 seconds on two cores: 2 to 4 ms each.
 SEEDS = 100_000 if FUZZ else 5_000
 PARTS = 4
 REPLAY = "Replay it with: SIMULATION_SEED={seed} pytest tests/core/simulation/test_hand_over.py -k 'any_seed"

@@ -11,7 +11,7 @@ pytest.importorskip("greenlet", reason="the simulation's threads are greenlets")
 from support.simulation.exploring import try_seeds
 from support.simulation.subjects import FUZZ, sender_run, subject
 
-# In CI, as many as take some 10 seconds on an idle machine: 3 ms each.
+# In CI, as many as take some 10 seconds: 3 to 4 ms each.
 SEEDS = 100_000 if FUZZ else 3_000
 PARTS = 4
 REPLAY = "Replay it with: SIMULATION_SEED={seed} pytest tests/core/simulation/test_sender.py"
