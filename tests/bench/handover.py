@@ -173,7 +173,7 @@ def run(quick: bool) -> list[Row]:
     fast: dict[str, Stream] = {
         "open_spool, iterable": spool_iterable,
         "open_spool, writer": spool_writer,
-        "send_spool, iterable": sender_spool,
+        "send_spool": sender_spool,
         "send_spool, writer": sender_writer,
     }
     slow: dict[str, Stream] = {
@@ -199,7 +199,7 @@ def run(quick: bool) -> list[Row]:
         reference = measured["plain thread (a)"]
         for name, values in measured.items():
             ratio = None if values is reference else median_ratio(values, reference)
-            target = TARGETS[case]["iterable" if "iterable" in name else "writer"] if ratio is not None else ""
+            target = TARGETS[case]["writer" if "writer" in name else "iterable"] if ratio is not None else ""
             rows.append(Row("hand-over", case, name, statistics.median(values), "fragments/s", ratio, target))
         if case == "100 B":
             ours = statistics.median(measured["open_spool, iterable"])

@@ -80,7 +80,11 @@ def handover(rows: Rows) -> Any:
 
 def sizes(rows: Rows) -> Any:
     """The ratio to a plain thread, for each size of fragments."""
-    cases = [case for case in ("100 B", "1 kB", "16 kB", "CSV row") if value_of(rows, case, "plain thread (a)") is not None]
+    cases = [
+        case
+        for case in ("100 B", "CSV row", "1 kB", "4 kB", "16 kB", "64 kB")
+        if value_of(rows, case, "plain thread (a)") is not None
+    ]
     ways = [("send_spool", OURS), ("open_spool, iterable", "#7fb2e0"), ("open_spool, writer", OTHER)]
     names = {"open_spool, iterable": "open_spool, generator", "open_spool, writer": "open_spool, function"}
     figure, axes = pyplot.subplots(figsize=(WIDTH, 2.6), layout="constrained")
