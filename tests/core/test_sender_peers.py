@@ -198,6 +198,7 @@ async def test_a_peer_that_leaves_a_silent_producer_is_noticed(kind: str, leave:
     async with open_sender(left) as sender, trio.open_nursery() as nursery:
         nursery.start_soon(expect_broken, sender, silent)
         assert await right.receive_some() == b"first"
+        await until(silent.begun.is_set)  # else it might see at its next step that the peer has left
         await leave(right)
         await until_broken(sender)  # although the producer goes on being silent
         assert not silent.closed.is_set()
@@ -212,6 +213,7 @@ async def test_under_tls_too(tcp_pair, until) -> None:
     async with open_sender(server) as sender, trio.open_nursery() as nursery:
         nursery.start_soon(expect_broken, sender, silent)
         assert await client.receive_some() == b"first"
+        await until(silent.begun.is_set)
         await client.aclose()
         await until_broken(sender)
         silent.queue.put(None)
