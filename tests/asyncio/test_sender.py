@@ -112,20 +112,20 @@ class Endless:
 @every_kind
 def test_everything_is_sent_in_order(run: Run, connection: Connect) -> None:
     def write(out: SpoolWriter) -> None:
-        for row in rows(50_000):
+        for row in rows(20_000):
             out.write(row)
 
     async def main() -> None:
         async with connection() as (stream, peer):
-            receiving = asyncio.ensure_future(receive_until(peer, 6 + 2 * 8 * 50_000 + 6))
+            receiving = asyncio.ensure_future(receive_until(peer, 6 + 2 * 8 * 20_000 + 6))
             async with open_sender(stream) as sender:
                 await sender.send(b"begin\n")
-                await sender.send_spool(rows(50_000))
+                await sender.send_spool(rows(20_000))
                 await sender.send_spool(write, whole=True)
                 sender.send_nowait(bytearray(b"ended\n"))
                 await sender.drain()
                 statistics = sender.statistics()
-            body = b"".join(rows(50_000))
+            body = b"".join(rows(20_000))
             assert await receiving == b"begin\n" + body + body + b"ended\n"
             assert statistics.bytes == 12 + 2 * len(body)
             with pytest.raises(SpoolClosedError):
@@ -142,11 +142,11 @@ def test_more_than_the_buffers_hold(run: Run, connection: Connect) -> None:
     async def main() -> None:
         async with connection(small=True) as (stream, peer):
             async with open_sender(stream) as sender:
-                sending = asyncio.ensure_future(sender.send_spool(rows(200_000)))
+                sending = asyncio.ensure_future(sender.send_spool(rows(50_000)))
                 await until(lambda: sender.statistics().batches > 0)
-                assert await receive_until(peer, 8 * 200_000) == b"".join(rows(200_000))
+                assert await receive_until(peer, 8 * 50_000) == b"".join(rows(50_000))
                 await sending
-            assert sender.statistics().bytes == 8 * 200_000
+            assert sender.statistics().bytes == 8 * 50_000
             assert sender.statistics().blocked_seconds > 0
 
     run(main)
@@ -421,14 +421,14 @@ def test_over_tls(run: Run) -> None:
     async def main() -> None:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             async with open_sender(writer) as sender:
-                await sender.send_spool(rows(300_000))
+                await sender.send_spool(rows(60_000))
             writer.close()
 
         async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_side) as server:
             reader, writer = await asyncio.open_connection(
                 *server.sockets[0].getsockname(), ssl=client_side, server_hostname="localhost"
             )
-            assert await reader.read(-1) == b"".join(rows(300_000))
+            assert await reader.read(-1) == b"".join(rows(60_000))
             writer.close()
 
     run(main)

@@ -94,16 +94,18 @@ async def test_a_shielded_receiver_gets_everything(fails: bool) -> None:
 
 
 @pytest.mark.parametrize("endless", [False, True])
-async def test_leaving_does_not_wait_for_a_clone(endless: bool) -> None:
+async def test_leaving_does_not_wait_for_a_clone(endless: bool, until) -> None:
     def generate():
         yield b"x" * 100
         while endless:
             yield b"x" * 100
 
     with trio.fail_after(60):
-        async with open_spool(generate(), limits=SMALL) as batches:
+        spool = open_spool(generate(), limits=SMALL)
+        async with spool as batches:
             await batches.receive()
             clone = batches.clone()
+            await until(lambda: endless or not spool.statistics().workers)
             await wait_all_tasks_blocked()
         with clone, pytest.raises(SpoolBrokenError if endless else trio.EndOfChannel):
             await clone.receive()
