@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ._driving import drive
 from ._handoff import Handoff
 from ._turns import Turns
@@ -21,17 +23,19 @@ class SpoolJob:
         self._reached = handoff.loop.event()  # the job is at the head of the queue, or gets no turn
         self._left = handoff.loop.event()  # the sender has finished with the job
 
-    async def run(self, turns: Turns, limiter: object) -> None:
+    async def run(self, turns: Turns, limiter: object, put: Callable[[SpoolJob], object]) -> None:
         """Give the producer its turns, once the sender has reached the job, until the sender has left it.
 
         The producer is always closed, even if it never gets a turn, or if this is cancelled or interrupted. Neither waits for the
-        sender, which may be waiting for a peer that does not read.
+        sender, which may be waiting for a peer that does not read. If the task is cancelled already, the job is not queued.
         """
         handoff = self.handoff
         with handoff.loop.streaming():
             try:
                 async with handoff.loop.beside(self._drive, turns, limiter):
                     try:
+                        await handoff.loop.checkpoint_if_cancelled()  # else a quick producer could begin, and be cut off
+                        put(self)
                         await self._left.wait()
                     finally:
                         handoff.close()

@@ -117,9 +117,8 @@ class Sender:
         self._raise_if_over()
         job = SpoolJob(Handoff(limits if limits is not None else self._limits, self._task.loop), whole)
         self._jobs.add(job)
-        self._queue.put(job)
         try:
-            await job.run(turns, limiter)
+            await job.run(turns, limiter, self._queue.put)
         finally:
             self._withdraw(job)
         handoff = job.handoff
