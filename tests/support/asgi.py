@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -51,12 +52,14 @@ class Server:
     Attributes:
         body: Chunks that are received, one at a time.
         leaves: When set, the client leaves, once the body has been received.
+        may_send: If given, no message goes out before it is set.
         sent: What the application has sent.
         received: How many messages the application has received.
     """
 
-    def __init__(self, *body: bytes, complete: bool = True) -> None:
+    def __init__(self, *body: bytes, complete: bool = True, may_send: threading.Event | None = None) -> None:
         self.leaves = Event()
+        self.may_send = may_send
         self.sent: list[dict[str, Any]] = []
         self.received = 0
         self._messages = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in body]
@@ -72,6 +75,9 @@ class Server:
         return {"type": "http.disconnect"}
 
     async def send(self, message: dict[str, Any]) -> None:
+        if self.may_send is not None:
+            wait = self.may_send.wait
+            await (trio.to_thread.run_sync(wait) if trio.lowlevel.in_trio_run() else asyncio.to_thread(wait))
         self.sent.append(message)
         await (trio.lowlevel.checkpoint() if trio.lowlevel.in_trio_run() else asyncio.sleep(0))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -27,9 +28,11 @@ def run(request: pytest.FixtureRequest) -> Callable[..., Any]:
 def ask(run: Callable[..., Any]) -> Callable[..., Server]:
     """Send a request to a WSGI application, and return what the server has then."""
 
-    def ask(application: Any, *body: bytes, give_back: bool = False, **scope: Any) -> Server:
+    def ask(
+        application: Any, *body: bytes, give_back: bool = False, may_send: threading.Event | None = None, **scope: Any
+    ) -> Server:
         async def main() -> Server:
-            server = Server(*body)
+            server = Server(*body, may_send=may_send)
             await WSGIMiddleware(application, give_back=give_back)(make_scope(**scope), server.receive, server.send)
             return server
 
