@@ -42,8 +42,9 @@ from ._statistics import SenderStatistics as SenderStatistics
 from ._statistics import SpoolStatistics as SpoolStatistics
 from ._trio import trio_loop as trio_loop
 from ._trio_tasks import outlast as outlast
-from ._trio_tasks import start_apart as start_apart
+from ._trio_tasks import start_until_run_ends as start_until_run_ends
 from ._turns import Turns as Turns
 from ._workers import PLACES as PLACES
+from ._workers import raise_closing_error as raise_closing_error
 from ._workers import raise_the_one as raise_the_one
 from ._writer import SpoolWriter as SpoolWriter

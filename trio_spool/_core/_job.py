@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ._driving import drive
 from ._handoff import Handoff
 from ._turns import Turns
+from ._workers import raise_closing_error
 
 
 class SpoolJob:
@@ -40,10 +41,9 @@ class SpoolJob:
                     finally:
                         handoff.close()
                         self._reached.set()
-            except handoff.loop.cancelled:
+            except handoff.loop.cancelled as exc:
                 if handoff.closing_error is not None:
-                    handoff.loop.cancel_again()
-                    raise handoff.closing_error from None  # the task is still cancelled, and finds out
+                    raise_closing_error(handoff.closing_error, exc, handoff.loop)
                 raise
 
     async def _drive(self, turns: Turns, limiter: object) -> None:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from types import TracebackType
 
 import trio
 
 from ._limits import SpoolLimits
-from ._send_task import SendTask
+from ._send_task import SendTask, protected
 from ._sender import Sender
 from ._trio import trio_loop
 from ._trio_outlet import SocketOutlet, StreamOutlet, TrioOutlet
-from ._workers import raise_the_one
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup
+from ._trio_tasks import Apart, check_left_by
 
 
 def check_send_timeout(seconds: object) -> float:
@@ -33,44 +30,43 @@ def check_send_timeout(seconds: object) -> float:
     return seconds
 
 
-class SenderBlock(AbstractAsyncContextManager[Sender, "bool | None"]):
+class SenderBlock(AbstractAsyncContextManager[Sender, None]):
     """The context manager that `open_sender` returns."""
 
     def __init__(self, outlet: TrioOutlet, limits: SpoolLimits) -> None:
         self._outlet = outlet
         self._limits = limits
+        self._error: BaseException | None = None
 
-    @trio.lowlevel.enable_ki_protection
+    @protected
     async def __aenter__(self) -> Sender:
-        self._task = SendTask(self._outlet, self._limits, trio_loop())
-        self._manager = trio.open_nursery()
-        nursery = await self._manager.__aenter__()
-        self._outlet.start(nursery)
-        nursery.start_soon(_run, self._task, self._outlet)
-        return Sender(self._task, self._limits)
+        self._entered_by = trio.lowlevel.current_task()
+        self._sending = SendTask(self._outlet, self._limits, trio_loop())
+        self._task = Apart(partial(self._outlet.serve, self._send))
+        return Sender(self._sending, self._limits)
 
-    @trio.lowlevel.enable_ki_protection
+    @protected
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         if exc is None:
-            self._task.close()
+            self._sending.close()
         else:
-            self._task.give_up()
+            self._sending.give_up()
+            self._task.cancel()
+        await self._task.wait()
+        check_left_by(self._entered_by, "a sender", "Open the sender in the task that serves the connection")
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    async def _send(self) -> None:
         try:
-            return await self._manager.__aexit__(exc_type, exc, traceback)
-        except BaseExceptionGroup as group:
-            if group.exceptions == (exc,):
-                return False
-            raise_the_one(group)
-
-
-@trio.lowlevel.enable_ki_protection
-async def _run(task: SendTask, outlet: TrioOutlet) -> None:
-    try:
-        await task.run()
-    finally:
-        outlet.stop()
+            await self._sending.run()
+        except trio.Cancelled:
+            raise
+        except BaseException as exc:
+            self._error = exc
 
 
 def _socket_below(stream: trio.abc.AsyncResource) -> trio.socket.SocketType | None:
@@ -113,6 +109,8 @@ def open_sender(
     Raises:
         TypeError: `send_timeout` is not a number.
         ValueError: `send_timeout` is not greater than 0.
+        RuntimeError: Another task left the block than the one that entered it.
+        Exception: The stream failed in a way of its own. The block raises this when it is left; tasks that send get `SpoolBrokenError`.
     """
     check_send_timeout(send_timeout)
     socket = _socket_below(stream)

@@ -20,9 +20,9 @@ from ._limits import SpoolLimits
 from ._producer import Producer, prepare
 from ._statistics import SpoolStatistics
 from ._trio import trio_loop
-from ._trio_tasks import outlast, start_apart
+from ._trio_tasks import check_left_by, outlast, start_until_run_ends
 from ._turns import Turns
-from ._workers import is_only, raise_the_one
+from ._workers import is_only, raise_closing_error
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -59,7 +59,7 @@ class Spool(AbstractAsyncContextManager["BatchChannel[B]", None]):
         self._streaming = loop.streaming()
         self._streaming.__enter__()
         self._channel = open_channel(handoff)
-        self._ended = start_apart(partial(drive, turns, handoff, self._limiter), handoff.close)
+        self._ended = start_until_run_ends(partial(drive, turns, handoff, self._limiter), handoff.close)
         return self._channel
 
     @trio.lowlevel.enable_ki_protection
@@ -75,24 +75,19 @@ class Spool(AbstractAsyncContextManager["BatchChannel[B]", None]):
             await outlast(self._ended)
         finally:
             handoff.discard()
-        if self._entered_by is not trio.lowlevel.current_task():
-            raise RuntimeError(
-                f"the block of a spool was entered by task {self._entered_by.name} and left by another one, "
-                f"{trio.lowlevel.current_task().name}, as when an async generator that yields inside of it is dropped. "
-                "The producer has been closed. Use trio_spool.stream there: it needs no block"
-            )
+        check_left_by(self._entered_by, "a spool", "The producer has been closed. Use trio_spool.stream there: it needs no block")
         self._raise_unwrapped(handoff, exc)
 
     def _raise_unwrapped(self, handoff: Handoff, exc: BaseException | None) -> None:
         """Raise an error of closing the producer, or the producer's exception if it comes in the group of a nursery."""
-        failure, closing_error = handoff.failure, handoff.closing_error
+        failure = handoff.failure
         try:
-            if closing_error is not None:
-                raise_the_one(BaseExceptionGroup("the block of a spool failed", [exc or closing_error]), exc and closing_error)
+            if handoff.closing_error is not None:
+                raise_closing_error(handoff.closing_error, exc, handoff.loop)
             if failure is not None and isinstance(exc, BaseExceptionGroup) and is_only(exc, failure):
                 raise failure
         finally:
-            del exc, failure, closing_error  # their tracebacks hold this frame
+            del exc, failure  # their tracebacks hold this frame
 
 
 @overload

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import trio
@@ -38,12 +38,13 @@ class TrioOutlet(Outlet):
         self._to_watch = watched and socket is not None
         self._stop_watching: Callable[[], object] = bool
 
-    def start(self, nursery: trio.Nursery) -> None:
-        """Start what has to run beside the sender's task."""
-
-    def stop(self) -> None:
-        """Stop it, and watch the peer no longer."""
-        self._stop_watching()
+    async def serve(self, send: Callable[[], Awaitable[None]]) -> None:
+        """Run a function that sends, with what has to run beside it, and watch the peer no longer when it has returned."""
+        try:
+            await send()
+        finally:
+            self._stop_watching()
+            self._stop_watching = bool  # it refers to the sender
 
     def abort(self) -> None:
         if self._socket is not None:
@@ -103,14 +104,12 @@ class StreamOutlet(TrioOutlet):
 
     _writing: trio.CancelScope | None = None  # the write that is going on
 
-    def start(self, nursery: trio.Nursery) -> None:
+    async def serve(self, send: Callable[[], Awaitable[None]]) -> None:
         self._began = trio.Event()  # a write has begun; replaced when that has been seen
-        self._looking = trio.CancelScope()
-        nursery.start_soon(self._look_for_progress)
-
-    def stop(self) -> None:
-        super().stop()
-        self._looking.cancel()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._look_for_progress)
+            await super().serve(send)
+            nursery.cancel_scope.cancel()
 
     async def _write_some(self, rest: memoryview) -> int:
         with trio.CancelScope() as self._writing:
@@ -124,17 +123,16 @@ class StreamOutlet(TrioOutlet):
 
     async def _look_for_progress(self) -> None:
         """Cancel a write of which the peer has taken nothing from one look to the next."""
-        with self._looking:
-            while True:
-                await self._began.wait()
-                self._began = trio.Event()
-                while (writing := self._writing) is not None:
-                    before = self._progress()
-                    await trio.sleep(self._send_timeout)
-                    taken = self._progress()
-                    if self._writing is writing and (before is None or taken is None or taken <= before):
-                        writing.cancel()
-                        break
+        while True:
+            await self._began.wait()
+            self._began = trio.Event()
+            while (writing := self._writing) is not None:
+                before = self._progress()
+                await trio.sleep(self._send_timeout)
+                taken = self._progress()
+                if self._writing is writing and (before is None or taken is None or taken <= before):
+                    writing.cancel()
+                    break
 
     def abort(self) -> None:
         super().abort()

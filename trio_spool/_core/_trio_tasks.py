@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import TracebackType
 
 import trio
@@ -15,41 +16,81 @@ import trio
 from ._loop import Event
 
 
-def start_apart(function: Callable[[], Awaitable[None]], tell: Callable[[], object] | None = None) -> trio.Event:
+def start_apart(function: Callable[[], Awaitable[None]]) -> trio.Event:
     """Run a coroutine function, which raises nothing, in a task of its own, with a copy of the current context.
 
-    An interrupt is never raised in it.
-
-    Args:
-        function: The coroutine function. It waits for threads, so it is shielded.
-        tell: Called when Trio's main task has ended, and the function has not: it has the function end. Leave it out, and save a
-            task, where a block is certain to do that.
+    An interrupt is never raised in it. It waits for threads, so it is shielded: something must be certain to end it.
 
     Returns:
         An event that is set when the function has returned.
     """
     ended = trio.Event()
+    _spawn(partial(_run_shielded, function, ended), function)
+    return ended
 
-    @trio.lowlevel.enable_ki_protection  # a system task has it, but its children have not
-    async def run() -> None:
-        with trio.CancelScope(shield=True):
-            try:
-                await function()
-            finally:
-                ended.set()
+
+def start_until_run_ends(function: Callable[[], Awaitable[None]], tell: Callable[[], object]) -> trio.Event:
+    """Run a coroutine function as `start_apart` does, if a block may be left open when Trio's main task ends.
+
+    Args:
+        function: The coroutine function.
+        tell: Called if Trio's main task has ended, and the function has not: it has the function end.
+    """
+    ended = trio.Event()
 
     async def run_or_tell() -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(run)
+            nursery.start_soon(_run_shielded, function, ended)
             try:
                 await ended.wait()
             except trio.Cancelled:
-                assert tell is not None
                 tell()
                 raise
 
-    trio.lowlevel.spawn_system_task(run if tell is None else run_or_tell, name=function, context=contextvars.copy_context())
+    _spawn(run_or_tell, function)
     return ended
+
+
+def _spawn(run: Callable[[], Awaitable[None]], name: object) -> None:
+    trio.lowlevel.spawn_system_task(run, name=name, context=contextvars.copy_context())
+
+
+@trio.lowlevel.enable_ki_protection  # a system task has it, but its children have not
+async def _run_shielded(function: Callable[[], Awaitable[None]], ended: trio.Event) -> None:
+    with trio.CancelScope(shield=True):
+        try:
+            await function()
+        finally:
+            ended.set()
+
+
+class Apart:
+    """A coroutine function, which raises nothing but `trio.Cancelled`, in a task of its own that can be cancelled.
+
+    An interrupt is never raised in it. It is cancelled when Trio's main task has ended.
+    """
+
+    def __init__(self, function: Callable[[], Awaitable[None]]) -> None:
+        self._scope = trio.CancelScope()
+        self._ended = trio.Event()
+        self.cancel = self._scope.cancel
+        _spawn(partial(self._run, function), function)  # not kept here: it may refer to who keeps this
+
+    async def _run(self, function: Callable[[], Awaitable[None]]) -> None:
+        try:
+            with self._scope:
+                await function()
+        finally:
+            self._ended.set()
+
+    async def wait(self) -> None:
+        """Wait for the end of the task, which is cancelled if this is cancelled or interrupted."""
+        try:
+            await self._ended.wait()
+        except BaseException:
+            self.cancel()
+            await outlast(self._ended)
+            raise
 
 
 @trio.lowlevel.enable_ki_protection
@@ -80,3 +121,17 @@ class Beside:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await outlast(self._ended)
+
+
+def check_left_by(entered_by: trio.lowlevel.Task, block: str, consequence: str) -> None:
+    """Check that a block is left by the task that entered it.
+
+    Raises:
+        RuntimeError: It is not.
+    """
+    task = trio.lowlevel.current_task()
+    if task is not entered_by:
+        raise RuntimeError(
+            f"the block of {block} was entered by task {entered_by.name} and left by another one, {task.name}, "
+            f"as when an async generator that yields inside of it is dropped. {consequence}"
+        )

@@ -7,6 +7,8 @@ from typing import NoReturn
 
 import trio
 
+from ._loop import Loop
+
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
@@ -42,22 +44,29 @@ def is_only(group: BaseExceptionGroup[BaseException], error: BaseException) -> b
     return True
 
 
-def raise_the_one(group: BaseExceptionGroup[BaseException], closing_error: BaseException | None = None) -> NoReturn:
+def raise_closing_error(error: BaseException, other: BaseException | None, loop: Loop) -> NoReturn:
+    """Raise the error with which a producer was closed, in a group if something else was raised as well.
+
+    A cancellation is no such thing: the task is still cancelled, and finds out at its next checkpoint.
+    """
+    try:
+        if other is not None and not isinstance(other, loop.cancelled):
+            raise BaseExceptionGroup("the block of a spool failed, and so did closing its producer", [other, error]) from None
+        if other is not None:
+            loop.cancel_again()
+        raise error from None
+    finally:
+        del error, other  # the traceback holds this frame
+
+
+def raise_the_one(group: BaseExceptionGroup[BaseException]) -> NoReturn:
     """Raise the exception that ended an internal nursery, without the group if there is only one.
 
     A cancellation beside it is left out: the task is still cancelled, and finds out at its next checkpoint.
-
-    Args:
-        group: The group that the nursery raised.
-        closing_error: An error that occurred while a producer was being closed.
     """
     others = [exc for exc in group.exceptions if not isinstance(exc, trio.Cancelled)]
-    if closing_error is not None:
-        others.append(closing_error)
     if len(others) > 1:
-        if closing_error is None:
-            raise group
-        raise BaseExceptionGroup(group.message, others) from None
+        raise group
     one = others[0] if others else group.exceptions[0]
     context = one.__context__
     try:
@@ -65,4 +74,4 @@ def raise_the_one(group: BaseExceptionGroup[BaseException], closing_error: BaseE
     finally:
         one.__context__ = context
         # Its traceback holds this frame: with names for it here, only the garbage collector would free all that the frames hold.
-        del one, others, group, closing_error
+        del one, others, group

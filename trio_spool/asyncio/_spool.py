@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
@@ -24,15 +23,11 @@ from .._core import (
     drive,
     new_handoff,
     prepare,
+    raise_closing_error,
     usual_limits,
 )
 from ._loop import asyncio_loop
-from ._tasks import cancel_again
 from ._threads import Limiter
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup
-
 
 # What a producer of items emits.
 T = TypeVar("T")
@@ -78,17 +73,7 @@ class Spool(AbstractAsyncContextManager["Batches[B]", None]):
         finally:
             handoff.discard()
         if handoff.closing_error is not None:
-            _raise_closing_error(handoff.closing_error, exc)
-
-
-def _raise_closing_error(error: BaseException, other: BaseException | None) -> None:
-    """Raise the error with which a producer was closed, in a group if something else was raised in the block."""
-    if isinstance(other, asyncio.CancelledError):
-        cancel_again()
-        raise error from None
-    if other is None:
-        raise error
-    raise BaseExceptionGroup("the block of a spool failed, and so did closing its producer", [other, error]) from None
+            raise_closing_error(handoff.closing_error, exc, handoff.loop)
 
 
 @overload

@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from .._core import Event, outlast, start_apart, trio_loop
+from .._core import Event, outlast, start_until_run_ends, trio_loop
 from ._host import Host
 
 
@@ -21,7 +21,7 @@ class TrioHost(Host, trio.abc.Instrument):
         self._cancelled: set[trio.lowlevel.Task] = set()  # watched tasks that began a step cancelled
 
     def start(self, driving: Callable[[], Coroutine[Any, Any, None]], tell: Callable[[], object]) -> None:
-        start_apart(driving, tell)
+        start_until_run_ends(driving, tell)
 
     def current_task(self) -> trio.lowlevel.Task:
         return trio.lowlevel.current_task()
