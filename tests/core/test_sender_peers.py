@@ -307,3 +307,10 @@ async def test_threads_that_wait_for_room_are_stopped_too(tcp_pair) -> None:
             await wait_all_tasks_blocked()
             await right.aclose()
     assert stopped.is_set()
+
+
+@pytest.mark.parametrize("family", [socket.AF_UNIX, socket.AF_INET])
+def test_a_closed_socket_tells_of_no_progress(family: int) -> None:
+    with socket.socket(family) as one:
+        pass
+    assert progress(one) is None

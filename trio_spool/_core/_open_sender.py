@@ -36,13 +36,12 @@ class SenderBlock(AbstractAsyncContextManager[Sender, None]):
     def __init__(self, outlet: TrioOutlet, limits: SpoolLimits) -> None:
         self._outlet = outlet
         self._limits = limits
-        self._error: BaseException | None = None
 
     @protected
     async def __aenter__(self) -> Sender:
         self._entered_by = trio.lowlevel.current_task()
         self._sending = SendTask(self._outlet, self._limits, trio_loop())
-        self._task = Apart(partial(self._outlet.serve, self._send))
+        self._task = Apart(partial(self._outlet.serve, self._sending.run))
         return Sender(self._sending, self._limits)
 
     @protected
@@ -56,17 +55,9 @@ class SenderBlock(AbstractAsyncContextManager[Sender, None]):
             self._task.cancel()
         await self._task.wait()
         check_left_by(self._entered_by, "a sender", "Open the sender in the task that serves the connection")
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
-
-    async def _send(self) -> None:
-        try:
-            await self._sending.run()
-        except trio.Cancelled:
-            raise
-        except BaseException as exc:
-            self._error = exc
+        failure, self._sending.failure = self._sending.failure, None
+        if failure is not None:
+            raise failure
 
 
 def _socket_below(stream: trio.abc.AsyncResource) -> trio.socket.SocketType | None:
@@ -110,7 +101,7 @@ def open_sender(
         TypeError: `send_timeout` is not a number.
         ValueError: `send_timeout` is not greater than 0.
         RuntimeError: Another task left the block than the one that entered it.
-        Exception: The stream failed in a way of its own. The block raises this when it is left; tasks that send get `SpoolBrokenError`.
+        Exception: The stream failed in a way of its own. Tasks that send get `SpoolBrokenError`; the block raises this at its end.
     """
     check_send_timeout(send_timeout)
     socket = _socket_below(stream)

@@ -59,7 +59,7 @@ def progress(peer: Socket) -> int | None:
     For TCP it is the number of bytes that were acknowledged, for other sockets the number of those that were not, with a minus.
     """
     if sys.platform == "linux":
-        with suppress(OSError, struct.error):  # the socket has been closed, or is of a strange kind
+        with suppress(OSError, ValueError, struct.error):  # the socket has been closed, or is of a strange kind
             if peer.family in (socket.AF_INET, socket.AF_INET6):
                 return int(_BYTES_ACKED.unpack(peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size))[0])
             return -int.from_bytes(fcntl.ioctl(peer.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)

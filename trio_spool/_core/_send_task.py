@@ -26,6 +26,7 @@ class SendTask:
         outlet: Where it is sent.
         current: The spool that is being sent.
         broken: Why nothing can be sent any more, or None.
+        failure: What the stream raised, if that was none of the errors that streams raise for peers that are gone.
         closing: Whether the block of the sender has ended.
     """
 
@@ -35,6 +36,7 @@ class SendTask:
         self.outlet = outlet
         self.current: SpoolJob | None = None
         self.broken: str | None = None
+        self.failure: BaseException | None = None
         self.closing = False
         self._peer_has_left = False
         self._cut = False  # whether what was sent ends in the middle of an entry, or with a spool that did not complete
@@ -50,8 +52,13 @@ class SendTask:
             while (entry := await self.queue.next()) is not None:
                 await self._send_entry(entry)
             whole = self.broken is None
+        except self.loop.cancelled:
+            raise
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            self.break_off(str(exc) or "the peer is gone")
+            self.break_off(self._why(exc))
+        except BaseException as exc:
+            self.break_off(self._why(exc))
+            self.failure = exc
         finally:
             if not whole:
                 await self._end()

@@ -44,8 +44,9 @@ class SenderBlock(AbstractAsyncContextManager[Sender, None]):
             self._sending.give_up()
             self._task.cancel()
         cancelled = await outlast(self._wait)
-        if not self._task.cancelled() and (error := self._task.exception()) is not None:
-            raise error  # a mistake in the sender: everything else is told to those who send
+        failure, self._sending.failure = self._sending.failure, None
+        if failure is not None:
+            raise failure
         if cancelled is not None:
             if exc is None:
                 raise cancelled
