@@ -70,7 +70,7 @@ def make_faulty(tmp_path, faults):
 @pytest.fixture
 def options(clock):
     """For engines that count keys by their first letter, and do nothing by themselves."""
-    return {"clock": clock, "expiry_interval": 3600, "space_of": lambda key: key[:1]}
+    return {"clock": clock, "steady_clock": clock, "expiry_interval": 3600, "space_of": lambda key: key[:1]}
 
 
 @pytest.fixture

@@ -89,7 +89,13 @@ class EngineMachine(RuleBasedStateMachine):
 
     def _open(self):
         return open_engine(
-            self.kind, self.path / "data", fsync="no", clock=lambda: self.now, expiry_interval=3600, space_of=lambda key: key[:1]
+            self.kind,
+            self.path / "data",
+            fsync="no",
+            clock=lambda: self.now,
+            steady_clock=lambda: self.now,
+            expiry_interval=3600,
+            space_of=lambda key: key[:1],
         )
 
     def teardown(self) -> None:

@@ -8,7 +8,11 @@ import time
 
 import pytest
 
-from trio_spool.mcbp import Opcode, Status, encode_request
+from trio_spool._formats import Collection, Scope
+from trio_spool.engine import Remember, Store, open_engine
+from trio_spool.mcbp import CONTINUE, Opcode, ScanRequest, Status, encode_request, encode_scan_request, unpack_scan
+from trio_spool.server.commands.expiry import absolute_expiry, expiry_in
+from trio_spool.server.data import Bucket, Manifest
 
 THIRTY_DAYS = 2_592_000
 FAR = 4_000_000_000
@@ -78,3 +82,29 @@ async def test_unix_times(raw, command, expiry: int, found: int | None) -> None:
 async def test_a_flush_with_a_delay(raw, delay: int, flushed: bool) -> None:
     assert (await raw.call(Opcode.FLUSH, extras=struct.pack(">L", delay))).status == 0
     assert (await raw.call(Opcode.GET, key=b"k")).status == (Status.NOT_FOUND if flushed else 0)
+
+
+YEAR_2038 = 1 << 31
+LATEST = (1 << 32) - 1
+LONGEST = Scope(8, "s", (Collection(8, "c", max_ttl=(1 << 31) - 1),))
+
+
+@pytest.mark.parametrize(("expiry", "expected"), [(0, LATEST), (5, YEAR_2038 + 5), (LATEST, LATEST)])
+def test_no_expiry_is_beyond_32_bits(expiry: int, expected: int) -> None:
+    """From 2038 on, the largest maxTTL leads beyond them, where no reply and no scan can follow."""
+    with open_engine("memory") as engine:
+        engine.execute([Remember(b"manifest", Manifest(2, (*Manifest().scopes, LONGEST)).to_json())])
+        assert expiry_in(Bucket("b", engine, 1), b"\x08k", expiry, lambda: YEAR_2038 + 0.0) == expected
+    assert absolute_expiry(5, lambda: LATEST - 2.0) == LATEST
+
+
+async def test_a_stored_expiry_beyond_32_bits_is_shown_as_the_latest(service, raw) -> None:
+    """As an older version may have left it."""
+    bucket = service.service.shared.buckets.default
+    assert (await bucket.operate([Store(b"\0k", b"v", expiry=1 << 40)]))[0].problem is None
+    assert await expiry_of(raw) == LATEST
+    scan = (await raw.call(Opcode.RANGE_SCAN_CREATE, value=encode_scan_request(ScanRequest()))).value
+    reply = await raw.call(Opcode.RANGE_SCAN_CONTINUE, extras=CONTINUE.pack(scan, 0, 0, 0))
+    assert reply.status == Status.SCAN_COMPLETE
+    (document,) = unpack_scan(reply.value, keys_only=False)
+    assert (document.value, document.expiry) == (b"v", LATEST)

@@ -177,9 +177,11 @@ async def test_a_lock_in_a_pipeline(raw) -> None:
 
 
 async def test_a_lock_ends(run_service) -> None:
-    now = time.time()
+    now = 5.0
     memory = ENGINES["memory"]
-    kind = EngineKind("clocked", needs_directory=False, open=lambda options: memory.open(attrs.evolve(options, clock=lambda: now)))
+    kind = EngineKind(
+        "clocked", needs_directory=False, open=lambda options: memory.open(attrs.evolve(options, steady_clock=lambda: now))
+    )
     async with run_service(engine=kind) as service, service.connect() as raw:
         await raw.hello(Feature.XERROR)
         await put(raw)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import struct
 
+import attrs
 import google_crc32c
 import pytest
 
+from trio_spool.engine import ENGINES, EngineKind
 from trio_spool.mcbp import Feature, FrameInfo, Opcode, PathFlag, Status, encode_frame_infos, encode_request
 
 EXTRAS = bytes(8)
@@ -339,7 +341,22 @@ async def test_virtual_attributes(sub) -> None:
         (0, b"7"),
         (0, b"4000000000"),
     ]
-    assert (await attribute(sub, b"$vbucket"))["HLC"]["mode"] == "real"
+
+
+async def test_the_time_of_a_vbucket_goes_on(run_service) -> None:
+    """By it, transactions of Couchbase's SDKs find out that the client of another one has died."""
+    now = 2_000_000_000.0
+    memory = ENGINES["memory"]
+    kind = EngineKind(
+        "clocked", needs_directory=False,
+        open=lambda options: memory.open(attrs.evolve(options, clock=lambda: now, steady_clock=lambda: now)),
+    )  # fmt: skip
+    async with run_service(engine=kind) as service, service.connect() as sub:
+        await sub.hello(Feature.XERROR, Feature.JSON, Feature.XATTR)
+        await put(sub, DOCUMENT)
+        for _ in range(3):
+            assert await attribute(sub, b"$vbucket") == {"HLC": {"now": str(int(now)), "mode": "real"}}
+            now += 100
 
 
 async def test_the_document_is_the_value_without_its_attributes(sub) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ._apply import NO_VERSION, Deleted, apply
+from ._clocks import Moment
 from ._interface import SpaceOf
 from ._operations import Edit, Flush, Get, Item, Lock, Operation, Outcome, Remember, Remove, Space
 from ._storage import State, Transaction
@@ -18,7 +19,7 @@ class Shared(NamedTuple):
     Attributes:
         state: The state.
         spaces: What each space holds.
-        locks: The locked keys, with the Unix time at which each lock ends.
+        locks: The locked keys, with the time of the steady clock at which each lock ends.
         memories: What `Remember` stored, by name.
     """
 
@@ -34,18 +35,19 @@ class Batch:
     Args:
         transaction: Takes the changes. It is committed or aborted by others.
         shared: What the last commit left.
-        now: The Unix time of all operations.
+        moment: When all operations happen.
         space_of: Returns the space of a key.
 
     Attributes:
         changed: Whether there is something to commit.
-        locks: The locked keys afterwards, with the Unix time at which each lock ends; None if no lock has changed.
+        locks: The locked keys afterwards, as in `Shared`; None if no lock has changed.
     """
 
-    def __init__(self, transaction: Transaction, shared: Shared, now: float, space_of: SpaceOf) -> None:
+    def __init__(self, transaction: Transaction, shared: Shared, moment: Moment, space_of: SpaceOf) -> None:
         state = shared.state
         self.transaction = transaction
-        self.now = now
+        self.now = now = moment.wall
+        self._steady = moment.steady
         self.changed = False
         self.locks: dict[bytes, float] | None = None
         self._shared = shared
@@ -54,8 +56,8 @@ class Batch:
         self._cleared = False
         self._memories: dict[bytes, bytes] = {}
         self._seqno = state.seqno
-        # A hybrid clock: CAS values follow the time in nanoseconds, and go on counting where it stands still or is set back.
-        self._cas = max(state.cas, int(now * 1e9))
+        # CAS values follow the hybrid time, and go on counting where it stands still.
+        self._cas = max(state.cas, moment.hybrid)
         self._flush_at = state.flush_at
         if 0 < self._flush_at <= now:
             self._flush()
@@ -96,12 +98,12 @@ class Batch:
         stored = self.transaction.get(key)
         current = stored if stored is not None and not 0 < stored.expiry <= self.now else None
         locks = self._shared.locks if self.locks is None else self.locks
-        locked = bool(locks) and locks.get(key, 0.0) > self.now
+        locked = bool(locks) and locks.get(key, 0.0) > self._steady
         version = Version(self._cas + 1, self._seqno + 1) if isinstance(operation, Edit) else NO_VERSION
         outcome, change = apply(operation, current, locked=locked, version=version)
         if outcome.problem is None:
             if isinstance(operation, Lock):
-                self._own_locks()[key] = self.now + operation.seconds
+                self._own_locks()[key] = self._steady + operation.seconds
             elif locked and not isinstance(operation, Get):
                 self._own_locks().pop(key, None)  # any change of a locked item ends the lock
         if change is None:
@@ -175,7 +177,7 @@ class Batch:
 
     def _own_locks(self) -> dict[bytes, float]:
         if self.locks is None:
-            self.locks = {key: until for key, until in self._shared.locks.items() if until > self.now}
+            self.locks = {key: until for key, until in self._shared.locks.items() if until > self._steady}
         return self.locks
 
     def _count(self, key: bytes, items: int, size: int) -> None:

@@ -35,6 +35,7 @@ class EngineOptions:
         wake: Is given a function, in the writer thread, and calls it where the outcomes are wanted: once for each group of
             operations. None calls it in the writer thread.
         clock: Returns the Unix time in seconds.
+        steady_clock: Returns seconds of a clock that nobody sets, by which locks end.
         expiry_interval: Seconds between two searches for expired items. The default is picked, not measured.
         max_snapshots: The maximum number of open snapshots. The default is picked, not measured.
         max_snapshot_life: Seconds after which a snapshot is ended. The default is picked, not measured.
@@ -46,6 +47,7 @@ class EngineOptions:
     fsync: str = "always"
     wake: Wake | None = None
     clock: Callable[[], float] = time.time
+    steady_clock: Callable[[], float] = time.monotonic
     expiry_interval: float = 1.0
     max_snapshots: int = 64
     max_snapshot_life: float = 180.0
@@ -261,11 +263,15 @@ class Engine(ABC):
     @property
     @abstractmethod
     def locks(self) -> Mapping[bytes, float]:
-        """The locked keys, as of the last commit, with the Unix time at which each lock ends; it may have passed."""
+        """The locked keys, as of the last commit, with the time of the steady clock at which each lock ends; it may have passed."""
 
     @abstractmethod
     def is_locked(self, key: bytes) -> bool:
         """Return whether an item is locked."""
+
+    def hybrid_time(self) -> int:
+        """Return the time that CAS values follow, in nanoseconds: the Unix time, unless somebody has set the clock back."""
+        return time.time_ns()
 
     @abstractmethod
     def recall(self, name: bytes) -> bytes | None:

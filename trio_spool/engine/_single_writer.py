@@ -83,5 +83,8 @@ class SingleWriterEngine(Engine):
     def is_locked(self, key: bytes) -> bool:
         return self.writer.is_locked(key)
 
+    def hybrid_time(self) -> int:
+        return max(self.writer.clocks.hybrid(), self.writer.shared.state.cas)
+
     def recall(self, name: bytes) -> bytes | None:
         return self.writer.shared.memories.get(name)

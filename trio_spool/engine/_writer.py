@@ -25,6 +25,7 @@ from typing import TypeVar
 import attrs
 
 from ._batch import Batch, Shared
+from ._clocks import Clocks
 from ._errors import EngineClosedError, NoSpaceError
 from ._interface import Done, EngineOptions, Wake
 from ._operations import Operation, Outcome, Problem, size_of
@@ -74,12 +75,13 @@ class Writer:
 
     Args:
         storage: Where the items are kept.
-        options: `wake`, `clock`, `expiry_interval` and `space_of` are used.
+        options: `wake`, `clock`, `steady_clock`, `expiry_interval` and `space_of` are used.
         chores: Called in the writer thread after each group, and when nothing was submitted for `expiry_interval` seconds. They
             must not raise.
 
     Attributes:
         shared: What all threads may read. The writer thread replaces it at each commit.
+        clocks: The clocks of the engine.
         closing: Whether nothing can be submitted any more.
         cpu_seconds: Seconds of processor time that the thread has used.
     """
@@ -87,12 +89,12 @@ class Writer:
     def __init__(self, storage: Storage, options: EngineOptions, chores: Sequence[Callable[[], object]] = ()) -> None:
         self._storage = storage
         self._wake: Wake = options.wake if options.wake is not None else lambda function: function()
-        self._clock = options.clock
         self._expiry_interval = options.expiry_interval
         self._space_of = options.space_of
         self._chores = chores
         recovered = storage.load()
         self.shared = Shared(recovered.state, recovered.spaces, {}, recovered.memories)
+        self.clocks = Clocks(options.clock, options.steady_clock, recovered.state.cas)
         self._flush_at = recovered.state.flush_at  # of `shared`, as every read looks at it
         self._condition = threading.Condition()
         self._queue: deque[_Submission] = deque()  # changed under the condition, like the next two
@@ -137,7 +139,7 @@ class Writer:
 
     def is_locked(self, key: bytes) -> bool:
         """Return whether an item is locked."""
-        return self.shared.locks.get(key, 0.0) > self._clock()
+        return self.shared.locks.get(key, 0.0) > self.clocks.steady()
 
     def statistics(self) -> WriterStatistics:
         """Return what the thread has done, and what waits for it."""
@@ -159,7 +161,7 @@ class Writer:
                 self.cpu_seconds = time.thread_time()
             for chore in self._chores:
                 chore()
-            if time.monotonic() >= next_expiry or self.flushed(self._clock()):
+            if time.monotonic() >= next_expiry or self.flushed(self.clocks.wall()):
                 more = self.remove_expired()
                 next_expiry = time.monotonic() + (0 if more else self._expiry_interval)
 
@@ -181,7 +183,7 @@ class Writer:
         return group
 
     def _until_flush(self) -> float:
-        return max(self._flush_at - self._clock(), _SHORTEST_SLEEP) if self._flush_at else math.inf
+        return max(self._flush_at - self.clocks.wall(), _SHORTEST_SLEEP) if self._flush_at else math.inf
 
     def _answer(self, answers: list[_Answer]) -> None:
         def call_all() -> None:
@@ -234,7 +236,7 @@ class Writer:
         with self._storage.map_errors():
             transaction = self._storage.begin()
             try:
-                batch = Batch(transaction, self.shared, self._clock(), self._space_of)
+                batch = Batch(transaction, self.shared, self.clocks.now(), self._space_of)
                 result = work(batch)
                 self._commit(batch)
             except BaseException:

@@ -43,6 +43,7 @@ KEYS_EXTRAS = bytes(4)
 DOCUMENTS_EXTRAS = b"\0\0\0\1"
 
 _META = struct.Struct(">LLQQB")
+_MAX_EXPIRY = 0xFFFFFFFF
 _PAIR = struct.Struct(">L")
 # How many lengths are encoded in advance, since most documents are shorter than this: picked, not measured.
 _LENGTHS = 1 << 11
@@ -244,8 +245,13 @@ def pack_documents(records: Iterable[tuple[bytes, bytes, int, int, int, int, int
     lengths = _LEB128
     for key, value, flags, expiry, datatype, cas, seqno in records:
         size = len(value)
+        try:
+            meta = pack(flags, expiry, seqno, cas, datatype)
+        except struct.error:
+            # Older versions stored expiries beyond 32 bits. To look at the error costs nothing where there is none.
+            meta = pack(flags, min(expiry, _MAX_EXPIRY), seqno, cas, datatype)
         pieces += (
-            pack(flags, expiry, seqno, cas, datatype), lengths[len(key) - skip], key[skip:],
+            meta, lengths[len(key) - skip], key[skip:],
             lengths[size] if size < _LENGTHS else encode_leb128(size), value,
         )  # fmt: skip
     return pieces

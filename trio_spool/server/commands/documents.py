@@ -16,7 +16,7 @@ LARGE: Final = 64 * 1024
 
 def look_up(bucket: Bucket, vbucket: int, item: Item, steps: Sequence[Step]) -> list[StepResult]:
     """Return what is at the paths of a document. For a document above `LARGE`, call it in a worker thread."""
-    return list(lookup(item, tuple(steps), virtual_attributes(item, bucket.vbucket_uuid(vbucket))))
+    return list(lookup(item, tuple(steps), virtual_attributes(item, bucket.vbucket_uuid(vbucket), bucket.engine.hybrid_time)))
 
 
 def edit(

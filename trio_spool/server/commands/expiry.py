@@ -4,33 +4,40 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 
 from ..data import Bucket
 
 # memcached's bound between relative and absolute times.
 THIRTY_DAYS = 30 * 24 * 60 * 60
+# The latest expiry: in replies and in scans, it is an unsigned number of 32 bits.
+LATEST = 0xFFFFFFFF
 
 
-def absolute_expiry(expiry: int) -> int:
+def absolute_expiry(expiry: int, clock: Callable[[], float] = time.time) -> int:
     """Return an expiry as a Unix time, or 0 for never.
 
     Up to thirty days, it is given in seconds from now; above, it is a Unix time already. Expiries are whole seconds. A relative
     one is rounded up, so that nothing expires early.
+
+    Args:
+        expiry: The expiry.
+        clock: Returns the Unix time.
     """
     if 0 < expiry <= THIRTY_DAYS:
-        return math.ceil(time.time()) + expiry
+        return min(math.ceil(clock()) + expiry, LATEST)
     return expiry
 
 
-def expiry_in(bucket: Bucket, key: bytes, expiry: int) -> int:
+def expiry_in(bucket: Bucket, key: bytes, expiry: int, clock: Callable[[], float] = time.time) -> int:
     """Return `absolute_expiry`, but not later than the collection of the key allows."""
-    absolute = absolute_expiry(expiry)
+    absolute = absolute_expiry(expiry, clock)
     if key[0] == 0:
         return absolute  # the default collection has no such limit
     collection = bucket.collection_of(key)
     if collection is None or not collection.max_ttl:
         return absolute
-    latest = math.ceil(time.time()) + collection.max_ttl
+    latest = min(math.ceil(clock()) + collection.max_ttl, LATEST)
     return min(absolute or latest, latest)
 
 

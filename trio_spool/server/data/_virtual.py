@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import google_crc32c
 
@@ -12,12 +13,14 @@ from ...engine import Item, Virtual
 _NANOSECONDS = 10**9
 
 
-def virtual_attributes(item: Item, vbucket_uuid: int) -> Virtual:
+def virtual_attributes(item: Item, vbucket_uuid: int, hybrid_time: Callable[[], int]) -> Virtual:
     """Return functions that make ``$document``, ``$vbucket`` and ``$XTOC`` as JSON.
 
     Args:
         item: The item.
         vbucket_uuid: The uuid of the item's vbucket.
+        hybrid_time: Returns the engine's time in nanoseconds. Transactions of Couchbase's SDKs compare it with the CAS that another
+            attempt has left in a document, to find out whether that attempt has expired.
     """
 
     def document() -> bytes:
@@ -38,7 +41,7 @@ def virtual_attributes(item: Item, vbucket_uuid: int) -> Virtual:
         return json.dumps(content, separators=(",", ":")).encode()
 
     def vbucket() -> bytes:
-        return json.dumps({"HLC": {"now": str(item.cas // _NANOSECONDS), "mode": "real"}}, separators=(",", ":")).encode()
+        return json.dumps({"HLC": {"now": str(hybrid_time() // _NANOSECONDS), "mode": "real"}}, separators=(",", ":")).encode()
 
     def contents() -> bytes:
         return json.dumps(list(json.loads(item.xattrs or b"{}")), separators=(",", ":")).encode()
