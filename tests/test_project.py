@@ -46,7 +46,7 @@ def test_only_outlets_write_to_streams() -> None:
         attributes = {ast.unparse(node) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
         if names_in(path) & functions or attributes.intersection(calls):
             found.add(path.relative_to(PACKAGE).as_posix())
-    assert "_core/_trio_outlet.py" in found
+    assert "_core/trio/_outlet.py" in found
     assert all(name.endswith("_outlet.py") for name in found), found
 
 

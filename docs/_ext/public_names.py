@@ -1,6 +1,6 @@
 """Link a type to the page of its public name.
 
-``trio_spool._core._sender.Sender`` in a signature is documented as ``trio_spool.Sender``; ``ServerError``, as another
+``trio_spool._core.sending._sender.Sender`` in a signature is documented as ``trio_spool.Sender``; ``ServerError``, as another
 package's docstring names it, is ``trio_spool.client.ServerError``.
 """
 

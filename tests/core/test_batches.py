@@ -10,7 +10,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_spool import SpoolLimits, SpoolWriter, open_sender, open_spool
-from trio_spool._core._trio_outlet import SLICE
+from trio_spool._core.trio._outlet import SLICE
 
 FRAGMENT = 100
 WINDOW = 200_000

@@ -15,8 +15,8 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from support.spools import collect
 from trio_spool import SpoolLimits, open_sender, open_spool
-from trio_spool._core._buffer import LOCKED
-from trio_spool._core._closing import close_whole
+from trio_spool._core.handover._buffer import LOCKED
+from trio_spool._core.producers._closing import close_whole
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup

@@ -12,9 +12,10 @@ import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from trio_spool import SpoolBrokenError, SpoolLimits, SpoolWriter, open_sender, open_spool
-from trio_spool._core._gone import PATIENT
-from trio_spool._core._trio import trio_loop
-from trio_spool._core._workers import PLACES, is_cancellation
+from trio_spool._core._loop import PLACES
+from trio_spool._core._raising import is_cancellation
+from trio_spool._core.handover._gone import PATIENT
+from trio_spool._core.trio._loop import trio_loop
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup, ExceptionGroup

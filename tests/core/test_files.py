@@ -19,7 +19,7 @@ import trio
 
 from support.spools import collect
 from trio_spool import SpoolLimits, open_spool
-from trio_spool._core._turns import PIECE, FilePieces
+from trio_spool._core.producers._turns import PIECE, FilePieces
 
 CONTENT = bytes(range(256)) * 2000  # 512,000 bytes, with newlines
 

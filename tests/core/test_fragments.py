@@ -12,7 +12,7 @@ from trio.testing import memory_stream_pair
 
 from support.spools import collect
 from trio_spool import SpoolWriter, open_sender, open_spool
-from trio_spool._core._fragments import as_bytes
+from trio_spool._core.handover._fragments import as_bytes
 
 LARGE = 4 * 1024 * 1024
 

@@ -17,7 +17,7 @@ import pytest
 import trio
 
 from trio_spool import SpoolBrokenError, SpoolExit, SpoolLimits, SpoolWriter, open_spool
-from trio_spool._core._gone import PATIENT
+from trio_spool._core.handover._gone import PATIENT
 
 SMALL = SpoolLimits(window=1000, batch=300)
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 import trio
 
 from trio_spool import SpoolLimits
-from trio_spool._core._handoff import Handoff
-from trio_spool._core._runs import Runs
-from trio_spool._core._trio import trio_loop
+from trio_spool._core.handover._handoff import Handoff
+from trio_spool._core.handover._runs import Runs
+from trio_spool._core.trio._loop import trio_loop
 
 
 def in_thread(function: Callable[[], object]) -> None:

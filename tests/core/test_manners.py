@@ -10,8 +10,8 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from trio_spool import SpoolLimits, open_sender, open_spool
 from trio_spool._core._manners import LONG, QUIET, SHARE, SHORT
-from trio_spool._core._trio import trio_loop
-from trio_spool._core._trio_manners import TrioManners
+from trio_spool._core.trio._loop import trio_loop
+from trio_spool._core.trio._manners import TrioManners
 
 
 def slices_of(seen: list[float], count: int):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_spool import SpoolLimits, open_spool
-from trio_spool._core._runs import LONGEST, Runs
+from trio_spool._core.handover._runs import LONGEST, Runs
 
 
 def run_all(runs: Runs, fragments, room: int) -> list[list[bytes]]:

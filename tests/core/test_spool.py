@@ -16,7 +16,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from support.spools import collect
 from trio_spool import SpoolLimits, SpoolWriter, open_spool
-from trio_spool._core._trio import trio_loop
+from trio_spool._core.trio._loop import trio_loop
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
@@ -250,7 +250,7 @@ async def test_byte_bound_of_a_stalled_receiver() -> None:
 
 
 async def test_a_stray_wakeup_lets_nothing_past_the_window(monkeypatch) -> None:
-    from trio_spool._core import _emission
+    from trio_spool._core.handover import _emission
 
     monkeypatch.setattr(_emission, "PATIENCE", 3600)
     emitted = []

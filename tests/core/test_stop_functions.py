@@ -16,8 +16,8 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from support.spools import collect
 from trio_spool import SpoolLimits, SpoolWriter, open_sender, open_spool
-from trio_spool._core._trio import trio_loop
-from trio_spool._core._workers import PLACES
+from trio_spool._core._loop import PLACES
+from trio_spool._core.trio._loop import trio_loop
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup

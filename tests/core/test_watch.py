@@ -11,9 +11,9 @@ import trio
 from trio.testing import memory_stream_pair
 
 from trio_spool import SpoolLimits, SpoolWriter, open_sender, open_spool
-from trio_spool._core._trio import trio_loop
+from trio_spool._core._loop import PLACES
 from trio_spool._core._watch import LATE, Watch
-from trio_spool._core._workers import PLACES
+from trio_spool._core.trio._loop import trio_loop
 
 # So short that everything is late; but what must not be seen as late has ended before it began.
 SOON = 0.001

@@ -1,6 +1,6 @@
 """What the library needs of an event loop.
 
-`Loop` is the whole of it: `_core` implements it for Trio, and the package `asyncio` beside `_core` for asyncio. All that is
+`Loop` is the whole of it: the room `trio` implements it for Trio, and the package `asyncio` beside `_core` for asyncio. All that is
 shared, the hand-over, its driver and the sender, is written as coroutines over this interface, so it does not know which loop
 runs it.
 
@@ -21,6 +21,19 @@ from ._manners import Manners
 from ._watch import Watch
 
 T = TypeVar("T")
+
+# How many threads each kind of work may use at the same time in one event loop: all three numbers were picked, not measured.
+PLACES = {
+    # Turns of iterables. They compete for one interpreter lock and for the disks, so more threads would not be faster; a paused
+    # iterable holds none.
+    "iterables": 16,
+    # Functions that write. Each holds its thread while it waits for its receiver, so there are more of these.
+    "functions": 64,
+    # Closing of paused iterators. These threads are separate, because producers that wait may hold all the others.
+    "closing": 16,
+    # Stop functions, which may be what lets all the others end.
+    "stopping": 16,
+}
 
 
 class Event(Protocol):

@@ -13,15 +13,11 @@ from .._core import (
     B,
     Batches,
     Bytes,
-    Handoff,
     ItemWriter,
     Producer,
-    Size,
+    SpoolBlock,
     SpoolLimits,
-    SpoolStatistics,
-    Turns,
     drive,
-    new_handoff,
     prepare,
     raise_closing_error,
     usual_limits,
@@ -33,30 +29,15 @@ from ._threads import Limiter
 T = TypeVar("T")
 
 
-class Spool(AbstractAsyncContextManager["Batches[B]", None]):
+class Spool(SpoolBlock, AbstractAsyncContextManager["Batches[B]", None]):
     """The context manager that `open_spool` returns. Entering it starts the producer."""
-
-    def __init__(self, turns: Turns, limits: SpoolLimits, limiter: Limiter | None, size: Size | Bytes | None) -> None:
-        self._turns: Turns | None = turns
-        self._limits = limits
-        self._limiter = limiter
-        self._size = size
-        self._handoff: Handoff | None = None
-
-    def statistics(self) -> SpoolStatistics:
-        """Return the counters of this spool as they are now. They stay readable after the block."""
-        return SpoolStatistics() if self._handoff is None else self._handoff.statistics()
 
     async def __aenter__(self) -> Batches[B]:
         loop = asyncio_loop()
-        loop.check_limiter(self._limiter)
-        turns, self._turns = self._turns, None
-        if turns is None:
-            raise RuntimeError("a spool can be entered only once; call open_spool again for another one")
-        self._handoff = new_handoff(self._limits, loop, self._size)
-        self._driving = loop.beside(drive, turns, self._handoff, self._limiter)
+        turns, handoff = self._open(loop)
+        self._driving = loop.beside(drive, turns, handoff, self._limiter)
         await self._driving.__aenter__()
-        return Batches(self._handoff)
+        return Batches(handoff)
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None

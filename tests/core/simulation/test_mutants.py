@@ -16,7 +16,12 @@ from support.simulation.copies import Copy, Mutations
 from support.simulation.exploring import Simulated, try_seeds
 from support.simulation.subjects import mutant, sender_run, silent_run, spool_run
 
-HANDOFF, EMISSION, BUFFER, BATON = "_core._handoff", "_core._emission", "_core._buffer", "_core._baton"
+HANDOFF, EMISSION, BUFFER, BATON = (
+    "_core.handover._handoff",
+    "_core.handover._emission",
+    "_core.handover._buffer",
+    "_core.handover._baton",
+)
 MUTANTS: dict[str, Mutations] = {
     # Lost wake-ups.
     "the receiver does not look again before it sleeps": {  # 142
@@ -48,10 +53,10 @@ MUTANTS: dict[str, Mutations] = {
     },
     "closing does not wake a driver": {HANDOFF: [("        self._room.wake()\n        self.give_up()", "        self.give_up()")]},  # 134
     "a paused producer is not closed": {  # 13
-        "_core._driving": [("        if turns.open:\n            handoff.stopped", "        if turns.open and not handoff.closing:\n            handoff.stopped")]
+        "_core.producers._driving": [("        if turns.open:\n            handoff.stopped", "        if turns.open and not handoff.closing:\n            handoff.stopped")]
     },
 }  # fmt: skip
-SENDER, QUEUE, JOB = "_core._sender", "_core._queue", "_core._job"
+SENDER, QUEUE, JOB = "_core.sending._sender", "_core.sending._queue", "_core.sending._job"
 SENDER_MUTANTS: dict[str, Mutations] = {
     # Lost wake-ups.
     "a mark is not set when the stream breaks": {SENDER: [("            elif not isinstance(entry, bytes):\n                entry.set()", "            else:\n                pass")]},  # 38
@@ -78,7 +83,7 @@ def test_it_is_found_in_a_sender(name: str) -> None:
 
 def test_a_stop_function_that_is_not_called_is_found() -> None:
     old = "            self._left_or_ended.set()\n\n    async def call_stop"
-    _find(mutant({"_core._driving": [(old, "            pass\n\n    async def call_stop")]}), silent_run)
+    _find(mutant({"_core.producers._driving": [(old, "            pass\n\n    async def call_stop")]}), silent_run)
 
 
 def test_a_seed_that_fails_says_how_to_replay_it() -> None:

@@ -164,7 +164,7 @@ class Copy(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self._names = _assigned_names()
 
     def load(self, module: str) -> ModuleType:
-        """Import a module of the copy: ``_core._handoff``."""
+        """Import a module of the copy: ``_core.handover._handoff``."""
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
         return importlib.import_module(f"{self.name}.{module}")

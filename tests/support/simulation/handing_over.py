@@ -35,12 +35,12 @@ class HandingOver:
         self._loop = loop = StrandLoop(core, self.baton, yields=yields)
         limits = core.SpoolLimits(window=scenario.window, batch=scenario.batch, low_water=scenario.low_water)
         self._drive = core.drive
-        self._turns = copy.load("_core._producer").prepare
+        self._turns = copy.load("_core.producers._producer").prepare
         self._producing = Producing(scenario, self.baton)
         self._received: list[bytes] = []
         self._left = False
         with rule(self.baton):
-            self._handoff: Any = copy.load("_core._handoff").Handoff(limits, loop)
+            self._handoff: Any = copy.load("_core.handover._handoff").Handoff(limits, loop)
         self._producing.taken = lambda: self._handoff.statistics().bytes
 
     def check(self) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import trio
 
-from ._errors import SpoolBrokenError
+from .._errors import SpoolBrokenError
+from .._limits import SpoolLimits
+from .._loop import Loop
 from ._job import SpoolJob
-from ._limits import SpoolLimits
-from ._loop import Loop
 from ._outlet import Outlet
 from ._queue import Entry, SendQueue
 

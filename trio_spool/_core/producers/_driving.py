@@ -10,12 +10,12 @@ from functools import partial
 
 import trio
 
-from ._handoff import Handoff
-from ._loop import NoThreadError, Threads
+from .._loop import NoThreadError, Threads
+from .._raising import is_cancellation
+from .._watch import Wait, log, stacks
+from ..handover import Handoff
 from ._tracebacks import cut
 from ._turns import Turns
-from ._watch import Wait, log, stacks
-from ._workers import is_cancellation
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup

@@ -26,10 +26,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .._limits import SpoolLimits
+from .._loop import Loop
+from .._statistics import SpoolStatistics
 from ._emission import Emission
-from ._limits import SpoolLimits
-from ._loop import Loop
-from ._statistics import SpoolStatistics
 
 
 class Handoff(Emission):

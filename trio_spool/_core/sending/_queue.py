@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from typing import Union
 
+from .._limits import SpoolLimits
+from .._loop import Event, Loop
 from ._job import SpoolJob
-from ._limits import SpoolLimits
-from ._loop import Event, Loop
 
 # Bytes; a producer in a job; or a mark, which is set when everything before it has been sent.
 Entry = Union[bytes, SpoolJob, Event]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ._driving import drive
-from ._handoff import Handoff
-from ._turns import Turns
-from ._workers import raise_closing_error
+from .._raising import raise_closing_error
+from ..handover import Handoff
+from ..producers import Turns, drive
 
 
 class SpoolJob:

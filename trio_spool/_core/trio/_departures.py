@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from ._departures import Departures
+from ..sending import Departures
 
 _departures: trio.lowlevel.RunVar[Departures] = trio.lowlevel.RunVar("trio_spool_departures")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from ._handoff import Handoff
+from ..handover import Handoff
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -8,7 +8,7 @@ from time import perf_counter
 
 import trio
 
-from ._manners import Manners
+from .._manners import Manners
 
 
 class TrioManners(Manners, trio.abc.Instrument):

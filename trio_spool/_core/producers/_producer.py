@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Union
 
-from ._items import BYTES, Bytes, ItemWriter, check_size
+from ..handover import BYTES, Bytes, ItemWriter, check_size
 from ._turns import FilePieces, FunctionTurns, IterableTurns, Turns
 from ._writer import SpoolWriter
 

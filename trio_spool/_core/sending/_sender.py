@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ._errors import SpoolClosedError, SpoolFullError
-from ._fragments import as_bytes
-from ._handoff import Handoff
+from .._errors import SpoolClosedError, SpoolFullError
+from .._limits import SpoolLimits
+from .._statistics import SenderStatistics, SpoolStatistics
+from ..handover import Handoff, as_bytes
+from ..producers import Fragment, Producer, prepare, refuse_own_producer
 from ._job import SpoolJob
-from ._limits import SpoolLimits
-from ._producer import Fragment, Producer, prepare
 from ._send_task import SendTask, protected
-from ._statistics import SenderStatistics, SpoolStatistics
-from ._turns import refuse_own_producer
 
 
 class Sender:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from .._limits import SpoolLimits
+from .._loop import Loop
 from ._buffer import Buffer
 from ._handoff import Handoff
-from ._limits import SpoolLimits
-from ._loop import Loop
 
 
 class Bytes:

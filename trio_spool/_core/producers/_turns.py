@@ -8,9 +8,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
+from .._errors import SpoolBrokenError, SpoolExit
+from ..handover import Handoff
 from ._closing import close_whole
-from ._errors import SpoolBrokenError, SpoolExit
-from ._handoff import Handoff
 from ._tracebacks import forget_locals
 
 # The size in bytes of the pieces in which a file is read: what a pipe of Linux holds. Picked, not measured.

@@ -7,6 +7,7 @@ import inspect
 from types import CodeType, FrameType
 
 _SUSPENDABLE = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+_ROOMS = __name__.partition(".producers.")[0]
 
 
 def forget_locals(error: BaseException) -> None:
@@ -30,4 +31,4 @@ def cut(error: BaseException, code: CodeType) -> BaseException:
 
 
 def _is_ours(frame: FrameType) -> bool:
-    return frame.f_globals.get("__package__") == __package__
+    return str(frame.f_globals.get("__package__")).startswith(_ROOMS)

@@ -9,12 +9,12 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .._limits import SpoolLimits
+from .._loop import Loop
 from ._baton import Baton
 from ._buffer import OVERHEAD, Buffer
 from ._fragments import as_bytes
 from ._gone import Gone
-from ._limits import SpoolLimits
-from ._loop import Loop
 from ._pace import Pace
 
 # How long, in seconds, a generator whose window is full keeps its thread before it gives it back. A receiver that is merely busy

@@ -11,18 +11,13 @@ from typing import Any, TypeVar, overload
 
 import trio
 
-from ._batches import B
+from .._limits import SpoolLimits
+from .._raising import is_only, raise_closing_error
+from ..handover import BYTES, B, Bytes, Handoff, ItemWriter, usual_limits
+from ..producers import Producer, SpoolBlock, drive, prepare
 from ._channel import BatchChannel, open_channel
-from ._driving import drive
-from ._handoff import Handoff
-from ._items import BYTES, Bytes, ItemWriter, Size, new_handoff, usual_limits
-from ._limits import SpoolLimits
-from ._producer import Producer, prepare
-from ._statistics import SpoolStatistics
-from ._trio import trio_loop
-from ._trio_tasks import check_left_by, outlast, start_until_run_ends
-from ._turns import Turns
-from ._workers import is_only, raise_closing_error
+from ._loop import trio_loop
+from ._tasks import check_left_by, outlast, start_until_run_ends
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -31,30 +26,13 @@ if sys.version_info < (3, 11):
 T = TypeVar("T")
 
 
-class Spool(AbstractAsyncContextManager["BatchChannel[B]", None]):
+class Spool(SpoolBlock, AbstractAsyncContextManager["BatchChannel[B]", None]):
     """The context manager that `open_spool` returns. Entering it starts the producer."""
-
-    def __init__(
-        self, turns: Turns, limits: SpoolLimits, limiter: trio.CapacityLimiter | None, size: Size | Bytes | None = BYTES
-    ) -> None:
-        self._turns: Turns | None = turns
-        self._limits = limits
-        self._limiter = limiter
-        self._size = size
-        self._handoff: Handoff | None = None
-
-    def statistics(self) -> SpoolStatistics:
-        """Return the counters of this spool as they are now. They stay readable after the block."""
-        return SpoolStatistics() if self._handoff is None else self._handoff.statistics()
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> BatchChannel[B]:
         loop = trio_loop()
-        loop.check_limiter(self._limiter)
-        turns, self._turns = self._turns, None
-        if turns is None:
-            raise RuntimeError("a spool can be entered only once; call open_spool again for another one")
-        handoff = self._handoff = new_handoff(self._limits, loop, self._size)
+        turns, handoff = self._open(loop)
         self._entered_by = trio.lowlevel.current_task()
         self._streaming = loop.streaming()
         self._streaming.__enter__()

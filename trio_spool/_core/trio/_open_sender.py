@@ -8,26 +8,11 @@ from types import TracebackType
 
 import trio
 
-from ._limits import SpoolLimits
-from ._send_task import SendTask, protected
-from ._sender import Sender
-from ._trio import trio_loop
-from ._trio_outlet import SocketOutlet, StreamOutlet, TrioOutlet
-from ._trio_tasks import Apart, check_left_by
-
-
-def check_send_timeout(seconds: object) -> float:
-    """Check a number of seconds that may be infinite.
-
-    Raises:
-        TypeError: It is not a number.
-        ValueError: It is not greater than 0.
-    """
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise TypeError(f"send_timeout must be a number of seconds; got {seconds!r}")
-    if not seconds > 0:  # nan is not
-        raise ValueError(f"send_timeout must be more than 0 seconds, or math.inf for no timeout; got {seconds!r}")
-    return seconds
+from .._limits import SpoolLimits
+from ..sending import Sender, SendTask, check_send_timeout, protected
+from ._loop import trio_loop
+from ._outlet import SocketOutlet, StreamOutlet, TrioOutlet
+from ._tasks import Apart, check_left_by
 
 
 class SenderBlock(AbstractAsyncContextManager[Sender, None]):

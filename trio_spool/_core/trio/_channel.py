@@ -7,9 +7,8 @@ from typing import Any, Generic
 
 import trio
 
-from ._batches import B, Batches
-from ._errors import SpoolBrokenError
-from ._handoff import Handoff
+from .._errors import SpoolBrokenError
+from ..handover import B, Batches, Handoff
 
 
 class BatchChannel(trio.abc.ReceiveChannel[B], Generic[B]):

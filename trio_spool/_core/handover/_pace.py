@@ -6,7 +6,7 @@ emits: a few looks in each of its time slices.
 
 from __future__ import annotations
 
-from ._loop import Loop
+from .._loop import Loop
 
 # A worker whose slice is shorter than this many seconds is hurried: something else wants the event loop. Picked, not measured.
 _HURRIED = 0.001

@@ -8,10 +8,9 @@ from functools import partial
 
 import trio
 
-from ._errors import SpoolBrokenError
-from ._outlet import Outlet
-from ._peer import progress, reset_when_closed
-from ._trio_departures import departures
+from .._errors import SpoolBrokenError
+from ..sending import Outlet, progress, reset_when_closed
+from ._departures import departures
 
 # The bytes of one write to a stream that is not a plain socket. Such a stream does not say how much of a write it has taken, so
 # taking all of a slice counts as progress. Picked, not measured: it is also the size of the largest TLS record.

@@ -65,3 +65,17 @@ class Outlet(ABC):
 
         Called again and again; only the first call counts.
         """
+
+
+def check_send_timeout(seconds: object) -> float:
+    """Check a number of seconds that may be infinite.
+
+    Raises:
+        TypeError: It is not a number.
+        ValueError: It is not greater than 0.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(f"send_timeout must be a number of seconds; got {seconds!r}")
+    if not seconds > 0:  # nan is not
+        raise ValueError(f"send_timeout must be more than 0 seconds, or math.inf for no timeout; got {seconds!r}")
+    return seconds

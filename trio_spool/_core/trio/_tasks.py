@@ -13,7 +13,7 @@ from types import TracebackType
 
 import trio
 
-from ._loop import Event
+from .._loop import Event
 
 
 def start_apart(function: Callable[[], Awaitable[None]]) -> trio.Event:

@@ -6,7 +6,7 @@ from typing import Generic, NoReturn, TypeVar
 
 import trio
 
-from ._errors import SpoolBrokenError
+from .._errors import SpoolBrokenError
 from ._handoff import Handoff
 
 # What a batch is: bytes, or a list of items.

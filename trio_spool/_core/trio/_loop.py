@@ -8,10 +8,9 @@ from functools import partial
 
 import trio
 
-from ._loop import Event, Loop, NoThreadError, Sleeper, T, Threads
-from ._trio_manners import TrioManners
-from ._trio_tasks import Beside
-from ._workers import PLACES
+from .._loop import PLACES, Event, Loop, NoThreadError, Sleeper, T, Threads
+from ._manners import TrioManners
+from ._tasks import Beside
 
 
 class TrioSleeper(Sleeper):

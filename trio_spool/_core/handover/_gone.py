@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from types import FrameType
 
-from ._errors import SpoolBrokenError, SpoolExit
+from .._errors import SpoolBrokenError, SpoolExit
 
 # How often a function is told that its reader is gone before it is ended. Picked, not measured: closing an archive writes a few
 # times, and code that skips the files it can't read should not go through thousands of them.

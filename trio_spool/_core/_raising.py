@@ -1,4 +1,4 @@
-"""What spools and senders share: the numbers of their worker threads, and the way in which they raise a single failure."""
+"""How the blocks of spools and senders raise what happened in them: a single exception as itself, several in a group."""
 
 from __future__ import annotations
 
@@ -11,19 +11,6 @@ from ._loop import Loop
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
-
-# How many threads each kind of work may use at the same time in one event loop: all three numbers were picked, not measured.
-PLACES = {
-    # Turns of iterables. They compete for one interpreter lock and for the disks, so more threads would not be faster; a paused
-    # iterable holds none.
-    "iterables": 16,
-    # Functions that write. Each holds its thread while it waits for its receiver, so there are more of these.
-    "functions": 64,
-    # Closing of paused iterators. These threads are separate, because producers that wait may hold all the others.
-    "closing": 16,
-    # Stop functions, which may be what lets all the others end.
-    "stopping": 16,
-}
 
 
 def is_cancellation(error: BaseException, cancelled: type[BaseException]) -> bool:
