@@ -57,6 +57,7 @@ TEXTS = (
     "items",
     "slabs",
     "sizes",
+    "incidents",
 )
 
 

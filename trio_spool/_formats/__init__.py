@@ -1,6 +1,7 @@
 """Formats that several packages share. This package imports no other package of this project."""
 
 from ._hosts import host_and_port as host_and_port
+from ._hosts import host_of as host_of
 from ._leb128 import MAX_LEB128_BYTES as MAX_LEB128_BYTES
 from ._leb128 import decode_leb128 as decode_leb128
 from ._leb128 import encode_leb128 as encode_leb128

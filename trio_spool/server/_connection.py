@@ -35,10 +35,9 @@ class Connection:
     def __init__(self, shared: Shared, number: int, peer: str, listener: Listener, detect: Detect) -> None:
         self._shared = shared
         self.number = number
-        self._peer = peer
         self._detect = detect
         self._began = shared.uptime.seconds()
-        self._session = Session(listener, shared.buckets.default)
+        self._session = Session(listener, shared.buckets.default, peer)
         self._guest: Guest | None = None
         # While it runs.
         self._sender: Sender | None = None
@@ -184,7 +183,7 @@ class Connection:
         """Describe it for the statistics."""
         session, guest = self._session, self._guest
         description: dict[str, object] = {
-            "peer": self._peer,
+            "peer": session.peer,
             "agent": "",
             "user": session.user.name if session.user is not None else None,
             "bucket": session.bucket.name if session.bucket is not None else None,

@@ -9,6 +9,7 @@ import trio
 from trio_util import periodic
 
 from .._formats import host_and_port
+from .._incidents import place_of
 from ..auth import UsersError
 from ..engine import find_engine
 from ._connection import Connection
@@ -92,6 +93,7 @@ class Service:
             shared.listening = [listener.address for listener in opened]
             async with trio.open_nursery() as background:
                 background.start_soon(self._end_old)
+                background.start_soon(self._look_at_incidents)
                 background.start_soon(self._sweep)
                 if self._settings.users is not None:
                     background.start_soon(self._reload_on_signal)
@@ -132,7 +134,8 @@ class Service:
             await trio.aclose_forcefully(stream)
             return
         shared.counters.total_connections += 1
-        connection = Connection(shared, shared.connections.next_number(), _peer_name(stream), listener, self._detect)
+        peer = _peer_name(stream)
+        connection = Connection(shared, shared.connections.next_number(), peer, listener, self._detect)
         shared.connections.add(connection)
         try:
             if tls is None:
@@ -140,8 +143,10 @@ class Service:
                     await connection.run(stream)
             else:
                 await self._run_encrypted(connection, trio.SSLStream(stream, tls, server_side=True, https_compatible=True))
-        except Exception:
-            shared.log.exception("connection failed", connection=connection.number)
+        except Exception as exc:
+            shared.incidents.report(
+                "connection failed", place=place_of(exc), level="error", error=exc, connection=connection.number, peer=peer
+            )
         finally:
             shared.connections.remove(connection)
             shared.scans.end_of(connection.number)
@@ -178,6 +183,11 @@ class Service:
             shared.scans.end_old()
             if idle := shared.snapshots.take_idle():
                 await shared.snapshots.remove(idle)
+
+    async def _look_at_incidents(self) -> None:
+        """Log which incidents are over or go on."""
+        async for _ in periodic(self.shared.tuning.housekeeping):
+            self.shared.incidents.look()
 
     async def _sweep(self) -> None:
         """Remove the items of dropped collections."""

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import trio
 
 from ..._core import Sender, Spool, SpoolLimits, SpoolStatistics, open_spool
+from ..._incidents import place_of
 from ..data import Bucket
 from ..settings import MAX_JOBS, ServiceError
 from ..shared import Shared
@@ -200,10 +201,12 @@ class Jobs:
             await context.refuse(exc)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise
-        except Exception:
+        except Exception as exc:
             self.shared.counters.stream_failures += 1
-            log = self.shared.log
-            log.exception("command failed", connection=self.connection, command=context.command, key=context.label)
+            self.shared.incidents.report(
+                "command failed", place=f"{context.command}: {place_of(exc)}", level="error", error=exc,
+                connection=self.connection, peer=context.session.peer, key=context.label,
+            )  # fmt: skip
             await context.fail()
 
     async def wait(self, max_running: int, meanwhile: Callable[[], Awaitable[None]]) -> None:

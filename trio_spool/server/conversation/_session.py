@@ -17,6 +17,7 @@ class Session:
 
     Attributes:
         listener: How the client came in.
+        peer: The address of the client, for statistics and the log.
         bucket: The bucket that its commands work on, or None.
         selected: Whether the client has asked for that bucket; otherwise it is the default one.
         user: The user, or None before login.
@@ -29,10 +30,12 @@ class Session:
     Args:
         listener: As above.
         bucket: The default bucket, which is selected from the beginning for those who may use it.
+        peer: As above.
     """
 
-    def __init__(self, listener: Listener, bucket: Bucket) -> None:
+    def __init__(self, listener: Listener, bucket: Bucket, peer: str = "") -> None:
         self.listener = listener
+        self.peer = peer
         self.bucket: Bucket | None = None
         self.selected = False
         self.user: User | None = None

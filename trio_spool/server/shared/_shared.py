@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 import trio
 
+from ..._incidents import Incidents
 from ..._version import __version__
 from ..data import Bucket, Buckets
 from ..settings import Address, Settings, TcpAddress, UnixAddress
@@ -44,7 +45,8 @@ class Shared:
         scans: The open range scans.
         connections: The open connections.
         listening: The addresses that it listens on, with the ports that the system chose. The service sets them when it begins.
-        log: The log.
+        log: The log, for what happens seldom.
+        incidents: The log, for what may happen often.
 
     Args:
         settings: As above.
@@ -72,6 +74,13 @@ class Shared:
         self.connections = Connections()
         self.listening: list[Address] = []
         self.log: Any = structlog.get_logger("trio_spool")
+        self.incidents = Incidents(self._write, tuning.clock)
+
+    def _write(self, level: str, event: str, details: dict[str, object], error: BaseException | None) -> None:
+        """Write a line of the log, for `incidents`."""
+        if error is not None:
+            details = {**details, "exc_info": error}
+        getattr(self.log, level)(event, **details)
 
     def leave(self, bucket: Bucket, but: int) -> None:
         """End everything that uses a bucket, which is being deleted.

@@ -52,3 +52,13 @@ def snapshots(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | 
         counter("expired", shared.snapshots.expired),
         *(Row(snapshot.uuid, json.dumps(snapshot.describe())) for snapshot in kept),
     ]
+
+
+def incidents(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
+    """How often each thing that is logged only when it begins and ends has happened; one JSON object for each that goes on."""
+    if argument:
+        return None
+    return [
+        *(counter(event.replace(" ", "_"), count) for event, count in sorted(shared.incidents.counts().items())),
+        *(Row(str(number), json.dumps(incident)) for number, incident in enumerate(shared.incidents.going_on(), 1)),
+    ]

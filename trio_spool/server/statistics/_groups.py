@@ -80,6 +80,7 @@ _GROUPS: Final = (
     Group("buckets", _contents.buckets, Shows.OTHERS),
     Group("connections", _activity.connections, Shows.OTHERS),
     Group("tasks", _activity.tasks, Shows.OTHERS),
+    Group("incidents", _activity.incidents, Shows.OTHERS),
     Group("range-scans", _activity.range_scans, Shows.OTHERS),
     Group("snapshots", _activity.snapshots, Shows.OTHERS),
 )
