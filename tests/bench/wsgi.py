@@ -16,6 +16,10 @@ from pathlib import Path
 
 from report import Row, interleaved, median_ratio
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support.servers import kill_session
+
 UVICORN = ("uvicorn", "--log-level", "warning", "--no-access-log", "--port", "PORT")
 HYPERCORN = ("hypercorn", "--log-level", "warning", "--bind", "127.0.0.1:PORT", "--worker-class")
 # The reference of each server comes first: other people's way to run WSGI there.
@@ -59,13 +63,16 @@ def serving(command: tuple[str, ...]) -> Iterator[int]:
         port = int(unused.getsockname()[1])
     words = [word.replace("PORT", str(port)) for word in command]
     path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-    process = subprocess.Popen([sys.executable, "-m", *words], env={**os.environ, "PYTHONPATH": path})
+    process = subprocess.Popen([sys.executable, "-m", *words], env={**os.environ, "PYTHONPATH": path}, start_new_session=True)
     try:
         connect(port).close()
         yield port
     finally:
         process.terminate()
-        process.wait(20)
+        try:
+            process.wait(20)
+        finally:
+            kill_session(process)
 
 
 def request(path: str) -> bytes:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -192,7 +192,11 @@ def running(
     environment = {**os.environ, "PYTHONPATH": path, "REPORT_PORT": str(reports.port), "PYTHONWARNINGS": "ignore"}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", *command, *more, application], env=environment, stdout=output, stderr=subprocess.STDOUT
+            [sys.executable, "-m", *command, *more, application],
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         try:
             assert _listens(process, port), f"{kind} does not listen: {log.read_text()}"
@@ -200,9 +204,14 @@ def running(
         finally:
             if process.poll() is None:
                 process.terminate()
-                try:
+                with suppress(subprocess.TimeoutExpired):  # hypercorn and granian wait for stalled clients
                     process.wait(5)
-                except subprocess.TimeoutExpired:  # hypercorn and granian wait for stalled clients
-                    process.kill()
-                    process.wait()
+            kill_session(process)
             reports.close()
+
+
+def kill_session(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that leads a session, and its children: the workers of hypercorn outlive it if it is killed."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
