@@ -6,6 +6,8 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -36,6 +38,17 @@ def logging_is_as_it_was() -> Iterator[None]:
     """Undo what a command that ran in this process has configured."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def memory_directory(tmp_path: Path) -> Iterator[Path]:
+    """A directory in memory, where there is one: for what asks a disk hundreds of times to sync."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with TemporaryDirectory(prefix="trio-spool-test-", dir=memory) as path:
+        yield Path(path)
 
 
 @pytest.fixture

@@ -19,10 +19,11 @@ from trio_spool._files import FileLock
 from trio_spool.engine import (
     DataDirectoryError,
     NoSpaceError,
+    UnfinishedDirectoryError,
     claim_directory,
     open_engine,
 )
-from trio_spool.engine._directory import DirectoryLock, begin_directory, finish_directory
+from trio_spool.engine._directory import DirectoryLock, begin_directory, finish_directory, refuse_network
 
 
 def test_directory_is_made(tmp_path) -> None:
@@ -89,6 +90,67 @@ input()
             open_engine("lmdb", tmp_path)
         process.kill()
     open_engine("lmdb", tmp_path).close()
+
+
+def test_a_lock_file_that_was_removed_lets_nobody_in(tmp_path) -> None:
+    """Somebody tidied up: a second server makes another file of that name, and could lock that."""
+    engine = open_engine("lmdb", tmp_path)
+    (tmp_path / "trio-spool.lock").unlink()
+    for _ in range(2):
+        with pytest.raises(DataDirectoryError, match=f"{tmp_path} is in use by another process; stop that one"):
+            open_engine("lmdb", tmp_path)
+    engine.close()
+    open_engine("lmdb", tmp_path).close()
+
+
+@pytest.mark.parametrize(
+    ("content", "holder"),
+    [
+        ("17", "process 17"),  # as older versions wrote it
+        (f"17 {os.uname().nodename}\n", "process 17"),
+        ("1 0123456789ab\n", "process 1 on '0123456789ab'"),
+        ("", "another process"),
+        ("x y z", "another process"),
+        ("\x1b[31m", "another process"),
+        ("1 \x1b[31m", r"process 1 on '\\x1b\[31m'"),
+    ],
+)
+def test_who_uses_a_directory(tmp_path, content: str, holder: str) -> None:
+    """Two containers have processes of the same number."""
+    engine = open_engine("lmdb", tmp_path)
+    (tmp_path / "trio-spool.lock").write_text(content)
+    with pytest.raises(DataDirectoryError, match=f"is in use by {holder}; stop that one, or name another data directory"):
+        open_engine("lmdb", tmp_path)
+    engine.close()
+
+
+def test_a_directory_of_another_name_is_the_same_one(tmp_path) -> None:
+    (tmp_path / "link").symlink_to("data")
+    engine = open_engine("lmdb", tmp_path / "data")
+    with pytest.raises(DataDirectoryError, match="is in use by process"):
+        open_engine("lmdb", tmp_path / "link")
+    engine.close()
+    engine.close()
+    open_engine("lmdb", tmp_path / "link").close()
+
+
+def test_a_network_file_system_is_refused(tmp_path) -> None:
+    with pytest.raises(
+        DataDirectoryError, match=r"network file system \(nfs4\), .* or allow this one with --allow-network-storage"
+    ):
+        refuse_network(tmp_path, lambda path: "nfs4")
+    refuse_network(tmp_path, lambda path: None)
+
+
+def test_a_store_that_is_to_be_there(tmp_path) -> None:
+    """What was never finished is not taken for a store."""
+    (tmp_path / "trio-spool.lock").touch()
+    (tmp_path / "trio-spool.json.new").touch()
+    (tmp_path / "data.mdb").touch()
+    with pytest.raises(UnfinishedDirectoryError, match="has no database: making it was interrupted"):
+        open_engine("lmdb", tmp_path, create=False)
+    open_engine("lmdb", tmp_path).close()
+    open_engine("lmdb", tmp_path, create=False).close()
 
 
 def test_a_directory_that_can_not_be_locked(tmp_path) -> None:
@@ -192,10 +254,11 @@ def test_a_directory_is_claimed_once(tmp_path) -> None:
 def test_the_marker_is_on_disk_after_all_that_it_vouches_for(tmp_path) -> None:
     with system_calls() as called:
         begin_directory(tmp_path, "lmdb")
-    assert called == ["fsync"]
+    assert called == ["mkdir", "fsync"]
     with system_calls() as called:
         finish_directory(tmp_path)
-    assert called == ["open", "fsync", "replace", "open", "fsync"]
+    # The name of the directory, the names in it, and then the marker.
+    assert called == ["open", "fsync", "open", "fsync", "replace", "open", "fsync"]
 
 
 def test_a_lock_that_can_not_be_opened(tmp_path) -> None:

@@ -10,7 +10,7 @@ import stat
 import pytest
 
 from support.system_calls import system_calls
-from trio_spool._files import open_replacement, replace_durably, sync_directory, sync_file
+from trio_spool._files import make_directories, open_replacement, replace_durably, sync_directory, sync_file
 
 
 @pytest.fixture
@@ -144,3 +144,30 @@ def test_mode(tmp_path, umask) -> None:
         with open_replacement(tmp_path / name, **options):
             pass
         assert mode_of(tmp_path / name) == expected
+
+
+def test_directories_are_made_and_each_name_is_synced(tmp_path) -> None:
+    with system_calls() as called:
+        assert make_directories(tmp_path / "a" / "b" / "c")
+    # From below, until one exists; then each is made, and its name is synced, before the next one.
+    assert called == ["mkdir"] * 3 + ["open", "fsync", "mkdir"] * 2 + ["open", "fsync"]
+    with system_calls() as called:
+        assert not make_directories(tmp_path / "a" / "b" / "c")
+    assert called == ["mkdir"]
+
+
+def test_what_is_no_directory_is_not_made_one(tmp_path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        make_directories(tmp_path / "file")
+    with pytest.raises(NotADirectoryError):
+        make_directories(tmp_path / "file" / "below")
+
+
+def test_a_link_to_a_directory_is_one(tmp_path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert not make_directories(tmp_path / "link")
+    assert make_directories(tmp_path / "link" / "below")
+    (tmp_path / "dangling").symlink_to("none")
+    with pytest.raises(FileExistsError):
+        make_directories(tmp_path / "dangling")

@@ -38,6 +38,48 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def make_directories(path: Path) -> bool:
+    """Make a directory and those above it that are missing, so that a crash of the machine does not take them away again.
+
+    Args:
+        path: The directory. If it is there already, nothing is done.
+
+    Returns:
+        Whether it was made.
+
+    Raises:
+        FileExistsError: Something that is no directory has the name.
+        OSError: A directory can't be made, or can't be synced.
+    """
+    try:
+        path.mkdir()
+    except FileNotFoundError:
+        if path.parent == path:
+            raise
+        make_directories(path.parent)
+        path.mkdir(exist_ok=True)
+    except OSError:
+        if not path.is_dir():
+            raise
+        return False
+    sync_parent(path)
+    return True
+
+
+def sync_parent(path: Path) -> None:
+    """Force the name of a file or a directory to the disk.
+
+    A directory that may be written to and not be read can't be opened for a sync. Then everything is synced.
+
+    Raises:
+        OSError: The directory above it can't be synced.
+    """
+    try:
+        sync_directory(path.resolve().parent)
+    except PermissionError:
+        os.sync()
+
+
 def replace_durably(source: Path, target: Path) -> None:
     """Rename a file that has been synced, replacing another, so that a crash leaves one of them under the name.
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import click
 
-from .._files import explain, replace_durably, sync_file
+from .._files import explain, make_directories, replace_durably, sync_file
 from ..client import BackupError, Manifest, read_manifest
 from ..engine import DATABASE, MARKER, CopyError, DataDirectoryError, claim_directory, count_copy
 from ._common import json_option
@@ -119,7 +119,7 @@ def _make_room(data_dir: Path) -> None:
     """
     if data_dir.exists() and not data_dir.is_dir():
         raise FileError(f"{data_dir} is not a directory; choose an empty or a new one")
-    data_dir.mkdir(parents=True, exist_ok=True)
+    make_directories(data_dir)
     names = {path.name for path in data_dir.iterdir()}
     if BUILDING in names and names <= {BUILDING, DATABASE}:
         shutil.rmtree(data_dir / BUILDING)

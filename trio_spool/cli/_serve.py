@@ -69,6 +69,7 @@ def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Fun
     "fsync", "When writes are forced to the disk. always: before they are acknowledged. everysec: every second. no: by the system.",
     type=click.Choice(["always", "everysec", "no"]),
 )  # fmt: skip
+@_setting("allow-network-storage", "Allow a DATA_DIR on a network file system: NFS, SMB, 9p and the like.", is_flag=True)
 @_setting("no-auth", "Allow to listen on addresses that other machines can reach, without users.", is_flag=True)
 @_setting(
     "users", "The file of users, made by trio-spool user, and read again at SIGHUP. By default, no login is needed.", type=_FILE

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from .._files import explain, replace_durably, sync_directory, sync_file
+from .._files import explain, make_directories, replace_durably, sync_directory, sync_file
 from ._errors import BackupError, ClientError
 from ._files import Manifest, ManifestFile, parse_manifest
 
@@ -105,7 +105,7 @@ class BackupDirectory:
         path = self.path
         try:
             self._made = [one for one in (path, *path.parents) if not one.exists()]
-            path.mkdir(parents=True, exist_ok=True)
+            make_directories(path)
             names = {one.name for one in path.iterdir()}
             if MANIFEST in names:
                 raise BackupError(f"{path} has a complete backup already; choose another directory, or remove this one")

@@ -2,6 +2,7 @@
 
 from ._apply import apply as apply
 from ._directory import MARKER as MARKER
+from ._directory import DirectoryLock as DirectoryLock
 from ._directory import claim_directory as claim_directory
 from ._errors import CopyError as CopyError
 from ._errors import DataDirectoryError as DataDirectoryError
@@ -13,6 +14,7 @@ from ._errors import SnapshotEndedError as SnapshotEndedError
 from ._errors import SnapshotError as SnapshotError
 from ._errors import StorageError as StorageError
 from ._errors import TooManySnapshotsError as TooManySnapshotsError
+from ._errors import UnfinishedDirectoryError as UnfinishedDirectoryError
 from ._interface import CopiedFile as CopiedFile
 from ._interface import Engine as Engine
 from ._interface import EngineOptions as EngineOptions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import uuid
@@ -9,7 +10,16 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
-from .._files import FileLock, explain, replace_durably, sync_directory, sync_file
+from .._files import (
+    FileLock,
+    explain,
+    make_directories,
+    network_file_system,
+    replace_durably,
+    sync_directory,
+    sync_file,
+    sync_parent,
+)
 from ._errors import DataDirectoryError
 
 MARKER = "trio-spool.json"
@@ -34,7 +44,7 @@ def check_directory(path: Path, files: Collection[str] = ()) -> bool:
         DataDirectoryError: It can't be used.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_directories(path)
         names = {entry.name for entry in path.iterdir()}
     except (FileExistsError, NotADirectoryError):
         raise DataDirectoryError(f"{path} is not a directory; name one, or a path where one can be made") from None
@@ -48,6 +58,27 @@ def check_directory(path: Path, files: Collection[str] = ()) -> bool:
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         raise DataDirectoryError(f"the data directory {path} can't be written to; change its permissions, or name another")
     return MARKER in names
+
+
+def refuse_network(path: Path, find: Callable[[Path], str | None] = network_file_system) -> None:
+    """Make sure that a directory is not on a network file system.
+
+    A database there is mapped into memory while another machine can change the file, and locks may not reach that machine. A
+    connection that breaks ends the process by a signal (SIGBUS).
+
+    Args:
+        path: The directory, which may not exist yet.
+        find: Returns the type of the network file system that a path is on.
+
+    Raises:
+        DataDirectoryError: It is.
+    """
+    kind = find(path)
+    if kind is not None:
+        raise DataDirectoryError(
+            f"{path} is on a network file system ({kind}), where a database is neither locked nor mapped reliably; "
+            "use a local directory, or allow this one with --allow-network-storage"
+        )
 
 
 def claim_directory(path: Path, engine: str) -> str:
@@ -97,6 +128,7 @@ def finish_directory(path: Path) -> None:
         DataDirectoryError: It can't be written to.
     """
     try:
+        sync_parent(path)  # the directory may be empty and yet new: others make directories, and don't sync them
         sync_directory(path)
         replace_durably(path / NEW_MARKER, path / MARKER)
     except OSError as exc:
@@ -112,6 +144,8 @@ class DirectoryLock:
 
     What an engine keeps beside the stored items, like the last CAS, is right only as long as nobody else writes.
 
+    The lock file says who holds the lock. The directory itself is locked as well, since somebody may remove the file.
+
     Args:
         path: The directory, which exists.
         open_lock: Stands in for `FileLock`.
@@ -125,29 +159,54 @@ class DirectoryLock:
             self._lock = open_lock(path / LOCK)
         except OSError as exc:
             raise DataDirectoryError(f"can't write to the data directory {path}: {explain(exc)}; check who owns it") from exc
+        self._directory: int | None = None
         try:
             self._take(path)
         except BaseException:
-            self._lock.release()
+            self.release()
             raise
 
     def _take(self, path: Path) -> None:
         file = self._lock.file
         try:
             self._lock.acquire(wait=False)
+            self._lock_directory(path)
         except BlockingIOError:
-            holder = file.read(20).strip().decode("ascii", "replace")
-            process = f"process {holder}" if holder.isdecimal() else "another process"
-            raise DataDirectoryError(f"{path} is in use by {process}; stop that one, or name another data directory") from None
+            raise DataDirectoryError(
+                f"{path} is in use by {_holder(file.read(300))}; stop that one, or name another data directory"
+            ) from None
         except OSError as exc:
             raise DataDirectoryError(f"can't lock the data directory {path}: {explain(exc)}; use a local file system") from exc
-        with suppress(OSError):  # the number only helps those who are refused, and the disk may be full
+        with suppress(OSError):  # this only helps those who are refused, and the disk may be full
             file.truncate(0)
-            file.write(b"%d\n" % os.getpid())
+            file.write(b"%d %s\n" % (os.getpid(), os.fsencode(os.uname().nodename)))
+
+    def _lock_directory(self, path: Path) -> None:
+        self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:  # some file systems lock only what is open for writing, as no directory is
+            pass
 
     def release(self) -> None:
-        """Let others use the directory."""
+        """Let others use the directory. Harmless if it was called before."""
+        if self._directory is not None:
+            with suppress(OSError):
+                fcntl.flock(self._directory, fcntl.LOCK_UN)  # see `FileLock.release`
+            os.close(self._directory)
+            self._directory = None
         self._lock.release()
+
+
+def _holder(content: bytes) -> str:
+    """Return who holds a lock, as the lock file says."""
+    process, _, host = content.decode("ascii", "replace").strip().partition(" ")
+    if not process.isdecimal():
+        return "another process"
+    # In a container, processes have numbers of their own, and the container has a name of its own.
+    return f"process {process}" if host in ("", os.uname().nodename) else f"process {process} on {host!r:.100}"
 
 
 def _write_marker(path: Path, engine: str) -> str:

@@ -21,6 +21,10 @@ class DataDirectoryError(EngineError):
     """The data directory can't be used. The message names it, and says why and what to do."""
 
 
+class UnfinishedDirectoryError(DataDirectoryError):
+    """The data directory was never used: making its store was interrupted."""
+
+
 # While a snapshot is opened or read
 
 

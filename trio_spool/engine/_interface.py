@@ -31,6 +31,8 @@ class EngineOptions:
 
     Attributes:
         directory: The data directory, made if it is missing; None for engines that need none.
+        create: Whether to make a store where there is none yet. If not, a directory without one is refused.
+        allow_network: Whether the directory may be on a network file system.
         fsync: When what was written is forced to the disk: ``always``, ``everysec`` or ``no``.
         wake: Is given a function, in the writer thread, and calls it where the outcomes are wanted: once for each group of
             operations. None calls it in the writer thread.
@@ -44,6 +46,8 @@ class EngineOptions:
     """
 
     directory: Path | None = None
+    create: bool = True
+    allow_network: bool = False
     fsync: str = "always"
     wake: Wake | None = None
     clock: Callable[[], float] = time.time

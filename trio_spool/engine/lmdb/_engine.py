@@ -7,8 +7,8 @@ from pathlib import Path
 
 import lmdb
 
-from .._directory import DirectoryLock, begin_directory, check_directory, finish_directory
-from .._errors import EngineClosedError
+from .._directory import DirectoryLock, begin_directory, check_directory, finish_directory, refuse_network
+from .._errors import EngineClosedError, UnfinishedDirectoryError
 from .._interface import CopiedFile, EngineOptions, EngineStatistics
 from .._operations import Entry
 from .._reading import CHUNK_RECORDS, EXTENDED, Reader, Snapshot, split_extended
@@ -52,7 +52,11 @@ class LmdbEngine(SingleWriterEngine):
             raise ValueError(f"fsync is 'always', 'everysec' or 'no'; got {options.fsync!r}")
         self.fsync = options.fsync
         self.durable = options.fsync == "always"
-        check_directory(path, FILES)  # before anything is written there, and a lock is the first
+        if not options.allow_network:
+            refuse_network(path)
+        # Before anything is written there, and a lock is the first.
+        if not check_directory(path, FILES) and not options.create:
+            raise UnfinishedDirectoryError(f"{path} has no database: making it was interrupted")
         self._directory = DirectoryLock(path)
         try:
             self.identity, is_new = begin_directory(path, self.kind, FILES)

@@ -14,15 +14,18 @@ def selectable(shared: Shared, user: User | None, name: str) -> Bucket:
 
     Raises:
         NoAccessError: There is no such bucket, or the user may not use it: the message does not say which.
+        UnavailableError: The bucket is broken.
     """
     bucket = shared.buckets.get(name)
+    if name in shared.buckets.broken and user is not None and user.may_use(name):
+        raise UnavailableError(f"the bucket {name!r:.120} is broken; the server's log says why")
     if bucket is None or user is None or not user.may_use(name):
         raise NoAccessError(f"no bucket is named {name!r:.120}, or this user may not use it")
     return bucket
 
 
 def names(shared: Shared, user: User | None) -> list[str]:
-    """Return the names of the buckets that a user may use, sorted."""
+    """Return the names of the buckets that a user may use, sorted. Broken ones are left out: nobody can use them."""
     return sorted(bucket.name for bucket in shared.buckets if user is not None and user.may_use(bucket.name))
 
 
@@ -44,5 +47,9 @@ async def delete(shared: Shared, name: str, connection: int) -> None:
 
     Raises:
         BucketError: It can't be deleted.
+        UnavailableError: Its directory can't be removed.
     """
-    await shared.buckets.delete(name, lambda bucket: shared.leave(bucket, connection))
+    try:
+        await shared.buckets.delete(name, lambda bucket: shared.leave(bucket, connection))
+    except EngineError as exc:
+        raise UnavailableError(str(exc)) from exc

@@ -9,7 +9,7 @@ from typing import Any
 import trio
 
 from ..._core import Sender
-from ...engine import Edit, Get, Item, Operation, Outcome, size_of
+from ...engine import Edit, Get, Item, Operation, Outcome, Reader, size_of
 from ..data import Bucket
 from ..shared import Shared
 from ._jobs import Work
@@ -57,7 +57,7 @@ class Exchange:
         self.session = session
         self.began = 0.0
         self._bucket: Bucket | None = None
-        self.reader = shared.buckets.default.reader
+        self.reader: Reader
         self.local = False
         self.replies: list[bytes] = []
         self.operations: list[Operation] = []

@@ -29,11 +29,11 @@ class Session:
 
     Args:
         listener: As above.
-        bucket: The default bucket, which is selected from the beginning for those who may use it.
+        bucket: The default bucket, which is selected from the beginning for those who may use it; None if it is broken.
         peer: As above.
     """
 
-    def __init__(self, listener: Listener, bucket: Bucket, peer: str = "") -> None:
+    def __init__(self, listener: Listener, bucket: Bucket | None, peer: str = "") -> None:
         self.listener = listener
         self.peer = peer
         self.bucket: Bucket | None = None
@@ -62,8 +62,9 @@ class Session:
 
     def use(self, bucket: Bucket | None, *, selected: bool = False) -> None:
         """Work on a bucket, or on the default one if the user may use that."""
-        if bucket is None and self.user is not None and self.user.may_use(self._default.name):
-            bucket = self._default
+        default = self._default
+        if bucket is None and default is not None and self.user is not None and self.user.may_use(default.name):
+            bucket = default
         self.bucket = bucket
         self.selected = selected
         self._allow()

@@ -2,8 +2,11 @@
 
 from ._bucket import SWEEP as SWEEP
 from ._bucket import Bucket as Bucket
-from ._buckets import BUCKETS_DIRECTORY as BUCKETS_DIRECTORY
-from ._buckets import DEFAULT_BUCKET as DEFAULT_BUCKET
+from ._bucket_directories import BUCKETS_DIRECTORY as BUCKETS_DIRECTORY
+from ._bucket_directories import DEFAULT_BUCKET as DEFAULT_BUCKET
+from ._bucket_directories import bucket_names_in_thread as bucket_names_in_thread
+from ._bucket_directories import directory_of as directory_of
+from ._bucket_directories import remove_remains_in_thread as remove_remains_in_thread
 from ._buckets import BucketError as BucketError
 from ._buckets import BucketExistsError as BucketExistsError
 from ._buckets import Buckets as Buckets

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
-from uuid import uuid4
 
+import structlog
 import trio
 
 from ..._files import explain
-from ...engine import DataDirectoryError, open_engine
+from ...engine import DirectoryLock, Engine, EngineError, UnfinishedDirectoryError, find_engine, open_engine
 from ..settings import ServiceError, Settings
 from ._bucket import Bucket
+from ._bucket_directories import (
+    DEFAULT_BUCKET,
+    bucket_names_in_thread,
+    directory_of,
+    is_bucket_name,
+    make_bucket_in_thread,
+    remove_bucket_in_thread,
+    remove_remains_in_thread,
+)
 from ._keys import space_of
 
-DEFAULT_BUCKET: Final = "default"
-# The directory of all other buckets, inside the data directory, which is the default bucket's own.
-BUCKETS_DIRECTORY: Final = "buckets"
-_NAME: Final = re.compile(r"[A-Za-z0-9_%-][A-Za-z0-9_.%-]{0,99}")
 # Seconds by which the engine's limit on the life of a snapshot is above that of scans. The service ends a scan first, since it
 # knows the scan's client; the engine's limit is for the case that it fails to. Picked, not measured: many housekeeping intervals.
 LIFE_MARGIN: Final = 5.0
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("trio_spool")
 
 
 class BucketError(ServiceError):
@@ -44,61 +49,128 @@ class Buckets:
     Args:
         settings: Where the buckets are, and how they are opened.
         wake: Calls a function in the event loop's thread: see `Engine`.
+        open_engine: Stands in for the engine's own function.
     """
 
-    def __init__(self, settings: Settings, wake: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        wake: Callable[[Callable[[], None]], object],
+        open_engine: Callable[..., Engine] = open_engine,
+    ) -> None:
         self._settings = settings
         self._wake = wake
+        self._open_engine = open_engine
+        # Where each bucket has a directory of its own; None for an engine that keeps nothing there.
+        self._root = settings.data_dir if find_engine(settings.engine).needs_directory else None
         self._buckets: dict[str, Bucket] = {}
+        self._broken: dict[str, str] = {}
+        self._lock: DirectoryLock | None = None  # of the data directory, if the default bucket's engine does not hold it
         self._changing = trio.Lock()
 
     def __iter__(self) -> Iterator[Bucket]:
-        """Iterate over the buckets."""
+        """Iterate over the buckets that can be used."""
         return iter(list(self._buckets.values()))
 
     def get(self, name: str) -> Bucket | None:
-        """Return the bucket of a name, or None."""
+        """Return the bucket of a name; None if there is none, or if it is broken."""
         return self._buckets.get(name)
 
     @property
-    def default(self) -> Bucket:
-        """The bucket that always exists."""
-        return self._buckets[DEFAULT_BUCKET]
+    def default(self) -> Bucket | None:
+        """The bucket that always exists; None if it is broken."""
+        return self._buckets.get(DEFAULT_BUCKET)
 
-    def _directory(self, name: str) -> Path | None:
-        root = self._settings.data_dir
-        if root is None or name == DEFAULT_BUCKET:
-            return root
-        return root / BUCKETS_DIRECTORY / name
+    @property
+    def broken(self) -> Mapping[str, str]:
+        """The buckets that exist and could not be opened, with the reason of each."""
+        return self._broken
+
+    # Opening and closing
 
     def open_all_in_thread(self) -> None:
-        """Open every bucket of the data directory.
+        """Open every bucket of the data directory. Those that can't be opened are broken, as long as there are others.
 
         Raises:
-            EngineError: A directory can't be used.
+            EngineError: The data directory can't be used, or none of its buckets.
         """
-        # The default bucket first: opening it finds what is wrong with the data directory.
-        self._buckets[DEFAULT_BUCKET] = self._open_in_thread(DEFAULT_BUCKET)
-        root = self._settings.data_dir
-        for name in [] if root is None else _names_in_thread(root / BUCKETS_DIRECTORY):
-            self._buckets[name] = self._open_in_thread(name)
-
-    def _open_in_thread(self, name: str) -> Bucket:
-        settings = self._settings
-        engine = open_engine(
-            settings.engine, self._directory(name), fsync=settings.fsync, wake=self._wake, space_of=space_of,
-            max_snapshots=settings.max_scans, max_snapshot_life=settings.max_scan_life + LIFE_MARGIN,
-        )  # fmt: skip
+        # The default bucket first: opening it finds what is wrong with the data directory, and locks it.
         try:
-            return Bucket(name, engine, settings.vbuckets)
+            self._buckets[DEFAULT_BUCKET] = self._open_in_thread(DEFAULT_BUCKET)
+        except EngineError as exc:
+            self._go_without_default_in_thread(exc)
+        else:
+            self._open_others_in_thread()
+        for name, reason in self._broken.items():
+            _log.error("a bucket can't be used, and is refused", bucket=name, reason=reason)
+
+    def _go_without_default_in_thread(self, error: EngineError) -> None:
+        """Open all buckets but the default one, which can't be. If there are none, raise its error."""
+        try:
+            if self._root is None or not bucket_names_in_thread(self._root):
+                raise error
+            self._lock = DirectoryLock(self._root)
+        except EngineError:
+            raise error from None
+        self._broken[DEFAULT_BUCKET] = str(error)
+        self._open_others_in_thread()
+        if not self._buckets:
+            raise error
+
+    def _open_others_in_thread(self) -> None:
+        if self._root is None:
+            return
+        remove_remains_in_thread(self._root)
+        for name in bucket_names_in_thread(self._root):
+            try:
+                self._open_other_in_thread(name)
+            except UnfinishedDirectoryError:
+                # Of a version that made a bucket in the directory of its name. Nobody was told that it exists.
+                _log.warning("removing a bucket whose making was interrupted", bucket=name)
+                try:
+                    remove_bucket_in_thread(self._root, name)
+                except EngineError as exc:
+                    self._broken[name] = str(exc)
+
+    def _open_other_in_thread(self, name: str) -> None:
+        """Open a bucket that exists, or note that it is broken."""
+        try:
+            self._buckets[name] = self._open_in_thread(name, create=False)
+        except UnfinishedDirectoryError:
+            raise
+        except (EngineError, OSError, MemoryError) as exc:
+            self._broken[name] = explain(exc) if isinstance(exc, OSError) else str(exc) or type(exc).__name__
+
+    def _open_in_thread(self, name: str, *, create: bool = True) -> Bucket:
+        engine = self._open_store_in_thread(self._directory(name), create=create)
+        try:
+            return Bucket(name, engine, self._settings.vbuckets)
         except BaseException:
             engine.close()
             raise
 
+    def _open_store_in_thread(self, directory: Path | None, *, create: bool) -> Engine:
+        settings = self._settings
+        return self._open_engine(
+            settings.engine, directory, create=create, allow_network=settings.allow_network_storage, fsync=settings.fsync,
+            wake=self._wake, space_of=space_of, max_snapshots=settings.max_scans,
+            max_snapshot_life=settings.max_scan_life + LIFE_MARGIN,
+        )  # fmt: skip
+
+    def _directory(self, name: str) -> Path | None:
+        data_dir = self._settings.data_dir
+        return None if data_dir is None else directory_of(data_dir, name)
+
     def close_all_in_thread(self) -> None:
         """Carry out the queued operations, and close every bucket."""
-        for bucket in self._buckets.values():
-            bucket.engine.close()
+        try:
+            for bucket in self._buckets.values():
+                bucket.engine.close()
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+
+    # Making and deleting
 
     async def create(self, name: str) -> None:
         """Make a bucket.
@@ -107,22 +179,39 @@ class Buckets:
             BucketError: The name is not valid, is taken, or the limit of buckets is reached.
             EngineError: The directory of the bucket can't be used.
         """
-        if not _NAME.fullmatch(name):
+        if not is_bucket_name(name):
             raise BucketError(
                 f"{name!r:.120} can't be the name of a bucket: a name is 1 to 100 of A-Z a-z 0-9 _ - . %, and begins with no dot"
             )
         async with self._changing:
+            if name in self._broken:
+                raise BucketExistsError(f"a bucket {name!r} exists already, and is broken: {self._broken[name]}")
             if name in self._buckets:
                 raise BucketExistsError(f"a bucket {name!r} exists already")
-            if len(self._buckets) >= self._settings.max_buckets:
+            if len(self._buckets) + len(self._broken) >= self._settings.max_buckets:
                 raise BucketError(
                     f"the limit of {self._settings.max_buckets} buckets is reached: delete one, or raise --max-buckets"
                 )
             with trio.CancelScope(shield=True):
-                self._buckets[name] = await trio.to_thread.run_sync(self._open_in_thread, name)
+                self._buckets[name] = await trio.to_thread.run_sync(self.create_in_thread, name)
+
+    def create_in_thread(self, name: str) -> Bucket:
+        """Make a bucket, and open it.
+
+        Raises:
+            EngineError: It can't be made or opened. It is not there then, and will not be after a restart.
+        """
+        if self._root is None:
+            return self._open_in_thread(name)
+        make_bucket_in_thread(self._root, name, lambda new: self._open_store_in_thread(new, create=True).close())
+        try:
+            return self._open_in_thread(name, create=False)
+        except BaseException:
+            remove_bucket_in_thread(self._root, name)
+            raise
 
     async def delete(self, name: str, leave: Callable[[Bucket], object]) -> None:
-        """Delete a bucket and everything in it.
+        """Delete a bucket and everything in it, also a broken one.
 
         Args:
             name: The name of the bucket.
@@ -130,36 +219,39 @@ class Buckets:
 
         Raises:
             BucketError: No bucket has that name, or it is the default one.
+            EngineError: Its directory can't be removed, so it is still there.
         """
         async with self._changing:
             if name == DEFAULT_BUCKET:
                 raise BucketError("the bucket default can't be deleted; empty it instead")
             bucket = self._buckets.pop(name, None)
-            if bucket is None:
+            if bucket is None and name not in self._broken:
                 raise NoBucketError(f"no bucket is named {name!r:.120}")
-            leave(bucket)
+            if bucket is not None:
+                leave(bucket)
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(self._delete_in_thread, bucket)
+                await trio.to_thread.run_sync(self.delete_in_thread, name, bucket)
 
-    def _delete_in_thread(self, bucket: Bucket) -> None:
-        bucket.engine.close()
-        directory = self._directory(bucket.name)
-        if directory is not None:
-            # A renamed directory is not opened again if removing it is interrupted.
-            doomed = directory.with_name(f".deleted-{uuid4().hex}")
-            directory.rename(doomed)
-            shutil.rmtree(doomed, ignore_errors=True)
+    def delete_in_thread(self, name: str, bucket: Bucket | None) -> None:
+        """Delete a bucket that nobody uses any more.
 
+        Args:
+            name: The name of the bucket.
+            bucket: The bucket itself; None if it is broken.
 
-def _names_in_thread(directory: Path) -> list[str]:
-    """Return the names of the buckets in a directory, and remove the remains of deleted ones."""
-    try:
-        found = sorted(directory.iterdir())
-        for path in found:
-            if path.name.startswith(".deleted-"):
-                shutil.rmtree(path, ignore_errors=True)
-        return [path.name for path in found if _NAME.fullmatch(path.name) and path.is_dir()]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as exc:
-        raise DataDirectoryError(f"can't read the buckets in {directory}: {explain(exc)}; check who owns it") from exc
+        Raises:
+            EngineError: Its directory can't be removed. It is open again, or broken.
+        """
+        if bucket is not None:
+            try:
+                bucket.engine.close()
+            except EngineError as exc:
+                _log.warning("a bucket that is being deleted does not close properly", bucket=name, reason=str(exc))
+        if self._root is not None:
+            try:
+                remove_bucket_in_thread(self._root, name)
+            except EngineError:
+                if bucket is not None:
+                    self._open_other_in_thread(name)
+                raise
+        self._broken.pop(name, None)

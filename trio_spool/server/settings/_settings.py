@@ -27,6 +27,7 @@ class Settings:
         listen: The addresses to listen on.
         data_dir: Where the engine ``lmdb`` keeps its data.
         engine: ``lmdb``, or ``memory``, which keeps nothing, or an engine of your own.
+        allow_network_storage: Allow a data directory on a network file system, whose locks and mapped files can't be relied on.
         fsync: When commits are forced to the disk: ``always``, ``everysec``, ``no``.
         no_auth: Allow addresses that other machines can reach although no authentication is set up.
         users: The file of the users who may log in. Without one, anybody may do anything.
@@ -60,6 +61,7 @@ class Settings:
     listen: tuple[str, ...] = attrs.field(default=("tcp://127.0.0.1:11210",), converter=to_tuple, validator=addresses)
     data_dir: Path | None = attrs.field(default=None, converter=to_path, validator=path_or_none)
     engine: str | EngineKind = attrs.field(default="lmdb", validator=engine)
+    allow_network_storage: bool = attrs.field(default=False, validator=whether)
     fsync: str = attrs.field(default="always", validator=one_of(*FSYNC_POLICIES))
     no_auth: bool = attrs.field(default=False, validator=whether)
     users: Path | None = attrs.field(default=None, converter=to_path, validator=path_or_none)

@@ -107,10 +107,11 @@ def uuid(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
 
 
 def buckets(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
-    """How many items each bucket has. All other groups are about the bucket that the client has selected."""
+    """How many items each bucket has, or why it can't be used. All other groups are about the selected bucket."""
     if argument:
         return None
-    return [gauge(each.name, sum(space.items for space in each.engine.spaces.values())) for each in shared.buckets]
+    rows = [gauge(each.name, sum(space.items for space in each.engine.spaces.values())) for each in shared.buckets]
+    return rows + [Row(name, f"broken: {reason}") for name, reason in shared.buckets.broken.items()]
 
 
 # vbuckets. All of them share one store, and so its sequence numbers.
