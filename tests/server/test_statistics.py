@@ -31,10 +31,11 @@ EXPECTED = {
         (GAUGE, "bytes"): {"high_water", "window", "batch", "connection_bytes_max"},
     },
     "engine": {
-        (COUNTER, ""): {"map_growths", "seqno", "snapshots_ended", "operations", "commits", "expired"},
+        (COUNTER, ""): {"map_growths", "seqno", "snapshots_ended", "snapshots_ended_for_space", "operations", "commits", "expired"},
         (COUNTER, "seconds"): {"commit_seconds"},
         (GAUGE, ""): {"items", "snapshots", "largest_group", "queued"},
-        (GAUGE, "bytes"): {"disk_bytes", "map_bytes", "queued_bytes"},
+        (GAUGE, "seconds"): {"oldest_snapshot_seconds"},
+        (GAUGE, "bytes"): {"disk_bytes", "live_bytes", "unused_bytes", "max_held_bytes", "map_bytes", "queued_bytes"},
     },
     "threads": {(GAUGE, ""): {"num_frontend_threads", "num_writer_threads", "num_worker_threads"}},
     "buckets": {(GAUGE, ""): {"default"}},

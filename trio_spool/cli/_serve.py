@@ -91,6 +91,11 @@ def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Fun
 @_setting("max-scans", "The maximum number of open range scans.", type=int)
 @_setting("max-scans-per-connection", "The maximum number of open range scans of one connection.", type=int)
 @_setting("max-scan-life", "Cancel range scans after this time.", type=float)
+@_setting(
+    "max-held-size",
+    "End the oldest range scan when scans make a bucket's file grow and keep more bytes in it than this, and than its items need.",
+    type=int,
+)
 @_setting("max-snapshots", "The maximum number of copies of databases that are kept for backups.", type=int)
 @_setting("snapshot-idle", "Delete a copy for a backup that no client has read for this time.", type=float)
 @_setting("window", "The maximum size of replies that wait for one connection, in bytes.", type=int)

@@ -41,6 +41,8 @@ class EngineOptions:
         expiry_interval: Seconds between two searches for expired items. The default is picked, not measured.
         max_snapshots: The maximum number of open snapshots. The default is picked, not measured.
         max_snapshot_life: Seconds after which a snapshot is ended. The default is picked, not measured.
+        max_held_size: Bytes of deleted and overwritten items that snapshots may keep on disk. If the file grows beyond that, and
+            these bytes are more than what the items need, the oldest snapshot is ended. The default is picked, not measured.
         space_of: Returns the part of a key by which `Engine.spaces` counts items.
         map_size: Bytes of address space that LMDB reserves at first; None for its default.
     """
@@ -55,6 +57,7 @@ class EngineOptions:
     expiry_interval: float = 1.0
     max_snapshots: int = 64
     max_snapshot_life: float = 180.0
+    max_held_size: int = 256 * 1024 * 1024
     space_of: SpaceOf = one_space
     map_size: int | None = None
 
@@ -68,11 +71,16 @@ class EngineStatistics:
         fsync: When what was written is forced to the disk.
         items: The number of items, including expired ones that have not been removed yet.
         disk_bytes: Bytes of disk in use; 0 for an engine without files.
+        live_bytes: Those of them that the items need.
+        unused_bytes: The others: free, and used again before the file grows, or still needed by snapshots.
+        max_held_bytes: The number of unused bytes from which on a file that grows ends the oldest snapshot; 0 if nothing does.
         map_bytes: Bytes of address space reserved; 0 for an engine without a map.
         map_growths: How often the map had to grow.
         seqno: The sequence number of the last mutation.
         snapshots: The number of open snapshots.
+        oldest_snapshot_seconds: For how long the oldest of them has been open; 0 if none is.
         snapshots_ended: The number of snapshots that reached the end of their life.
+        snapshots_ended_for_space: The number of snapshots that were ended because they kept too much on disk.
         operations: The number of operations that were carried out.
         commits: The number of transactions that changed something.
         largest_group: The largest number of operations in one transaction.
@@ -86,11 +94,16 @@ class EngineStatistics:
     fsync: str
     items: int
     disk_bytes: int
+    live_bytes: int
+    unused_bytes: int
+    max_held_bytes: int
     map_bytes: int
     map_growths: int
     seqno: int
     snapshots: int
+    oldest_snapshot_seconds: float
     snapshots_ended: int
+    snapshots_ended_for_space: int
     operations: int
     commits: int
     largest_group: int

@@ -55,11 +55,17 @@ class SingleWriterEngine(Engine):
         self.writer.close()
         self.registry.end_all()
 
-    def _statistics(self, *, items: int, disk_bytes: int = 0, map_bytes: int = 0, map_growths: int = 0) -> EngineStatistics:
-        writer = self.writer.statistics()
+    def _statistics(
+        self, *, items: int, disk_bytes: int = 0, live_bytes: int = 0, max_held_bytes: int = 0, map_bytes: int = 0,
+        map_growths: int = 0,
+    ) -> EngineStatistics:  # fmt: skip
+        writer, registry = self.writer.statistics(), self.registry
         return EngineStatistics(
-            kind=self.kind, fsync=self.fsync, items=items, disk_bytes=disk_bytes, map_bytes=map_bytes, map_growths=map_growths,
-            seqno=self.seqno, snapshots=len(self.registry), snapshots_ended=self.registry.ended, operations=writer.operations,
+            kind=self.kind, fsync=self.fsync, items=items, disk_bytes=disk_bytes, live_bytes=live_bytes,
+            unused_bytes=max(0, disk_bytes - live_bytes), max_held_bytes=max_held_bytes, map_bytes=map_bytes,
+            map_growths=map_growths, seqno=self.seqno, snapshots=len(registry),
+            oldest_snapshot_seconds=round(registry.oldest_seconds(), 3), snapshots_ended=registry.ended,
+            snapshots_ended_for_space=registry.ended_for_space, operations=writer.operations,
             commits=writer.commits, largest_group=writer.largest_group, commit_seconds=writer.commit_seconds,
             queued=writer.queued, queued_bytes=writer.queued_bytes, expired=writer.expired,
         )  # fmt: skip

@@ -21,6 +21,7 @@ class SnapshotRegistry:
 
     Attributes:
         ended: The number of snapshots that were ended because of their age.
+        ended_for_space: The number of snapshots that were ended because of what they kept on disk.
     """
 
     def __init__(self, max_open: int, life: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -30,6 +31,7 @@ class SnapshotRegistry:
         self._lock = threading.Lock()
         self._open: weakref.WeakKeyDictionary[Snapshot, float] = weakref.WeakKeyDictionary()  # with the end of its life
         self.ended = 0
+        self.ended_for_space = 0
 
     def __len__(self) -> int:
         return len(self._open)
@@ -52,6 +54,22 @@ class SnapshotRegistry:
         """Forget a snapshot that is closed."""
         with self._lock:
             self._open.pop(snapshot, None)
+
+    def oldest(self) -> Snapshot | None:
+        """Return the snapshot that has been open for the longest time, or None."""
+        with self._lock:
+            return next(iter(self._open), None)
+
+    def oldest_seconds(self) -> float:
+        """Return for how long the oldest snapshot has been open; 0 if there is none."""
+        with self._lock:
+            end = next(iter(self._open.values()), None)
+        return 0.0 if end is None else max(0.0, self._clock() - (end - self._life))
+
+    def end_for_space(self, snapshot: Snapshot) -> None:
+        """End a snapshot that keeps too much on disk."""
+        snapshot.close()
+        self.ended_for_space += 1
 
     def end_old(self) -> None:
         """End the snapshots whose life is over."""

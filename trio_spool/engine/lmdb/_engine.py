@@ -14,7 +14,8 @@ from .._operations import Entry
 from .._reading import CHUNK_RECORDS, EXTENDED, Reader, Snapshot, split_extended
 from .._single_writer import SingleWriterEngine
 from ._copying import copy_environment, make_copy
-from ._database import FILES, check_database
+from ._database import FILES, check_database, remove_compacted
+from ._growth import GrowthLimit
 from ._mapping import map_errors
 from ._opening import OpenEnvironment
 from ._reading import LmdbReader, LmdbSnapshot
@@ -61,6 +62,7 @@ class LmdbEngine(SingleWriterEngine):
         try:
             self.identity, is_new = begin_directory(path, self.kind, FILES)
             check_database(path, is_new)
+            remove_compacted(path)
             self.storage = LmdbStorage(
                 path, fsync=options.fsync, map_size=options.map_size, max_snapshots=options.max_snapshots,
                 open_environment=open_environment, sync_interval=sync_interval,
@@ -68,7 +70,8 @@ class LmdbEngine(SingleWriterEngine):
             try:
                 if is_new:
                     finish_directory(path)
-                super().__init__(self.storage, options, [self.storage.sync_if_due])
+                super().__init__(self.storage, options, [self.storage.sync_if_due, self._limit_growth])
+                self._growth = GrowthLimit(self.storage, self.registry, options.max_held_size)
                 self.writer.start()
             except BaseException:
                 self.storage.close()
@@ -76,6 +79,9 @@ class LmdbEngine(SingleWriterEngine):
         except BaseException:
             self._directory.release()
             raise
+
+    def _limit_growth(self) -> None:
+        self._growth.check()
 
     def open_reader(self) -> Reader:
         return LmdbReader(self.storage, self._clock, self.writer.flushed)
@@ -128,8 +134,11 @@ class LmdbEngine(SingleWriterEngine):
         return make_copy(self.copy, self.kind, directory, check)
 
     def statistics(self) -> EngineStatistics:
-        items, disk_bytes, map_bytes = self.storage.measure()
-        return self._statistics(items=items, disk_bytes=disk_bytes, map_bytes=map_bytes, map_growths=self.storage.map_growths)
+        usage = self.storage.measure()
+        return self._statistics(
+            items=usage.items, disk_bytes=usage.disk, live_bytes=usage.live, max_held_bytes=self._growth.max_held(usage),
+            map_bytes=usage.map, map_growths=self.storage.map_growths,
+        )  # fmt: skip
 
     def close(self) -> None:
         super().close()

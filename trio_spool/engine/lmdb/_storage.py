@@ -15,7 +15,7 @@ import threading
 import time
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lmdb
 
@@ -68,6 +68,22 @@ class Reading:
         if self.transaction is not None:
             self.transaction.abort()
             self.transaction = None
+
+
+class Usage(NamedTuple):
+    """What an environment holds, and the room that it takes.
+
+    Attributes:
+        items: The number of items.
+        disk: The bytes of the file that have been used.
+        live: The bytes that the last commit needs. The list of free pages does not count.
+        map: The bytes of address space that are reserved.
+    """
+
+    items: int
+    disk: int
+    live: int
+    map: int
 
 
 class LmdbStorage(Storage):
@@ -147,8 +163,8 @@ class LmdbStorage(Storage):
             self._readings.add(reading)
         return reading
 
-    def measure(self) -> tuple[int, int, int]:
-        """Return the number of items, the bytes of disk in use, and the bytes that are reserved for the map.
+    def measure(self) -> Usage:
+        """Return what is stored, and the room that it takes.
 
         Raises:
             EngineClosedError: The environment is closed.
@@ -159,8 +175,19 @@ class LmdbStorage(Storage):
                 raise EngineClosedError
             info = self.env.info()
             with self.env.begin(db=self.databases.items) as transaction:
-                stat = transaction.stat(self.databases.items)
-        return stat["entries"], (info["last_pgno"] + 1) * stat["psize"], info["map_size"]
+                stats = [self.env.stat(), *map(transaction.stat, self.databases)]
+        page = stats[0]["psize"]
+        live = 2 + sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)  # and two meta pages
+        return Usage(stats[1]["entries"], (info["last_pgno"] + 1) * page, live * page, info["map_size"])
+
+    def forget_dead_readers(self) -> None:
+        """Give up what processes that have died were reading: it would be kept for ever.
+
+        Raises:
+            StorageError: LMDB failed.
+        """
+        with map_errors:
+            self.env.reader_check()
 
     # For the writer thread
 

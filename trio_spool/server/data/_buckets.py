@@ -154,7 +154,7 @@ class Buckets:
         return self._open_engine(
             settings.engine, directory, create=create, allow_network=settings.allow_network_storage, fsync=settings.fsync,
             wake=self._wake, space_of=space_of, max_snapshots=settings.max_scans,
-            max_snapshot_life=settings.max_scan_life + LIFE_MARGIN,
+            max_snapshot_life=settings.max_scan_life + LIFE_MARGIN, max_held_size=settings.max_held_size,
         )  # fmt: skip
 
     def _directory(self, name: str) -> Path | None:

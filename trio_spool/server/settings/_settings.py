@@ -45,6 +45,8 @@ class Settings:
         max_scans: The maximum number of open range scans. Each keeps the database from reusing space that was freed since it began.
         max_scans_per_connection: The maximum number of open range scans of one connection.
         max_scan_life: How long a range scan may stay open.
+        max_held_size: How much of deleted and overwritten items open range scans may keep in each bucket's file, or as much as the
+            items need, if that is more. When the file grows beyond that, the oldest scan is ended.
         max_snapshots: The maximum number of snapshots of the database's files. Each is a copy of the database.
         snapshot_idle: How long a snapshot is kept that nobody reads.
         window: The most bytes that a spool holds for a client, and that are queued for a connection.
@@ -79,6 +81,7 @@ class Settings:
     max_scans: int = attrs.field(default=64, validator=whole(1, MAX_SCANS))
     max_scans_per_connection: int = attrs.field(default=16, validator=whole(1))
     max_scan_life: float = attrs.field(default=180.0, validator=seconds(0.001))
+    max_held_size: int = attrs.field(default=256 * KIB * KIB, validator=size())  # picked, not measured
     max_snapshots: int = attrs.field(default=4, validator=whole(1))
     snapshot_idle: float = attrs.field(default=300.0, validator=seconds(0.001))
     # With these, a client that stops reading costs the process 613 KiB (the names of all keys) or 602 KiB (a scan), measured like

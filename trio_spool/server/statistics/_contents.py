@@ -14,7 +14,8 @@ from ._rows import RawRow, Row, counter, gauge
 
 # Of the engine's statistics, those that go up and down, with their units; the others are counters or texts.
 _GAUGES = {
-    "items": "", "disk_bytes": "bytes", "map_bytes": "bytes", "snapshots": "", "largest_group": "", "queued": "",
+    "items": "", "disk_bytes": "bytes", "live_bytes": "bytes", "unused_bytes": "bytes", "max_held_bytes": "bytes",
+    "map_bytes": "bytes", "snapshots": "", "oldest_snapshot_seconds": "seconds", "largest_group": "", "queued": "",
     "queued_bytes": "bytes",
 }  # fmt: skip
 
