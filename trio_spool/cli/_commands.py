@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "backup": Place("_backup", "backup", "Copy a bucket's database from a running server into DIRECTORY."),
     "bucket": Place("_buckets", "bucket", "Create, list and delete the buckets of a server."),
     "collection": Place("_collections", "collection", "Create, list and drop the collections of a bucket."),
+    "compact": Place("_compact", "compact", "Give space back that the data directory DATA_DIR no longer needs."),
     "delete": Place("_items", "delete", "Delete the item KEY."),
     "dump": Place("_scan", "dump", "Write all documents as NDJSON, in the form that load reads."),
     "get": Place("_items", "get", "Print the value of KEY."),

@@ -59,6 +59,8 @@ from ._steps import StepResult as StepResult
 from ._steps import XattrProblem as XattrProblem
 from ._subdocument import Virtual as Virtual
 from ._subdocument import lookup as lookup
+from .lmdb._compacting import Compacted as Compacted
+from .lmdb._compacting import compact_store as compact_store
 from .lmdb._database import DATABASE as DATABASE
 from .lmdb._database import count_copy as count_copy
 from .memory import MemoryEngine as MemoryEngine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from ..._files import explain
@@ -10,7 +11,16 @@ from ._file import find_shortage
 
 # The names that LMDB gives to its files.
 DATABASE = "data.mdb"
-FILES = frozenset({DATABASE, "lock.mdb"})
+READER_TABLE = "lock.mdb"
+FILES = frozenset({DATABASE, READER_TABLE})
+# The name of a compacted copy until it is the database.
+COMPACTED = DATABASE + ".compact"
+
+
+def remove_compacted(path: Path) -> None:
+    """Remove what an interrupted compaction left in a directory that nobody else uses."""
+    with suppress(OSError):
+        (path / COMPACTED).unlink(missing_ok=True)
 
 
 def check_database(path: Path, is_new: bool) -> None:
