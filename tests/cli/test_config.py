@@ -40,7 +40,7 @@ SHOWN = {
     "digits": "a number of",
 }
 TIMES = {"login_timeout", "max_scan_life", "snapshot_idle", "send_timeout", "drain_timeout", "switch_interval"}
-FLAGS = {"no_auth", "tls_client_required", "disable_flush", "verbose"}
+FLAGS = {"allow_network_storage", "no_auth", "tls_client_required", "disable_flush", "verbose"}
 PATHS = {"data_dir", "users", "tls_cert", "tls_key", "tls_client_ca"}
 WORDS = {"engine", "fsync"}
 COUNTS = set(OPTIONS) - TIMES - FLAGS - PATHS - WORDS - {"listen", "unix_mode"}
