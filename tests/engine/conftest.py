@@ -7,6 +7,7 @@ import pytest
 from support.storage import Faults
 from trio_spool.engine import EngineOptions, open_engine
 from trio_spool.engine.lmdb._engine import LmdbEngine
+from trio_spool.engine.lmdb._room import has_room
 
 
 class Clock:
@@ -57,11 +58,12 @@ def make_lmdb(tmp_path):
 def make_faulty(tmp_path, faults):
     """For an engine lmdb with the faults of a test."""
 
-    def open_one(sync_interval=1.0, **options):
+    def open_one(sync_interval=1.0, has_room=has_room, **options):
         return LmdbEngine(
             EngineOptions(directory=tmp_path / "data", **options),
             open_environment=faults.open_environment,
             sync_interval=sync_interval,
+            has_room=has_room,
         )
 
     yield from _opening(open_one)

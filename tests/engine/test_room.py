@@ -15,6 +15,8 @@ import pytest
 from support.storage import PATIENCE
 from trio_spool.engine import (
     DataDirectoryError,
+    EngineClosedError,
+    EngineFailedError,
     Item,
     Problem,
     Snapshot,
@@ -22,6 +24,7 @@ from trio_spool.engine import (
     Store,
     open_engine,
 )
+from trio_spool.engine.lmdb._room import larger
 
 
 def items_of(snapshot: Snapshot) -> Iterator[tuple[bytes, Item]]:
@@ -164,3 +167,69 @@ def test_another_error_is_no_reason_for_a_smaller_map(make_faulty, faults) -> No
     with pytest.raises(DataDirectoryError, match=r"can't open the database in .*: .*no"):
         make_faulty()
     assert faults.calls == ["open"]
+
+
+@pytest.mark.parametrize(
+    ("free", "expected"),
+    [
+        (1 << 40, 128 << 20),
+        (64 << 20, 128 << 20),
+        (63 << 20, 96 << 20),
+        (3 << 20, 66 << 20),
+        (1 << 20, 65 << 20),
+        ((1 << 20) - 1, None),
+    ],
+)
+def test_a_map_grows_as_far_as_there_is_room(free: int, expected: int | None) -> None:
+    assert larger(64 << 20, lambda size: size <= free) == expected
+
+
+def test_looking_for_room_leaves_the_map_alone(make_faulty, faults) -> None:
+    engine = make_faulty(map_size=1 << 20, has_room=lambda size: False)
+    engine.execute([Store(b"k", b"v")])
+    with engine.snapshot() as snapshot:
+        for _ in range(2):
+            assert engine.execute([Store(b"large", b"x" * 3_000_000)])[0].problem is Problem.NO_SPACE
+        assert len(list(snapshot.records())) == 1
+    assert "set_mapsize" not in faults.calls
+    assert engine.execute([Store(b"k", b"w")])[0].problem is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on address space that the system keeps")
+def test_address_space_that_is_used_up(tmp_path) -> None:
+    """The writer goes on, and so do the readers: `mdb_env_set_mapsize` alone would have left no map to either."""
+    script = textwrap.dedent(f"""
+        import resource
+        from pathlib import Path
+        from trio_spool.engine import Problem, Store, open_engine
+        resource.setrlimit(resource.RLIMIT_AS, (600 << 20, resource.RLIM_INFINITY))
+        with open_engine("lmdb", Path({str(tmp_path / "data")!r}), fsync="no") as engine:
+            stored = 0
+            while (outcome := engine.execute([Store(b"%d" % stored, b"x" * 4_000_000)])[0]).problem is None:
+                stored += 1
+            assert outcome.problem is Problem.NO_SPACE
+            reader = engine.open_reader()
+            assert len(reader.get(b"0").value) == 4_000_000
+            reader.release()
+            assert engine.execute([Store(b"small", b"x")])[0].problem is None
+            assert engine.failure is None
+            print(stored)
+    """)
+    stored = int(subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True).stdout)
+    with open_engine("lmdb", tmp_path / "data") as engine:
+        assert engine.statistics().items == stored + 1
+
+
+@pytest.mark.parametrize("failing", [lmdb.Error("no"), OSError(errno.EIO, "no")])
+def test_a_map_that_neither_grows_nor_opens_again_ends_the_engine(make_faulty, faults, failing: Exception) -> None:
+    engine = make_faulty()
+    reader = engine.open_reader()
+    faults.add("commit", lmdb.MapFullError("full"))
+    faults.add("set_mapsize", MemoryError())
+    faults.add("open", failing)
+    with pytest.raises(EngineFailedError, match=r"could not be opened again"):
+        engine.execute([Store(b"k", b"v")])
+    with pytest.raises(EngineClosedError):
+        reader.get(b"k")
+    with pytest.raises(EngineClosedError):
+        engine.statistics()

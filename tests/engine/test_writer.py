@@ -9,7 +9,8 @@ import pytest
 
 from support.storage import PATIENCE, FaultyStorage, wait_until
 from trio_spool.engine import EngineClosedError, EngineOptions, Flush, Get, Lock, NoSpaceError, Problem, Remember, Store, Unlock
-from trio_spool.engine._writer import EXPIRY_BATCH, GROUP_BYTES, GROUP_OPERATIONS, Writer
+from trio_spool.engine._submissions import GROUP_BYTES, GROUP_OPERATIONS
+from trio_spool.engine._writer import EXPIRY_BATCH, Writer
 from trio_spool.engine.memory._storage import MemoryStorage
 
 

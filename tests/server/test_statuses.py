@@ -21,6 +21,7 @@ PROBLEMS = {
     "NOT_LOCKED": Status.NOT_LOCKED,
     "NO_SPACE": Status.TEMPORARY_FAILURE,
     "FAILED": Status.INTERNAL,
+    "UNKNOWN": Status.INTERNAL,
 }
 ERRORS = {
     "ServiceError": Status.INTERNAL,

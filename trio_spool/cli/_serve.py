@@ -15,13 +15,20 @@ import platformdirs
 import structlog
 import trio
 
-from ..engine import ENGINES, EngineError
-from ..server import ListenError, Settings, SettingsError, serve_until_signal
+from ..engine import ENGINES, EngineError, EngineFailedError, StorageError
+from ..server import FAILED_STATUS, ListenError, Settings, SettingsError, serve_until_signal
 from ._config import read_config
 from ._errors import CliError
 from ._modes import Mode
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class StorageFailedError(CliError):
+    """The storage of a server has failed while it was running."""
+
+    exit_code = FAILED_STATUS
+
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _DEFAULTS = {field.name: field.default for field in attrs.fields(Settings)}
@@ -124,7 +131,8 @@ def serve(data_dir: Path | None, verbose: bool, **values: Any) -> None:
     data of the user who runs the server.
 
     When the server accepts connections, it prints "listening on ADDRESS" for each address. At the first signal, it accepts no
-    further connections, waits for running replies, and exits with status 0. At a second signal, it exits at once.
+    further connections, waits for running replies, and exits with status 0. At a second signal, it exits at once. If its
+    storage fails, it says why, and exits with status 74: start it again.
     """
     _configure_logging(verbose)
     values["listen"] = tuple(values["listen"])
@@ -136,6 +144,8 @@ def serve(data_dir: Path | None, verbose: bool, **values: Any) -> None:
     try:
         settings = Settings(data_dir=data_dir, **values)
         trio.run(serve_until_signal, settings, _listening, _stopping)
+    except (EngineFailedError, StorageError) as exc:
+        raise StorageFailedError(str(exc)) from None
     except (SettingsError, EngineError, ListenError) as exc:
         raise CliError(str(exc)) from None
     except BrokenPipeError:

@@ -8,6 +8,8 @@ from ._errors import CopyError as CopyError
 from ._errors import DataDirectoryError as DataDirectoryError
 from ._errors import EngineClosedError as EngineClosedError
 from ._errors import EngineError as EngineError
+from ._errors import EngineFailedError as EngineFailedError
+from ._errors import LostStoreError as LostStoreError
 from ._errors import NoFilesError as NoFilesError
 from ._errors import NoSpaceError as NoSpaceError
 from ._errors import SnapshotEndedError as SnapshotEndedError

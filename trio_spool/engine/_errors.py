@@ -14,6 +14,16 @@ class EngineClosedError(EngineError):
         super().__init__(message)
 
 
+class EngineFailedError(EngineError):
+    """The engine has failed for good: it writes nothing more, and has to be opened again. The message says why."""
+
+    def again(self) -> EngineFailedError:
+        """Return another error that says the same, for whoever asks later: raising one error twice would mix up tracebacks."""
+        another = type(self)(*self.args)
+        another.__cause__ = self.__cause__
+        return another
+
+
 # While an engine is opened
 
 
@@ -52,6 +62,25 @@ class StorageError(EngineError):
 
 class NoSpaceError(StorageError):
     """There was no room: on the disk, in the quota, or in memory. It may work again later."""
+
+
+class DeviceError(NoSpaceError):
+    """The disk reported that it can't read or write.
+
+    That counts as a lack of room, since a thin-provisioned disk says this when its pool is full, but only for a while.
+    """
+
+
+class LostStoreError(StorageError):
+    """The store can't be relied on any more: nothing more may be written to it.
+
+    Attributes:
+        undone: Whether it is certain that nothing of the transaction that met this is in the store.
+    """
+
+    def __init__(self, message: str, *, undone: bool = False) -> None:
+        super().__init__(message)
+        self.undone = undone
 
 
 # While a store is copied

@@ -11,8 +11,8 @@ from types import TracebackType
 
 import attrs
 
-from ._errors import NoFilesError
-from ._operations import Entry, Operation, Outcome, Space
+from ._errors import EngineFailedError, NoFilesError
+from ._operations import Entry, Operation, Outcome, Problem, Space
 from ._reading import Reader, Snapshot
 
 Done = Callable[["list[Outcome]"], None]
@@ -36,6 +36,8 @@ class EngineOptions:
         fsync: When what was written is forced to the disk: ``always``, ``everysec`` or ``no``.
         wake: Is given a function, in the writer thread, and calls it where the outcomes are wanted: once for each group of
             operations. None calls it in the writer thread.
+        failed: Called with the reason if the engine fails for good, in the thread that met it, once everybody who waited for an
+            outcome has been told by way of `wake`. None logs it. What it raises is logged.
         clock: Returns the Unix time in seconds.
         steady_clock: Returns seconds of a clock that nobody sets, by which locks end.
         expiry_interval: Seconds between two searches for expired items. The default is picked, not measured.
@@ -52,6 +54,7 @@ class EngineOptions:
     allow_network: bool = False
     fsync: str = "always"
     wake: Wake | None = None
+    failed: Callable[[EngineFailedError], object] | None = None
     clock: Callable[[], float] = time.time
     steady_clock: Callable[[], float] = time.monotonic
     expiry_interval: float = 1.0
@@ -172,6 +175,7 @@ class Engine(ABC):
         Raises:
             TooManySnapshotsError: The maximum number of snapshots is open.
             EngineClosedError: The engine is closed.
+            EngineFailedError: The engine has failed.
             StorageError: The store failed.
         """
 
@@ -220,6 +224,7 @@ class Engine(ABC):
 
         Raises:
             EngineClosedError: The engine is closed.
+            EngineFailedError: The engine has failed.
         """
 
     def execute(self, operations: Sequence[Operation]) -> list[Outcome]:
@@ -227,6 +232,8 @@ class Engine(ABC):
 
         Raises:
             EngineClosedError: The engine is closed.
+            EngineFailedError: The engine has failed, before or meanwhile. In the latter case, the operations may have been carried
+                out, and may be found when the store is opened again.
         """
         finished = threading.Event()
         outcomes: list[Outcome] = []
@@ -237,6 +244,12 @@ class Engine(ABC):
 
         self.submit(operations, done)
         finished.wait()
+        if (
+            self.failure is not None
+            and outcomes
+            and all(outcome.problem in (Problem.FAILED, Problem.UNKNOWN) for outcome in outcomes)
+        ):
+            raise self.failure.again()
         return outcomes
 
     @abstractmethod
@@ -252,6 +265,11 @@ class Engine(ABC):
         self.close()
 
     # What is known without reading the store
+
+    @property
+    def failure(self) -> EngineFailedError | None:
+        """Why the engine has failed for good; None as long as it has not."""
+        return None
 
     @abstractmethod
     def statistics(self) -> EngineStatistics:

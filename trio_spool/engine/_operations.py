@@ -74,7 +74,11 @@ class Chunk(NamedTuple):
 
 
 class Problem(Enum):
-    """Why an operation was not carried out."""
+    """Why an operation was not carried out.
+
+    With UNKNOWN, it may have been: the engine has failed while it was committing, and what was committed will be seen when the
+    store is opened again.
+    """
 
     NOT_FOUND = "not found"
     EXISTS = "exists"
@@ -86,6 +90,7 @@ class Problem(Enum):
     NO_SPACE = "no space"
     PATH = "path"
     FAILED = "failed"
+    UNKNOWN = "unknown"
 
 
 class Outcome(NamedTuple):

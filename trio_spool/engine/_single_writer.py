@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 
-from ._errors import EngineClosedError
+from ._errors import EngineClosedError, EngineFailedError
 from ._interface import Done, Engine, EngineOptions, EngineStatistics
 from ._operations import Operation, Space
 from ._reading import Snapshot
@@ -35,6 +35,8 @@ class SingleWriterEngine(Engine):
         self._clock = options.clock
 
     def snapshot(self, *, keys_only: bool = False, xattrs: bool = False) -> Snapshot:
+        if self.writer.failure is not None:
+            raise self.writer.failure.again()
         if self.writer.closing:
             raise EngineClosedError
         self.registry.end_old()
@@ -54,6 +56,10 @@ class SingleWriterEngine(Engine):
     def close(self) -> None:
         self.writer.close()
         self.registry.end_all()
+
+    @property
+    def failure(self) -> EngineFailedError | None:
+        return self.writer.failure
 
     def _statistics(
         self, *, items: int, disk_bytes: int = 0, live_bytes: int = 0, max_held_bytes: int = 0, map_bytes: int = 0,

@@ -108,6 +108,6 @@ class Storage(ABC):
             Whether the transaction is worth another try.
 
         Raises:
-            StorageError: Mending failed.
+            StorageError: Mending failed. A `LostStoreError` ends the engine.
         """
         return False

@@ -7,7 +7,11 @@ What can go wrong with a group:
 
 - An operation fails, by a bug. Its submission is answered with FAILED, and the rest is done again without it.
 - The store fails in a way that `Storage.recover` mends, like a map that is full. The group is done again.
-- The store fails for good. Whoever submitted what was being carried out is told; at the commit, these are all in the group.
+- The store fails for now, like a full disk. Whoever submitted what was being carried out is told; at the commit, these are all in
+  the group.
+- The disk fails again and again, or the store can't be relied on any more (`LostStoreError`), or anything happens that nobody has
+  thought of. Then the thread ends, and the engine has failed: everybody who waits is told, and so is whoever submits anything
+  later. A thread that ended in silence would keep them all waiting for ever.
 - Nobody is left to be told the outcomes. They are committed all the same.
 """
 
@@ -17,44 +21,33 @@ import logging
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
 import attrs
 
+from .._incidents import Incidents, by_logging, place_of
 from ._batch import Batch, Shared
 from ._clocks import Clocks
-from ._errors import EngineClosedError, NoSpaceError
+from ._errors import DeviceError, EngineFailedError, LostStoreError, NoSpaceError, StorageError
 from ._interface import Done, EngineOptions, Wake
-from ._operations import Operation, Outcome, Problem, size_of
+from ._operations import Operation, Problem
 from ._storage import Storage
+from ._submissions import Answer, Submission, SubmissionQueue
 
 _log = logging.getLogger("trio_spool.engine")
 
-# The maximum of one transaction, in operations and in bytes of their values, so that those in front are not kept waiting for those
-# behind. Measured with LMDB on two cores: 10,000 stores of 100 bytes take 60 ms without syncing and 100 ms with it; 32 of 1 MiB
-# take 40 and 80 ms.
-GROUP_OPERATIONS = 10_000
-GROUP_BYTES = 32 * 1024 * 1024
 # The maximum number of expired items that one transaction removes. Measured with LMDB: 3 ms without syncing, 13 ms with it.
 EXPIRY_BATCH = 1000
 # Seconds that the thread sleeps at least before a flush that is due later, so that it does not spin. Picked, not measured.
 _SHORTEST_SLEEP = 0.001
+# Transactions in a row that fail because of the disk, before the engine fails. One failed sync loses only the transaction that it
+# was for. Picked, not measured: more than one, since the pool of a thin-provisioned disk may get room at once, and few, since a
+# supervisor that starts the server on another disk is a better answer than an error to each request.
+MAX_DEVICE_ERRORS = 3
 
 _T = TypeVar("_T")
-_Answer = tuple[Done, "list[Outcome]"]
-
-
-@attrs.define(eq=False)
-class _Submission:
-    operations: Sequence[Operation]
-    done: Done
-    size: int
-
-    def fail(self, problem: Problem) -> _Answer:
-        return self.done, [Outcome(problem)] * len(self.operations)
 
 
 @attrs.frozen(kw_only=True)
@@ -75,20 +68,20 @@ class Writer:
 
     Args:
         storage: Where the items are kept.
-        options: `wake`, `clock`, `steady_clock`, `expiry_interval` and `space_of` are used.
-        chores: Called in the writer thread after each group, and when nothing was submitted for `expiry_interval` seconds. They
-            must not raise.
+        options: `wake`, `failed`, `clock`, `steady_clock`, `expiry_interval` and `space_of` are used.
+        chores: Called in the writer thread after each group, and when nothing was submitted for `expiry_interval` seconds. What one
+            of them raises ends the engine.
 
     Attributes:
         shared: What all threads may read. The writer thread replaces it at each commit.
         clocks: The clocks of the engine.
-        closing: Whether nothing can be submitted any more.
         cpu_seconds: Seconds of processor time that the thread has used.
     """
 
     def __init__(self, storage: Storage, options: EngineOptions, chores: Sequence[Callable[[], object]] = ()) -> None:
         self._storage = storage
         self._wake: Wake = options.wake if options.wake is not None else lambda function: function()
+        self._failed = options.failed
         self._expiry_interval = options.expiry_interval
         self._space_of = options.space_of
         self._chores = chores
@@ -96,11 +89,11 @@ class Writer:
         self.shared = Shared(recovered.state, recovered.spaces, {}, recovered.memories)
         self.clocks = Clocks(options.clock, options.steady_clock, recovered.state.cas)
         self._flush_at = recovered.state.flush_at  # of `shared`, as every read looks at it
-        self._condition = threading.Condition()
-        self._queue: deque[_Submission] = deque()  # changed under the condition, like the next two
-        self._queued_bytes = 0
-        self.closing = False
+        self._queue = SubmissionQueue()
+        self._incidents = Incidents(by_logging(_log))
         # The writer thread alone changes these.
+        self._unanswered: list[Submission] = []  # taken from the queue
+        self._device_errors = 0  # in a row
         self._operations = 0
         self._commits = 0
         self._largest_group = 0
@@ -115,21 +108,23 @@ class Writer:
         """Start the thread. Operations that were submitted before wait for it."""
         self._thread.start()
 
+    @property
+    def closing(self) -> bool:
+        """Whether nothing can be submitted any more."""
+        return self._queue.closing
+
+    @property
+    def failure(self) -> EngineFailedError | None:
+        """Why the engine has failed, if it has."""
+        return self._queue.failure
+
     def submit(self, operations: Sequence[Operation], done: Done) -> None:
         """Queue operations: see `Engine.submit`."""
-        size = sum(map(size_of, operations))
-        with self._condition:
-            if self.closing:
-                raise EngineClosedError
-            self._queue.append(_Submission(operations, done, size))
-            self._queued_bytes += size
-            self._condition.notify()
+        self._queue.add(operations, done)
 
     def close(self) -> None:
         """Take no more operations, carry out those that are queued, and wait until the thread has ended."""
-        with self._condition:
-            self.closing = True
-            self._condition.notify()
+        self._queue.close()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join()
 
@@ -145,50 +140,69 @@ class Writer:
         """Return what the thread has done, and what waits for it."""
         return WriterStatistics(
             operations=self._operations, commits=self._commits, largest_group=self._largest_group,
-            commit_seconds=self._commit_seconds, queued=len(self._queue), queued_bytes=self._queued_bytes, expired=self._expired,
+            commit_seconds=self._commit_seconds, queued=len(self._queue), queued_bytes=self._queue.bytes, expired=self._expired,
         )  # fmt: skip
 
     # The thread
 
     def _run_in_thread(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:
+            self._fail(error)
+
+    def _work(self) -> None:
         next_expiry = time.monotonic() + self._expiry_interval
         while True:
-            group = self._next_group(next_expiry)
+            group = self._queue.take(max(0.0, min(next_expiry - time.monotonic(), self._until_flush())))
             if group is None:
                 return
             if group:
-                self._answer(self._carry_out(group))
+                self._unanswered = group
+                answers = self._carry_out(group)
+                self._unanswered = []
+                self._answer(answers)
                 self.cpu_seconds = time.thread_time()
             for chore in self._chores:
                 chore()
             if time.monotonic() >= next_expiry or self.flushed(self.clocks.wall()):
                 more = self.remove_expired()
                 next_expiry = time.monotonic() + (0 if more else self._expiry_interval)
-
-    def _next_group(self, next_expiry: float) -> list[_Submission] | None:
-        """Wait until there is something to do, and return what was submitted: nothing if something else is due, None at the end."""
-        with self._condition:
-            if not self._queue:
-                if self.closing:
-                    return None
-                self._condition.wait(max(0.0, min(next_expiry - time.monotonic(), self._until_flush())))
-            group = []
-            operations = size = 0
-            while self._queue and operations < GROUP_OPERATIONS and size < GROUP_BYTES:
-                submission = self._queue.popleft()
-                operations += len(submission.operations)
-                size += submission.size
-                group.append(submission)
-            self._queued_bytes -= size
-        return group
+                self._incidents.look()
 
     def _until_flush(self) -> float:
         return max(self._flush_at - self.clocks.wall(), _SHORTEST_SLEEP) if self._flush_at else math.inf
 
-    def _answer(self, answers: list[_Answer]) -> None:
+    def _fail(self, error: BaseException) -> None:
+        """End the engine because of an error, and tell everybody who waits."""
+        if isinstance(error, StorageError):
+            failure = EngineFailedError(str(error))
+        else:
+            # Nobody has thought of this, so its traceback is wanted, once.
+            failure = EngineFailedError(f"writing failed: {type(error).__name__}: {error}")
+            _log.critical("writing failed; the engine ends", exc_info=error)
+        failure.__cause__ = error
+        # What was being committed may be there when the store is opened again, and so must not be called refused.
+        undone = isinstance(error, LostStoreError) and error.undone
+        problem = Problem.FAILED if undone else Problem.UNKNOWN
+        answers = [submission.fail(problem) for submission in self._unanswered]
+        self._unanswered = []
+        self._answer(answers + [submission.fail(Problem.FAILED) for submission in self._queue.fail(failure)])
+        if self._failed is None:
+            _log.critical("the engine has failed: %s", failure)
+            return
+        try:
+            self._failed(failure)
+        except Exception:
+            _log.critical("the engine has failed, and nobody is left to be told: %s", failure, exc_info=True)
+
+    def _answer(self, answers: list[Answer]) -> None:
         def call_all() -> None:
             for done, outcomes in answers:
-                done(outcomes)
+                try:
+                    done(outcomes)
+                except Exception as error:  # against its promise; the others must be told all the same
+                    self._incidents.report("an answer was not taken", place=place_of(error), level="error", error=error)
 
         try:
             self._wake(call_all)
@@ -196,11 +210,11 @@ class Writer:
             # As when the event loop has ended. What was submitted is committed all the same.
             _log.debug("nobody is left to be told of a commit", exc_info=True)
 
-    def _carry_out(self, group: list[_Submission]) -> list[_Answer]:
+    def _carry_out(self, group: list[Submission]) -> list[Answer]:
         """Carry out a group in one transaction. What makes it fail is left out, and the rest is done again."""
-        failed: list[_Answer] = []
+        failed: list[Answer] = []
         while group:
-            answers: list[_Answer] = []
+            answers: list[Answer] = []
             try:
                 self._transact(partial(_run_all, group, answers))
             except Exception as error:
@@ -208,7 +222,6 @@ class Writer:
                 if problem is not None:
                     at_work = len(answers)  # the submission that failed; if all are answered, the commit did
                     culprits = group[at_work : at_work + 1] or group
-                    _log.error("%d submissions failed: %s", len(culprits), problem.value, exc_info=error)
                     failed += [submission.fail(problem) for submission in culprits]
                     group = [submission for submission in group if submission not in culprits]
                 continue
@@ -226,8 +239,7 @@ class Writer:
             except Exception as error:
                 if self._recover(error) is None:
                     continue
-                _log.error("removing expired items failed; it is tried again later", exc_info=error)
-                return False
+                return False  # it is tried again later
             self._expired += removed
             return removed == EXPIRY_BATCH
 
@@ -258,6 +270,8 @@ class Writer:
                 self.shared = before
                 raise
             self._commits += 1
+            self._device_errors = 0
+            self._incidents.passed(_REFUSED)
         else:
             batch.transaction.abort()
         self.shared = batch.shared(state, changed_spaces)
@@ -265,7 +279,11 @@ class Writer:
         self._commit_seconds += time.perf_counter() - started
 
     def _recover(self, error: Exception) -> Problem | None:
-        """Try to mend what made a transaction fail. Return None if it is worth another try, or what to tell those who wait."""
+        """Try to mend what made a transaction fail. Return None if it is worth another try, or what to tell those who wait.
+
+        Raises:
+            LostStoreError: The engine must end.
+        """
         try:
             with self._storage.map_errors():
                 if self._storage.recover(error):
@@ -273,10 +291,27 @@ class Writer:
         except Exception as another:
             another.__context__ = error
             error = another
-        return Problem.NO_SPACE if isinstance(error, NoSpaceError) else Problem.FAILED
+        if isinstance(error, LostStoreError):
+            raise error
+        if isinstance(error, DeviceError):
+            self._device_errors += 1
+            if self._device_errors >= MAX_DEVICE_ERRORS:
+                raise LostStoreError(f"{error}, {self._device_errors} times in a row", undone=True) from error
+        if isinstance(error, NoSpaceError):
+            self._incidents.report(_REFUSED, level="error", lasts=True, reason=str(error))
+            return Problem.NO_SPACE
+        if isinstance(error, StorageError):
+            self._incidents.report("a write failed", level="error", reason=str(error))
+        else:
+            self._incidents.report("an operation failed", place=place_of(error), level="error", error=error)
+        return Problem.FAILED
 
 
-def _run_all(group: list[_Submission], answers: list[_Answer], batch: Batch) -> None:
+# What the log says of a store that can't be written to at the moment.
+_REFUSED = "writes are refused"
+
+
+def _run_all(group: list[Submission], answers: list[Answer], batch: Batch) -> None:
     """Carry out the operations of a group, and add an answer as soon as a submission is done."""
     for submission in group:
         answers.append((submission.done, [batch.run(operation) for operation in submission.operations]))

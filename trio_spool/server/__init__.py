@@ -15,6 +15,7 @@ Floors, from the top; each knows only those below it::
 from ._listening import ListenError as ListenError
 from ._service import Service as Service
 from ._service import serve as serve
+from ._signals import FAILED_STATUS as FAILED_STATUS
 from ._signals import serve_until_signal as serve_until_signal
 from .settings import ServiceError as ServiceError
 from .settings import Settings as Settings

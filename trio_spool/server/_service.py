@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import signal
 import ssl
+from collections.abc import Callable
+from typing import Final
 
 import trio
-from trio_util import periodic
+from trio_util import periodic, wait_any
 
 from .._formats import host_and_port
 from .._incidents import place_of
 from ..auth import UsersError
-from ..engine import find_engine
+from ..engine import EngineError, find_engine
 from ._connection import Connection
 from ._listening import BoundListener, listen, names_of
 from .conversation import Detect
 from .protocols import detect
 from .settings import Settings, SettingsError
 from .shared import Listener, Shared, Tuning, remove_all_in_thread
+
+# Seconds for which running answers may finish when an engine has failed. Picked, not measured: what waits for the engine is
+# answered at once, and a supervisor should soon start the service again.
+FAILED_DRAIN: Final = 1.0
 
 
 class Service:
@@ -30,6 +36,7 @@ class Service:
         settings: What to run.
         tuning: Values that are no settings.
         detect: Returns the protocol that begins with a byte.
+        failing: Called when the engine of a bucket has failed, before the service ends because of that.
 
     Raises:
         SettingsError: The settings do not fit together.
@@ -41,6 +48,7 @@ class Service:
         *,
         tuning: Tuning | None = None,
         detect: Detect = detect,
+        failing: Callable[[], object] = lambda: None,
     ) -> None:
         engine = find_engine(settings.engine)
         if engine.needs_directory and settings.data_dir is None:
@@ -51,6 +59,7 @@ class Service:
             raise SettingsError(str(exc)) from exc
         self._settings = settings
         self._detect = detect
+        self._failing = failing
         self._begun = False
         self._draining = False
         self._owns_directory = False  # until it does, another service may be using the data directory
@@ -60,6 +69,7 @@ class Service:
 
         Raises:
             RuntimeError: It has been run before.
+            EngineFailedError: The engine of a bucket has failed.
         """
         if self._begun:
             raise RuntimeError("a Service runs once: make another one")
@@ -80,10 +90,20 @@ class Service:
 
     def _close_in_thread(self) -> None:
         try:
-            if self._owns_directory and self._settings.data_dir is not None:
+            # After a failure, the directory may be somebody else's by now. The next start removes what is left there.
+            if self._owns_directory and self._settings.data_dir is not None and self.shared.buckets.failure is None:
                 remove_all_in_thread(self._settings.data_dir)
         finally:
+            self._close_buckets_in_thread()
+
+    def _close_buckets_in_thread(self) -> None:
+        try:
             self.shared.buckets.close_all_in_thread()
+        except EngineError as exc:
+            if self.shared.buckets.failure is None:
+                raise
+            # The first failure is why the service ends, and this one may follow from it.
+            self.shared.log.error("a bucket was not closed properly", reason=str(exc))
 
     async def _run(self, task_status: trio.TaskStatus[list[str]], stop: trio.Event) -> None:
         shared, opened = self.shared, list[BoundListener]()
@@ -102,11 +122,17 @@ class Service:
                         for listener in opened:
                             accepting.start_soon(self._accept, listener, handlers)
                         task_status.started([str(address) for address in shared.listening])
-                        await stop.wait()
+                        await wait_any(stop.wait, shared.buckets.failed.wait)
                         accepting.cancel_scope.cancel()
                     self._drain()
-                    handlers.cancel_scope.deadline = trio.current_time() + self._settings.drain_timeout
+                    patience = self._settings.drain_timeout
+                    if shared.buckets.failure is not None:
+                        self._failing()
+                        patience = min(patience, FAILED_DRAIN)
+                    handlers.cancel_scope.deadline = trio.current_time() + patience
                 background.cancel_scope.cancel()
+            if shared.buckets.failure is not None:
+                raise shared.buckets.failure
         finally:
             shared.scans.end_all()
             for listener in opened:
@@ -242,5 +268,7 @@ async def serve(
         SettingsError: The settings do not fit together.
         DataDirectoryError: The data directory can't be used.
         ListenError: The service can't listen on an address.
+        EngineFailedError: The engine of a bucket has failed, so that nothing more can be stored in it. Everybody was told, and the
+            service has ended. Start another one: what was acknowledged is still there, as far as `Settings.fsync` promises it.
     """
     await Service(settings).run(task_status=task_status, stop=stop if stop is not None else trio.Event())

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
+from typing import Final
 
 import structlog
 import trio
 
 from .._core import raise_the_one
-from ._service import serve
+from ._service import Service
 from .settings import Settings
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
+#: The exit status of a process whose storage has failed: EX_IOERR of sysexits.h.
+FAILED_STATUS: Final = 74
+# Seconds for which a process whose storage has failed may take to end properly. Picked, not measured: threads that wait for a disk
+# that does not answer can't be stopped, and a process that stays would keep its supervisor from starting another.
+FAILED_PATIENCE: Final = 30.0
+
 
 async def serve_until_signal(settings: Settings, listening: Callable[[list[str]], None], stopping: Callable[[int], None]) -> None:
     """Run a service until SIGTERM or SIGINT, which let running answers finish, or until a second one, which does not.
 
-    SIGHUP does not end it: the file of users is read again, or a line is logged if there is none.
+    SIGHUP does not end it: the file of users is read again, or a line is logged if there is none. If the engine of a bucket fails,
+    the service ends as well; should that take too long, the process is ended with `FAILED_STATUS`.
 
     Args:
         settings: What to run.
@@ -31,6 +41,7 @@ async def serve_until_signal(settings: Settings, listening: Callable[[list[str]]
         SettingsError: The settings do not fit together.
         DataDirectoryError: The data directory can't be used.
         ListenError: The service can't listen on an address.
+        EngineFailedError: The engine of a bucket has failed.
     """
     if settings.switch_interval:
         sys.setswitchinterval(settings.switch_interval)
@@ -39,7 +50,7 @@ async def serve_until_signal(settings: Settings, listening: Callable[[list[str]]
         async with trio.open_nursery() as nursery:
 
             async def run(task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED) -> None:
-                await serve(settings, task_status=task_status, stop=stop)
+                await Service(settings, failing=end_soon).run(task_status=task_status, stop=stop)
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(_stop_on_signals, stop, nursery.cancel_scope, stopping)
@@ -48,6 +59,13 @@ async def serve_until_signal(settings: Settings, listening: Callable[[list[str]]
             listening(await nursery.start(run))
     except BaseExceptionGroup as group:
         raise_the_one(group)
+
+
+def end_soon(patience: float = FAILED_PATIENCE) -> None:
+    """End the process with `FAILED_STATUS` if it is still there after some seconds."""
+    timer = threading.Timer(patience, os._exit, [FAILED_STATUS])
+    timer.daemon = True
+    timer.start()
 
 
 async def _stop_on_signals(stop: trio.Event, everything: trio.CancelScope, notify: Callable[[int], None]) -> None:

@@ -20,7 +20,9 @@ from ._mapping import map_errors
 from ._opening import OpenEnvironment
 from ._reading import LmdbReader, LmdbSnapshot
 from ._records import RECORD_SIZE, unpack_record
+from ._room import has_room
 from ._storage import SYNC_INTERVAL, LmdbStorage, Reading
+from ._watching import INTERVAL as WATCH_INTERVAL
 
 FSYNC_POLICIES = ("always", "everysec", "no")
 
@@ -32,6 +34,8 @@ class LmdbEngine(SingleWriterEngine):
         options: The options of the engine; `directory` is needed.
         open_environment: Stands in for `lmdb.open`.
         sync_interval: Seconds between two syncs of the policy ``everysec``.
+        watch_interval: Seconds between two looks at the files.
+        has_room: Returns whether there are some more bytes of address space.
 
     Attributes:
         storage: The environment of LMDB.
@@ -44,7 +48,13 @@ class LmdbEngine(SingleWriterEngine):
     kind = "lmdb"
 
     def __init__(
-        self, options: EngineOptions, *, open_environment: OpenEnvironment = lmdb.open, sync_interval: float = SYNC_INTERVAL
+        self,
+        options: EngineOptions,
+        *,
+        open_environment: OpenEnvironment = lmdb.open,
+        sync_interval: float = SYNC_INTERVAL,
+        watch_interval: float = WATCH_INTERVAL,
+        has_room: Callable[[int], bool] = has_room,
     ) -> None:
         path = options.directory
         if path is None:
@@ -65,12 +75,13 @@ class LmdbEngine(SingleWriterEngine):
             remove_compacted(path)
             self.storage = LmdbStorage(
                 path, fsync=options.fsync, map_size=options.map_size, max_snapshots=options.max_snapshots,
-                open_environment=open_environment, sync_interval=sync_interval,
+                open_environment=open_environment, sync_interval=sync_interval, watch_interval=watch_interval, has_room=has_room,
             )  # fmt: skip
             try:
                 if is_new:
                     finish_directory(path)
-                super().__init__(self.storage, options, [self.storage.sync_if_due, self._limit_growth])
+                chores = (self.storage.watch.look_if_due, self.storage.sync_if_due, self._limit_growth)
+                super().__init__(self.storage, options, chores)
                 self._growth = GrowthLimit(self.storage, self.registry, options.max_held_size)
                 self.writer.start()
             except BaseException:
@@ -142,6 +153,8 @@ class LmdbEngine(SingleWriterEngine):
 
     def close(self) -> None:
         super().close()
+        if self.failure is not None:
+            self.storage.lost = True
         try:
             self.storage.close()
         finally:

@@ -9,11 +9,9 @@ from types import TracebackType
 
 import lmdb
 
-from .._errors import NoSpaceError, StorageError
+from .._errors import DeviceError, NoSpaceError, StorageError
+from ._room import NO_ROOM
 
-# The numbers of errors that mean "no room". With EIO, the disk may be thin-provisioned, and its pool full; with EFBIG, the file has
-# reached the limit of the process.
-_NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.ENOMEM)
 # Raised by LMDB where a database is not what was written.
 _DAMAGED = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.IncompatibleError, lmdb.BadDbiError, struct.error)
 # All that is mapped. Other errors are bugs of ours.
@@ -28,18 +26,22 @@ def map_error(error: Exception) -> StorageError:
     """Return the error of an engine for one of `MAPPED`."""
     if isinstance(error, lmdb.MapFullError):
         return MapFullError(str(error))
+    if _has_number(error, (errno.EIO,)):
+        return DeviceError(f"the disk failed: {error}")
     if _is_no_room(error):
         return NoSpaceError(f"there is no room for the database: {str(error) or type(error).__name__}")
     return StorageError(f"the database failed: {error}")
 
 
 def _is_no_room(error: Exception) -> bool:
-    if isinstance(error, (lmdb.DiskError, lmdb.MemoryError, MemoryError)):
-        return True
-    if getattr(error, "errno", None) in _NO_ROOM or getattr(error, "code", None) in _NO_ROOM:
+    return isinstance(error, (lmdb.DiskError, lmdb.MemoryError, MemoryError)) or _has_number(error, NO_ROOM)
+
+
+def _has_number(error: Exception, numbers: tuple[int, ...]) -> bool:
+    if getattr(error, "errno", None) in numbers or getattr(error, "code", None) in numbers:
         return True
     # LMDB has no classes for the errors of the system, and some of its versions don't keep their numbers: only their text is left.
-    return any(os.strerror(number) in str(error) for number in _NO_ROOM)
+    return any(os.strerror(number) in str(error) for number in numbers)
 
 
 def is_damage(error: Exception) -> bool:

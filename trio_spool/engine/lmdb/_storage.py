@@ -5,29 +5,33 @@ Three named databases: the items, by key; those that expire, by time and key; an
 Growing the map invalidates every transaction of the process, and LMDB does its work without the interpreter lock. So whoever reads
 holds the lock of a `Reading` while inside LMDB, and growing takes all of these locks. It is rare: the map is reserved large, which
 costs address space and nothing else.
+
+The environment is also closed and opened again in this way, when it has panicked: LMDB does that when it could not write a meta
+page, and then refuses everything, also reading. It has put back the older meta page, so the last commit is still there.
 """
 
 from __future__ import annotations
 
-import logging
 import struct
 import threading
 import time
 import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import lmdb
 
-from .._errors import EngineClosedError
+from .._errors import DataDirectoryError, DeviceError, EngineClosedError, LostStoreError, NoSpaceError
 from .._operations import Space
 from .._storage import Recovered, State, Storage, Transaction
 from ._mapping import MAPPED, MapErrors, MapFullError, map_errors
 from ._opening import DEFAULT_MAP, OpenEnvironment, not_opened, open_largest
 from ._records import MEMORY_KEY, SPACE, SPACE_KEY, STATE, STATE_KEY
+from ._room import disk_has_room, has_room, larger
 from ._transaction import Databases, LmdbTransaction
-
-_log = logging.getLogger("trio_spool.engine")
+from ._watching import FileWatch
 
 # Slots for readers other than snapshots: event loops' threads, and walks, which hold a slot for one chunk. Picked, not measured.
 SPARE_READERS = 256
@@ -96,11 +100,15 @@ class LmdbStorage(Storage):
         max_snapshots: The maximum number of snapshots, each of which needs a slot for readers.
         open_environment: Stands in for `lmdb.open`.
         sync_interval: Seconds between two syncs of ``everysec``.
+        watch_interval: Seconds between two looks at the files.
+        has_room: Stands in for the function of that name.
 
     Attributes:
-        env: The environment.
+        env: The environment. It is replaced while nobody reads.
         databases: Its named databases.
+        watch: Looks whether the files are still ours.
         closing: Whether reading is over.
+        lost: Whether the store failed, so that another sync would tell nothing, and is left out when it is closed.
         map_growths: How often the map has grown.
 
     Raises:
@@ -116,27 +124,38 @@ class LmdbStorage(Storage):
         max_snapshots: int,
         open_environment: OpenEnvironment,
         sync_interval: float,
+        watch_interval: float,
+        has_room: Callable[[int], bool] = has_room,
     ) -> None:
+        self._path = path
         self._fsync = fsync
         self._sync_interval = sync_interval
         self._synced_at = time.monotonic()
         self._unsynced = False  # the writer thread's, like the line before
         self.closing = False
         self._closed = False
+        self.lost = False
         self.map_growths = 0
+        self._has_room = has_room
+        self._open_environment = open_environment
         self._readings: weakref.WeakSet[Reading] = weakref.WeakSet()
         self._readings_lock = threading.Lock()
         durable = fsync == "always"
-        settings = {"max_dbs": 8, "max_readers": max_snapshots + SPARE_READERS, "sync": durable, "metasync": durable}
-        self.env = open_largest(open_environment, path, map_size or DEFAULT_MAP, settings)
+        self._settings = {"max_dbs": 8, "max_readers": max_snapshots + SPARE_READERS, "sync": durable, "metasync": durable}
+        self.env = open_largest(open_environment, path, map_size or DEFAULT_MAP, self._settings)
         try:
-            self.databases = Databases(*(self.env.open_db(name) for name in (b"items", b"expiry", b"meta")))
+            self.databases = self._open_databases()
             self._recovered = self._recover_state()
+            self._state = self._recovered.state  # of the last commit; the writer thread's
+            self.watch = FileWatch(path, interval=watch_interval)
         except BaseException as exc:
             self.env.close()
             if isinstance(exc, (*MAPPED, struct.error)):
                 raise not_opened(path, exc) from exc
             raise
+
+    def _open_databases(self) -> Databases:
+        return Databases(*(self.env.open_db(name) for name in (b"items", b"expiry", b"meta")))
 
     def _recover_state(self) -> Recovered:
         state = None
@@ -204,12 +223,20 @@ class LmdbStorage(Storage):
         if isinstance(error, MapFullError):
             self._grow()
             return True
+        if self._has_panicked():
+            self._mend()
+            return isinstance(error.__cause__, lmdb.PanicError)  # else it is the error of a commit, which is refused
+        if isinstance(error, DeviceError) and not disk_has_room(self._path, self.watch.size):
+            raise NoSpaceError("there is no room for the database: the disk, the quota, or the limit of a file's size is reached")
         return False
 
-    def _committed(self) -> None:
+    def _committed(self, state: State) -> None:
+        self._state = state
         self._unsynced = True
 
-    def _grow(self) -> None:
+    @contextmanager
+    def _nobody_reading(self) -> Iterator[None]:
+        """End all transactions that read, and let none begin meanwhile."""
         with self._readings_lock:
             readings = list(self._readings)
             for reading in readings:
@@ -217,24 +244,86 @@ class LmdbStorage(Storage):
             try:
                 for reading in readings:
                     reading.end()
-                self.env.set_mapsize(self.env.info()["map_size"] * 2)
-                self.map_growths += 1
+                yield
             finally:
                 for reading in readings:
                     reading.lock.release()
 
+    def _grow(self) -> None:
+        """Make the map larger.
+
+        Raises:
+            NoSpaceError: There is no address space for it. The map is as it was.
+            LostStoreError: The environment does not open again.
+        """
+        size = self.env.info()["map_size"]
+        new_size = larger(size, self._has_room)
+        if new_size is None:
+            raise NoSpaceError(f"there is no address space for a map of more than {size} bytes: raise the limit (ulimit -v)")
+        with self._nobody_reading():
+            try:
+                self.env.set_mapsize(new_size)
+            except MAPPED as exc:
+                self._reopen(size)  # LMDB has let go of the old map
+                raise NoSpaceError(f"there is no address space for a map of {new_size} bytes: {exc}") from exc
+            self.map_growths += 1
+
+    def _has_panicked(self) -> bool:
+        try:
+            self.env.begin().abort()
+        except lmdb.PanicError:
+            return True
+        except MAPPED:
+            pass
+        return False
+
+    def _mend(self) -> None:
+        """Open an environment again that has panicked.
+
+        Raises:
+            LostStoreError: It does not open, or is not as the last commit left it.
+        """
+        self.watch.look()  # else another database might be opened
+        with self._nobody_reading():
+            self._reopen(self.env.info()["map_size"])
+            if self._recover_state().state != self._state:
+                raise self._broken("it is not as the last commit left it")
+
+    def _reopen(self, map_size: int) -> None:
+        """Close the environment, and open it again, while nobody reads.
+
+        Raises:
+            LostStoreError: It does not open.
+        """
+        self.env.close()
+        try:
+            self.env = open_largest(self._open_environment, self._path, map_size, {**self._settings, "create": False})
+            self.databases = self._open_databases()
+        except (DataDirectoryError, *MAPPED) as exc:
+            raise self._broken(str(exc)) from exc
+
+    def _broken(self, reason: str) -> LostStoreError:
+        self.closing = self.lost = True
+        return LostStoreError(f"the database in {self._path} could not be opened again after an error: {reason}")
+
     def sync_if_due(self) -> None:
-        """Sync what was committed, if the policy is ``everysec`` and the last sync was long ago."""
+        """Sync what was committed, if the policy is ``everysec`` and the last sync was long ago.
+
+        Raises:
+            LostStoreError: It failed. Syncing again would tell nothing: the system reports an error once, and may have dropped what
+                it could not write.
+        """
         now = time.monotonic()
         if self._fsync == "everysec" and self._unsynced and now - self._synced_at >= self._sync_interval:
             self._synced_at = now
             self._unsynced = False
             try:
                 self.env.sync(True)
-            except MAPPED:
-                # Without the writer thread, everybody who writes would wait for ever.
-                _log.exception("syncing the database failed; it is tried again")
-                self._unsynced = True
+            except MAPPED as exc:
+                self.lost = True
+                raise LostStoreError(
+                    f"the database in {self._path} could not be synced, so what was written since the last sync may be lost: {exc}"
+                ) from exc
 
     # For the thread that closes the engine
 
@@ -253,7 +342,7 @@ class LmdbStorage(Storage):
                 return
             self._closed = True
             try:
-                if self._fsync == "everysec":
+                if self._fsync == "everysec" and not self.lost:
                     with map_errors:
                         self.env.sync(True)
             finally:

@@ -32,10 +32,10 @@ class LmdbTransaction(Transaction):
     Args:
         transaction: The transaction of LMDB, on the database of items.
         databases: All databases.
-        committed: Called after a commit.
+        committed: Called with the new state after a commit.
     """
 
-    def __init__(self, transaction: lmdb.Transaction[bytes], databases: Databases, committed: Callable[[], None]) -> None:
+    def __init__(self, transaction: lmdb.Transaction[bytes], databases: Databases, committed: Callable[[State], None]) -> None:
         self._transaction = transaction
         self._databases = databases
         self._committed = committed
@@ -93,7 +93,7 @@ class LmdbTransaction(Transaction):
             else:
                 self._transaction.delete(SPACE_KEY + space, db=meta)
         self._transaction.commit()
-        self._committed()
+        self._committed(state)
 
     def abort(self) -> None:
         self._transaction.abort()

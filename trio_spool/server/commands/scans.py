@@ -7,7 +7,7 @@ import uuid
 import attrs
 import trio
 
-from ...engine import EngineClosedError, NoSpaceError, SnapshotError
+from ...engine import EngineClosedError, EngineFailedError, NoSpaceError, SnapshotError
 from ..data import Bucket
 from ..shared import RangeScan, ScanQuery, Shared
 from .errors import NoCollectionError, NotFoundError, NotStoredError, UnavailableError, WrongHistoryError
@@ -94,7 +94,7 @@ async def create(
             scan = await in_worker(
                 lambda: _open_in_thread(RangeScan(owner, query, bucket, vbucket, shared.scans.clock), requirements)
             )
-        except (SnapshotError, EngineClosedError, NoSpaceError) as exc:
+        except (SnapshotError, EngineClosedError, EngineFailedError, NoSpaceError) as exc:
             raise UnavailableError(str(exc)) from exc
         opened(scan)
     return scan

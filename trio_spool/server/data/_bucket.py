@@ -99,6 +99,10 @@ class Bucket:
         """Hand operations to the writer thread, and wait until they are committed.
 
         If cancelled while waiting, they may be committed all the same.
+
+        Raises:
+            trio.BrokenResourceError: The engine has failed, and nobody knows whether they are committed. Whoever asked for them can
+                only be disconnected.
         """
         task = trio.lowlevel.current_task()
         outcomes: list[Outcome] = []
@@ -121,6 +125,8 @@ class Bucket:
         except EngineError:
             return [Outcome(Problem.FAILED)] * len(operations)
         await trio.lowlevel.wait_task_rescheduled(abort)
+        if any(outcome.problem is Problem.UNKNOWN for outcome in outcomes):
+            raise trio.BrokenResourceError("the engine failed during a commit: nobody knows whether it took place")
         return outcomes
 
     async def change_manifest(self, manifest: Manifest) -> Problem | None:
@@ -148,9 +154,12 @@ class Bucket:
             return False  # not written by the service
 
     async def sweep(self, batch: int = SWEEP) -> None:
-        """Remove the items of dropped collections, `batch` items in one operation."""
+        """Remove the items of dropped collections, `batch` items in one operation. If the engine fails, nothing more is removed."""
         for space in list(self.engine.spaces):
             removed = batch
             while removed == batch and self._is_dropped(space):
-                (outcome,) = await self.operate([Remove(space, batch)])
+                try:
+                    (outcome,) = await self.operate([Remove(space, batch)])
+                except trio.BrokenResourceError:
+                    return
                 removed = outcome.number or 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +12,7 @@ import structlog
 import trio
 
 from ..._files import explain
-from ...engine import DirectoryLock, Engine, EngineError, UnfinishedDirectoryError, find_engine, open_engine
+from ...engine import DirectoryLock, Engine, EngineError, EngineFailedError, UnfinishedDirectoryError, find_engine, open_engine
 from ..settings import ServiceError, Settings
 from ._bucket import Bucket
 from ._bucket_directories import (
@@ -50,6 +52,10 @@ class Buckets:
         settings: Where the buckets are, and how they are opened.
         wake: Calls a function in the event loop's thread: see `Engine`.
         open_engine: Stands in for the engine's own function.
+
+    Attributes:
+        failed: Set when the engine of a bucket has failed.
+        failure: Why, once `failed` is set. The first failure counts.
     """
 
     def __init__(
@@ -67,6 +73,8 @@ class Buckets:
         self._broken: dict[str, str] = {}
         self._lock: DirectoryLock | None = None  # of the data directory, if the default bucket's engine does not hold it
         self._changing = trio.Lock()
+        self.failed = trio.Event()
+        self.failure: EngineFailedError | None = None
 
     def __iter__(self) -> Iterator[Bucket]:
         """Iterate over the buckets that can be used."""
@@ -153,7 +161,7 @@ class Buckets:
         settings = self._settings
         return self._open_engine(
             settings.engine, directory, create=create, allow_network=settings.allow_network_storage, fsync=settings.fsync,
-            wake=self._wake, space_of=space_of, max_snapshots=settings.max_scans,
+            wake=self._wake, failed=self._fail_in_thread, space_of=space_of, max_snapshots=settings.max_scans,
             max_snapshot_life=settings.max_scan_life + LIFE_MARGIN, max_held_size=settings.max_held_size,
         )  # fmt: skip
 
@@ -161,14 +169,25 @@ class Buckets:
         data_dir = self._settings.data_dir
         return None if data_dir is None else directory_of(data_dir, name)
 
+    def _fail_in_thread(self, failure: EngineFailedError) -> None:
+        self._wake(partial(self._fail, failure))
+
+    def _fail(self, failure: EngineFailedError) -> None:
+        if self.failure is None:
+            self.failure = failure
+            self.failed.set()
+
     def close_all_in_thread(self) -> None:
-        """Carry out the queued operations, and close every bucket."""
-        try:
-            for bucket in self._buckets.values():
-                bucket.engine.close()
-        finally:
+        """Carry out the queued operations, and close every bucket.
+
+        Raises:
+            EngineError: One could not be closed properly. All are closed.
+        """
+        with ExitStack() as closing:
             if self._lock is not None:
-                self._lock.release()
+                closing.callback(self._lock.release)
+            for bucket in self._buckets.values():
+                closing.callback(bucket.engine.close)
 
     # Making and deleting
 

@@ -22,6 +22,7 @@ STATUS_OF: Final[dict[Problem, Status]] = {
     Problem.NOT_LOCKED: Status.NOT_LOCKED,
     Problem.NO_SPACE: Status.TEMPORARY_FAILURE,
     Problem.FAILED: Status.INTERNAL,
+    Problem.UNKNOWN: Status.INTERNAL,  # for completeness: nobody gets it, since the connection ends
 }
 
 # An error that is not listed has the status of its nearest base class that is.

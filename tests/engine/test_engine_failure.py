@@ -1,0 +1,224 @@
+"""An engine that has failed for good: everybody who waits is told, and so is whoever comes later."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from support.storage import PATIENCE, FaultyStorage, wait_until
+from trio_spool.engine import (
+    EngineClosedError,
+    EngineFailedError,
+    EngineOptions,
+    Get,
+    LostStoreError,
+    NoSpaceError,
+    Problem,
+    StorageError,
+    Store,
+)
+from trio_spool.engine._errors import DeviceError
+from trio_spool.engine._single_writer import SingleWriterEngine
+from trio_spool.engine._writer import MAX_DEVICE_ERRORS
+from trio_spool.engine.memory import MemoryEngine
+from trio_spool.engine.memory._storage import MemoryStorage
+
+
+class FaultyEngine(MemoryEngine):
+    """An engine in memory that fails when a test says so."""
+
+    def __init__(self, options, faults, chores=()) -> None:
+        self.storage = MemoryStorage()
+        SingleWriterEngine.__init__(self, FaultyStorage(self.storage, faults), options, chores)
+        self.writer.start()
+
+
+@pytest.fixture
+def failures():
+    """What the owner of the engine is told."""
+    return []
+
+
+@pytest.fixture
+def open_faulty(faults, options, failures):
+    engines = []
+
+    def open_one(chores=(), **changes):
+        engines.append(FaultyEngine(EngineOptions(**{**options, "failed": failures.append, **changes}), faults, chores))
+        return engines[-1]
+
+    yield open_one
+    for engine in engines:
+        engine.close()
+        assert not engine.writer._thread.is_alive()
+
+
+def submit(engine, *keys: bytes) -> list[Problem | None]:
+    """Submit a store of each key, one by one, and return a list of their problems, which fills up."""
+    problems: list[Problem | None] = []
+    for key in keys:
+        engine.submit([Store(key, b"v")], lambda outcomes: problems.extend(outcome.problem for outcome in outcomes))
+    return problems
+
+
+ESCAPING = [SystemExit(1), KeyboardInterrupt(), GeneratorExit(), LostStoreError("the files are gone")]
+
+
+@pytest.mark.parametrize("error", ESCAPING, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("point", ["begin", "get", "commit"])
+def test_who_waits_is_told(open_faulty, faults, failures, error: BaseException, point: str) -> None:
+    """The first group may be committed, as far as anybody knows. The others certainly are not."""
+    engine = open_faulty()
+    reached, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        reached.set()
+        assert go_on.wait(PATIENCE)
+
+    faults.hooks[point] = hold
+    faults.add(point, error)
+    problems = submit(engine, b"a")
+    assert reached.wait(PATIENCE)
+    problems_of_others = submit(engine, b"b", b"c", b"d")
+    go_on.set()
+    wait_until(lambda: len(problems_of_others) == 3)
+    assert (problems, problems_of_others) == ([Problem.UNKNOWN], [Problem.FAILED] * 3)
+    assert failures == [engine.failure]
+    assert engine.failure.__cause__ is error
+    with pytest.raises(EngineFailedError) as caught:
+        engine.submit([Get(b"a")], lambda outcomes: None)
+    assert str(caught.value) == str(engine.failure)
+    with pytest.raises(EngineFailedError):
+        engine.snapshot()
+    assert engine.storage.items == {}
+
+
+def test_what_is_done_beside_the_groups_ends_it_as_well(open_faulty, faults, failures) -> None:
+    broken = threading.Event()
+
+    def chore() -> None:
+        if broken.is_set():
+            raise LostStoreError("the files are gone")
+
+    engine = open_faulty([chore], expiry_interval=0.001)
+    assert engine.execute([Store(b"k", b"v")])[0].problem is None
+    broken.set()
+    wait_until(lambda: failures)
+    assert str(failures[0]) == "the files are gone"
+    assert engine.open_reader().get(b"k").value == b"v"
+    assert engine.statistics().items == 1
+
+
+def test_who_executes_gets_the_error(open_faulty, faults) -> None:
+    engine = open_faulty()
+    faults.add("commit", LostStoreError("the files are gone"))
+    for _ in range(2):
+        with pytest.raises(EngineFailedError, match=r"^the files are gone$") as caught:
+            engine.execute([Store(b"k", b"v")])
+        assert isinstance(caught.value.__cause__, LostStoreError)
+    assert caught.value is not engine.failure
+    engine.close()
+    with pytest.raises(EngineFailedError):
+        engine.execute([Store(b"k", b"v")])
+
+
+def test_closing_is_no_failure(open_faulty, failures) -> None:
+    engine = open_faulty()
+    engine.close()
+    assert engine.failure is None
+    with pytest.raises(EngineClosedError):
+        engine.execute([Store(b"k", b"v")])
+    assert failures == []
+
+
+def test_what_nobody_has_thought_of_is_logged_once_with_its_traceback(open_faulty, faults, failures, caplog) -> None:
+    faults.add("begin", SystemExit("odd"))
+    engine = open_faulty()
+    submit(engine, b"k")
+    wait_until(lambda: failures)
+    assert str(engine.failure) == "writing failed: SystemExit: odd"
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    engine.close()
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("owner", [None, lambda failure: 1 / 0])
+def test_without_an_owner_the_log_is_told(open_faulty, faults, caplog, owner) -> None:
+    engine = open_faulty(failed=owner)
+    faults.add("begin", LostStoreError("the files are gone"))
+    submit(engine, b"k")
+    wait_until(lambda: caplog.records)
+    assert "the files are gone" in caplog.records[-1].getMessage()
+
+
+def test_nobody_is_left_to_be_told(open_faulty, faults, failures) -> None:
+    """As when the event loop has ended. The owner is told all the same."""
+
+    def wake(function) -> None:
+        raise RuntimeError("the loop has ended")
+
+    engine = open_faulty(wake=wake)
+    faults.add("begin", LostStoreError("the files are gone"))
+    submit(engine, b"k")
+    wait_until(lambda: failures)
+    assert engine.failure is failures[0]
+
+
+def test_an_answer_that_is_not_taken_does_not_keep_the_others_from_theirs(open_faulty, faults, caplog) -> None:
+    engine = open_faulty()
+    answers = []
+    reached, go_on = threading.Event(), threading.Event()
+    engine.submit([], lambda outcomes: (reached.set(), go_on.wait(PATIENCE)))
+    assert reached.wait(PATIENCE)
+    for number in range(4):
+        engine.submit([Store(b"k", b"v")], lambda outcomes, number=number: answers.append(1 / (number % 2)))
+    go_on.set()
+    wait_until(lambda: len(answers) == 2)
+    assert engine.execute([Store(b"k", b"v")])[0].problem is None
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+# A disk that fails
+
+
+def test_a_disk_that_fails_again_and_again(open_faulty, faults, failures) -> None:
+    engine = open_faulty()
+    faults.add("commit", *[DeviceError("the disk failed")] * MAX_DEVICE_ERRORS)
+    for _ in range(MAX_DEVICE_ERRORS - 1):
+        assert engine.execute([Store(b"k", b"v")])[0].problem is Problem.NO_SPACE
+    problems = submit(engine, b"k")
+    wait_until(lambda: problems)
+    assert problems == [Problem.FAILED]  # it is known that it did not take place
+    assert str(engine.failure) == "the disk failed, 3 times in a row"
+
+
+def test_a_disk_that_fails_now_and_then(open_faulty, faults) -> None:
+    engine = open_faulty()
+    for _ in range(3):
+        faults.add("commit", *[DeviceError("the disk failed")] * (MAX_DEVICE_ERRORS - 1))
+        for _ in range(MAX_DEVICE_ERRORS - 1):
+            assert engine.execute([Store(b"k", b"v")])[0].problem is Problem.NO_SPACE
+        assert engine.execute([Get(b"k")])[0].problem in (None, Problem.NOT_FOUND)  # which proves nothing
+        assert engine.execute([Store(b"k", b"v")])[0].problem is None
+    assert engine.failure is None
+
+
+def test_removing_expired_items_counts_as_well(open_faulty, faults, clock) -> None:
+    engine = open_faulty(expiry_interval=0.001)
+    engine.execute([Store(b"k", b"v", expiry=1005)])
+    faults.add("expired", *[DeviceError("the disk failed")] * MAX_DEVICE_ERRORS)
+    wait_until(lambda: engine.failure is not None)
+
+
+@pytest.mark.parametrize("error", [NoSpaceError("the disk is full"), StorageError("the page is damaged"), RuntimeError("a bug")])
+def test_what_fails_a_thousand_times_is_one_line(open_faulty, faults, caplog, error: Exception) -> None:
+    engine = open_faulty()
+    faults.add("commit", *[error] * 1000)
+    for _ in range(1000):
+        assert engine.execute([Store(b"k", b"v")])[0].problem is not None
+    assert engine.failure is None
+    assert len(caplog.records) == 1
+    assert str(error) in caplog.text
+    assert bool(caplog.records[0].exc_info) is isinstance(error, RuntimeError)

@@ -1,0 +1,155 @@
+"""An engine over a disk that fails: run by tests/engine/test_disk_faults.py, in a process of its own, with the library preloaded."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from support.disk_faults import DiskFaults, How
+from trio_spool.engine import Delete, EngineFailedError, EngineOptions, Get, Store
+from trio_spool.engine.lmdb._engine import LmdbEngine
+
+Contents = dict[bytes, bytes]
+
+
+def open_one(path: Path, fsync: str) -> LmdbEngine:
+    """Open an engine that syncs whenever it may, and does nothing by itself."""
+    return LmdbEngine(EngineOptions(directory=path, fsync=fsync, expiry_interval=3600.0), sync_interval=0.0)
+
+
+def contents(engine: LmdbEngine) -> Contents:
+    with engine.snapshot() as snapshot:
+        return {record[0]: record[1] for record in snapshot.records()}
+
+
+class Mutations:
+    """Groups of mutations that write single pages, runs of pages, and large values; each changes what the one before left."""
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def next(self, model: Contents) -> tuple[list[Store | Delete], Contents]:
+        """Return a group, and what a store has after it."""
+        self._number += 1
+        values = {b"small%d" % (self._number % 3): b"%d" % self._number}
+        values |= {b"k%03d" % each: b"%d " % self._number * 40 for each in range(self._number % 5, 200, 5)}
+        values[b"large"] = bytes([self._number % 256]) * 30_000
+        gone = b"k%03d" % (self._number % 5)
+        values.pop(gone)
+        after = {**model, **values}
+        operations: list[Store | Delete] = [Store(key, value) for key, value in values.items()]
+        if after.pop(gone, None) is not None:
+            operations.append(Delete(gone))
+        return operations, after
+
+
+def each(path: Path, faults: DiskFaults, fsync: str) -> dict[str, object]:
+    """Let each call of a commit fail in turn, in each way."""
+    said = {"calls": "", "faults": 0, "refused": 0, "failed": 0, "unnoticed": 0}
+    mutations, model = Mutations(), dict[bytes, bytes]()
+    engine = open_one(path, fsync)
+    for error in (errno.ENOSPC, errno.EIO):
+        for how in How:
+            call = 0
+            while True:
+                operations, after = mutations.next(model)
+                faults.clear()
+                faults.fail(call, how, error)
+                refused = engine.execute(operations)[0].problem is not None
+                try:
+                    engine.execute([Get(b"k")])  # behind what the engine does after a group
+                    failed = False
+                except EngineFailedError:
+                    failed = True
+                calls = faults.calls
+                faults.clear()
+                if len(calls) <= call:
+                    assert not refused and not failed
+                    model = after
+                    break
+                said["calls"] += calls
+                said["faults"] += 1
+                said["refused"] += refused
+                said["failed"] += failed
+                said["unnoticed"] += not refused and not failed  # half of a sync
+                assert not (refused and failed)
+                model = model if refused else after
+                assert contents_after(engine, failed) in (model, None), (error, how, call)
+                if failed:
+                    engine.close()
+                    engine = open_one(path, fsync)
+                    assert contents(engine) == model
+                operations, model = mutations.next(model)
+                assert all(outcome.problem is None for outcome in engine.execute(operations)), (error, how, call)
+                assert contents(engine) == model
+                call += 1
+    engine.close()
+    with open_one(path, fsync) as engine:
+        assert contents(engine) == model
+    return said
+
+
+def contents_after(engine: LmdbEngine, failed: bool) -> Contents | None:
+    return None if failed else contents(engine)
+
+
+def for_ever(path: Path, faults: DiskFaults, fsync: str, error: str, how: str) -> dict[str, object]:
+    """Let every call fail, then none any more."""
+    mutations = Mutations()
+    engine = open_one(path, fsync)
+    operations, model = mutations.next({})
+    engine.execute(operations)
+    engine.execute([Get(b"k")])  # behind its sync
+    faults.clear()
+    faults.fail_from(0, How[how], getattr(errno, error))
+    problems = []
+    while len(problems) < 10 and engine.failure is None:
+        problems.append(attempt(engine, mutations.next(model)[0]))
+    faults.clear()
+    operations, after_all = mutations.next(model)
+    after = attempt(engine, operations)
+    engine.close()
+    with open_one(path, fsync) as engine:
+        read = contents(engine) == (model if after else after_all)
+    return {"problems": problems, "after": after, "read": read}
+
+
+def attempt(engine: LmdbEngine, operations: list[Store | Delete]) -> str | None:
+    try:
+        problem = engine.execute(operations)[0].problem
+    except EngineFailedError as exc:
+        return type(exc).__name__
+    return None if problem is None else problem.value
+
+
+def unknown(path: Path, faults: DiskFaults) -> dict[str, object]:
+    """Let the meta page be written, though that fails, and let it not be put back."""
+    mutations = Mutations()
+    engine = open_one(path, "always")
+    operations, model = mutations.next({})
+    faults.clear()
+    engine.execute(operations)
+    meta = len(faults.calls) - 1
+    operations, after = mutations.next(model)
+    faults.clear()
+    engine.execute(operations)
+    assert len(faults.calls) - 1 == meta
+    operations, after = mutations.next(after)
+    faults.clear()
+    faults.fail(meta, How.AFTER, errno.EIO)
+    faults.fail(meta + 1, How.BEFORE, errno.EIO)
+    error = attempt(engine, operations)
+    faults.clear()
+    engine.close()
+    with open_one(path, "always") as engine:
+        return {"error": error, "found": contents(engine) == after}
+
+
+if __name__ == "__main__":
+    scenario, path, control, *arguments = sys.argv[1:]
+    function = {"each": each, "for ever": for_ever, "unknown": unknown}[scenario]
+    print(json.dumps(function(Path(path), DiskFaults(Path(control)), *arguments)))  # type: ignore[operator]
