@@ -15,10 +15,10 @@ command line and the pytest plugin are quicker without them.
 """
 
 import importlib
-from typing import TYPE_CHECKING
 
 from ._version import __version__ as __version__
 
+TYPE_CHECKING = False  # type checkers know the name; importing `typing` would be most of the time of importing this package
 if TYPE_CHECKING:
     from ._core import BatchChannel as BatchChannel
     from ._core import ItemWriter as ItemWriter

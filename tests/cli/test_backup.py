@@ -311,7 +311,7 @@ def kill_half_way(served: Server, backup: Path, number: int) -> tuple[int, str]:
 def test_it_goes_on_after_being_ended(served, tmp_path, number: int) -> None:
     backup = tmp_path / "backup"
     code, errors = kill_half_way(served, backup, number)
-    assert code == (-signal.SIGKILL if number == signal.SIGKILL else 1)
+    assert code == (-signal.SIGKILL if number == signal.SIGKILL else 130)
     if number == signal.SIGINT:
         assert errors.startswith("Error: interrupted; run the command again to continue")
         assert len(errors.splitlines()) == 1

@@ -18,7 +18,6 @@ from click.testing import CliRunner
 from support.commands import one_line, run, run_json, run_rows
 from support.process import command
 from trio_spool.cli import main
-from trio_spool.cli._session import Limits
 from trio_spool.mcbp import Opcode, Status, encode_response
 from trio_spool.testing import running_server
 
@@ -61,7 +60,9 @@ def test_a_value_over_the_limit_is_explained(server, tmp_path) -> None:
     assert "the limit for a value is 20971520 bytes" in one_line("set", server.address, "key", "--file", str(big))
     assert run_json("get", server.address, "key")["value"] == "old"
     big.write_bytes(bytes(60 * 1024 * 1024))
-    assert "the value has 62914560 bytes; a request has at most" in one_line("set", server.address, "key", "--file", str(big))
+    assert "the value has more than 31457280 bytes, the maximum of a request" in one_line(
+        "set", server.address, "key", "--file", str(big)
+    )
 
 
 def test_wrong_use(server) -> None:
@@ -152,8 +153,11 @@ def test_wrong_protocol(greeting: bytes) -> None:
 def test_no_answer(words: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         here = f"127.0.0.1:{listener.getsockname()[1]}"
-        message = one_line(*words.replace("HERE", here).split(), obj=Limits(answer_timeout=0.05))
-    assert message == f"Error: {here} did not answer within 0.05 seconds; is it a trio-spool server?\n"
+        message = one_line(*words.replace("HERE", here).split(), "--timeout", 0.05)
+    assert (
+        message
+        == f"Error: {here} did not answer within 0.05 seconds; is it a trio-spool server? If it is slow, choose a longer --timeout\n"
+    )
 
 
 def test_a_server_without_features() -> None:

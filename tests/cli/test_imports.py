@@ -48,7 +48,8 @@ def test_version_and_help_load_click_alone(arguments: list[str]) -> None:
     modules = loaded(*arguments)
     assert not {"trio", "attr", "rich", "lmdb", "structlog", "ssl"} & modules
     assert {name for name in modules if name.startswith("trio_spool")} == {
-        "trio_spool", "trio_spool._version", "trio_spool.cli", "trio_spool.cli._commands",
+        "trio_spool", "trio_spool._version", "trio_spool.cli", "trio_spool.cli._commands", "trio_spool.cli._errors",
+        "trio_spool.cli._interrupts", "trio_spool.cli._streams",
     }  # fmt: skip
 
 

@@ -63,7 +63,7 @@ def test_ranges(served) -> None:
     assert keys_of(run("scan", served.address, "--start", "user:04998", "--end", "v")) == users[4998:]
     assert len(run("scan", served.address).splitlines()) == 5005
     assert run("scan", served.address, "--prefix", "nothing") == ""
-    assert run("scan", served.address, "--prefix", os.fsdecode(b"\xff"), "--format", "keys") == "\\xff\x00key\n"
+    assert run("scan", served.address, "--prefix", os.fsdecode(b"\xff"), "--format", "keys") == "\\xff\\x00key\n"
     assert keys_of(run("scan", served.address, "--prefix", "user:", "--limit", "3")) == users[:3]
     assert run("scan", served.address, "--limit", "0") == ""
     sample = run("scan", served.address, "--sample", "500", "--seed", "3", "--keys-only")

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from support import service as services
+from support.replies import reply_to
 
 StartService = Callable[..., Awaitable[int]]
 
@@ -36,9 +37,9 @@ def scripted(nursery: trio.Nursery) -> StartService:
         async def answer(stream: trio.SocketStream) -> None:
             rest = list(answers)
             async with stream:
-                while await stream.receive_some(65536):
+                while request := await stream.receive_some(65536):
                     if rest:
-                        await stream.send_all(rest.pop(0))
+                        await stream.send_all(reply_to(request, rest.pop(0)))
 
         listeners = await nursery.start(trio.serve_tcp, answer, 0)
         return int(listeners[0].socket.getsockname()[1])

@@ -7,6 +7,7 @@ import sys
 import pytest
 import trio
 
+from support.replies import reply_to
 from trio_spool import SpoolLimits, open_sender
 from trio_spool.client import (
     Client,
@@ -115,8 +116,8 @@ async def test_a_server_that_closes_the_connection(answers: int, hint: str, nurs
     async def answer(stream: trio.SocketStream) -> None:
         async with stream:
             for _ in range(answers):
-                await stream.receive_some(100)
-                await stream.send_all(encode_response(Opcode.NOOP, 0, 0))
+                request = await stream.receive_some(100)
+                await stream.send_all(reply_to(request, encode_response(Opcode.NOOP, 0, 0)))
             await stream.receive_some(100)
 
     listeners = await nursery.start(trio.serve_tcp, answer, 0)
@@ -144,7 +145,14 @@ async def test_the_server_goes_away(port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [encode_response(Opcode.SET, 0, 0), encode_response(Opcode.GET, 0, 0) * 2, b"HTTP/1.1 400 Bad Request\r\n\r\n"]
+    "answer",
+    [
+        encode_response(Opcode.SET, 0, 1),
+        encode_response(Opcode.GET, 0, 1, extras=bytes(4)) * 2,
+        encode_response(Opcode.GET, 0, 0),
+        encode_response(Opcode.GET, 0, 2),
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    ],
 )
 async def test_answers_that_nobody_asked_for(answer: bytes) -> None:
     left, right = trio.testing.memory_stream_pair()

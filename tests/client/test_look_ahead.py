@@ -14,9 +14,9 @@ from trio_spool.client import Client
 from trio_spool.mcbp import Opcode, Status, encode_response
 
 LOOK_AHEAD = 10_000
-FRAME = encode_response(Opcode.STAT, Status.OK, 0, key=b"name", value=b"v" * 972)
+FRAME = encode_response(Opcode.STAT, Status.OK, 1, key=b"name", value=b"v" * 972)
 COUNT = 100
-ANSWERS = [*[FRAME] * COUNT, encode_response(Opcode.STAT, Status.OK, 0), encode_response(Opcode.NOOP, Status.OK, 0)]
+ANSWERS = [*[FRAME] * COUNT, encode_response(Opcode.STAT, Status.OK, 1), encode_response(Opcode.NOOP, Status.OK, 2)]
 
 
 class Frames(trio.abc.ReceiveStream):

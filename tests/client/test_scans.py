@@ -8,6 +8,7 @@ import sys
 import pytest
 import trio
 
+from support.replies import reply_to
 from trio_spool import open_sender
 from trio_spool.client import (
     ChecksumError,
@@ -208,8 +209,8 @@ class Scripted:
 
     async def _answer(self) -> None:
         for answer in self._answers:
-            await self._right.receive_some(65536)
-            await self._right.send_all(answer)
+            request = await self._right.receive_some(65536)
+            await self._right.send_all(reply_to(request, answer))
 
     async def __aexit__(self, *details: object) -> None:
         await self._right.aclose()

@@ -9,3 +9,5 @@ from ._durable import sync_parent as sync_parent
 from ._explaining import explain as explain
 from ._locking import FileLock as FileLock
 from ._mounts import network_file_system as network_file_system
+from ._regular import open_regular as open_regular
+from ._regular import read_bounded as read_bounded

@@ -8,6 +8,7 @@ import sys
 import click
 
 from .._version import __version__
+from . import _interrupts, _streams
 from ._commands import Commands
 
 
@@ -18,3 +19,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # characters that the terminal's encoding lacks are no error
+
+
+def run_program() -> None:
+    """Run the command line in a process that exists for nothing else, and exit with its status."""
+    _interrupts.take_over()
+    _streams.take_over()
+    main(prog_name="trio-spool")

@@ -9,7 +9,7 @@ import click
 
 from ..client import BackupError, BackupResult, backup_server
 from ._common import json_option, run_with_server, server_argument
-from ._errors import CliError, FileError, explained
+from ._errors import FileError, StoppedError, explained
 from ._progress import progress_bar
 from ._session import Server, session_options
 
@@ -42,7 +42,7 @@ def backup(server: Server, directory: Path, as_json: bool) -> None:
             with explained(BackupError, as_=FileError):
                 result = run_with_server(server, work)
         except KeyboardInterrupt:
-            raise CliError(f"interrupted; run the command again to continue the backup in {directory}") from None
+            raise StoppedError(f"interrupted; run the command again to continue the backup in {directory}") from None
     described = {
         "directory": str(directory),
         "bytes": result.manifest.size,

@@ -6,10 +6,13 @@ import json
 
 import click
 
-from ..client import AccessError, Client, Collections
+from ..client import AccessError, Client, Collection, Collections, Scope
 from ._commands import print_table
 from ._common import json_option, run_with_client, server_argument
 from ._session import Name, Server, session_options
+
+# The maximum number of digits of a number of items or bytes: those of 64 bits.
+_DIGITS = 20
 
 
 class CollectionPath(Name):
@@ -98,12 +101,13 @@ def list_(server: Server, as_json: bool) -> None:
     With --json, each collection is an object on its own line.
     """
 
-    async def work(client: Client) -> tuple[Collections, dict[str, str]]:
+    async def work(client: Client) -> tuple[Collections, dict[str, int | None]]:
         with server.answering():
             found = await client.collections()
+            wanted = {_statistic(scope, one, kind).encode() for scope, one in found for kind in ("items", "data_size")}
             try:
                 async with client.stat("collections") as statistics:
-                    return found, {name.decode(): value.decode() async for name, value in statistics}
+                    return found, {name.decode(): _number(value) async for name, value in statistics if name in wanted}
             except AccessError:
                 return found, {}
 
@@ -111,18 +115,29 @@ def list_(server: Server, as_json: bool) -> None:
     rows: list[list[str]] = []
     for scope in found.scopes:
         for one in scope.collections:
-            place = f"0x{scope.id:x}:0x{one.id:x}:"
-            items, size = (statistics.get(place + name) for name in ("items", "data_size"))
+            items, size = (statistics.get(_statistic(scope, one, kind)) for kind in ("items", "data_size"))
             if as_json:
                 described = {"scope": scope.name, "collection": one.name, "id": one.id, "max_ttl": one.max_ttl}
-                described |= {"items": _number(items), "data_size": _number(size)}
+                described |= {"items": items, "data_size": size}
                 click.echo(json.dumps(described))
-            rows.append([scope.name, one.name, f"0x{one.id:x}", str(one.max_ttl or ""), items or "", size or ""])
+            rows.append(
+                [
+                    scope.name,
+                    one.name,
+                    f"0x{one.id:x}",
+                    str(one.max_ttl or ""),
+                    *("" if number is None else str(number) for number in (items, size)),
+                ]
+            )
         if not scope.collections:
             rows.append([scope.name])
     if not as_json:
         print_table(["scope", "collection", "id", "max TTL", "items", "bytes"], rows)
 
 
-def _number(text: str | None) -> int | None:
-    return None if text is None else int(text)
+def _statistic(scope: Scope, collection: Collection, kind: str) -> str:
+    return f"0x{scope.id:x}:0x{collection.id:x}:{kind}"
+
+
+def _number(value: bytes) -> int | None:
+    return int(value) if value.isdigit() and len(value) <= _DIGITS else None

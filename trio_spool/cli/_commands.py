@@ -7,16 +7,16 @@ click alone, and a command that talks to a server loads neither the server nor a
 from __future__ import annotations
 
 import importlib
-import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 import click
 
-# The exit status that shells show for a program that SIGINT has ended.
-INTERRUPTED: Final = 130
+from ._interrupts import INTERRUPTED, importing, run_interruptibly
+from ._streams import drop_output
+
+T = TypeVar("T")
 
 
 class Place(NamedTuple):
@@ -64,7 +64,8 @@ class Commands(click.Group):
         place = COMMANDS.get(cmd_name)
         if place is None:
             return None
-        command: click.Command = getattr(importlib.import_module(f".{place.module}", __package__), place.name)
+        with importing():
+            command: click.Command = getattr(importlib.import_module(f".{place.module}", __package__), place.name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -74,36 +75,33 @@ class Commands(click.Group):
 
     def make_context(self, *arguments: Any, **values: Any) -> click.Context:
         """Parse the arguments, which may print a help page."""
-        with _ended_by_others():
-            return super().make_context(*arguments, **values)
+        return _run(lambda: super(Commands, self).make_context(*arguments, **values))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
-        with _ended_by_others():
-            return super().invoke(ctx)
+        return _run(lambda: super(Commands, self).invoke(ctx))
 
 
-@contextmanager
-def _ended_by_others() -> Iterator[None]:
-    """Exit with status 0 when the reader of our output has gone away, as ``head`` does, and with 130 at Ctrl-C."""
+def _run(work: Callable[[], T]) -> T:
+    """Run a part of the program.
+
+    It exits with status 0 when the reader of its output has gone away, as ``head`` does, and with 130 at Ctrl-C.
+    """
     try:
-        yield
+        return run_interruptibly(work, _interrupted)
     except BrokenPipeError:
-        _discard_output()
+        drop_output()
         sys.exit(0)
-    except KeyboardInterrupt:
-        _discard_output()
-        sys.exit(INTERRUPTED)
 
 
-def _discard_output() -> None:
-    """Discard buffered output: flushing it at exit could block for ever if nobody reads it."""
-    with suppress(OSError):  # standard output is not a file in tests
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _interrupted() -> NoReturn:
+    drop_output()
+    sys.exit(INTERRUPTED)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table. The cells are shown as they are: brackets in them are not markup."""
-    from ._tables import print_table
+    """Print a table. The cells are shown as they are: brackets in them are not markup, and only their line breaks are obeyed."""
+    with importing():
+        from ._tables import print_table
 
     print_table(columns, rows)

@@ -8,8 +8,9 @@ from typing import Final, TypeVar
 import click
 import trio
 
-from ..client import AuthenticationError, Client, ClientError, NoBucketError, NotFoundError, ServerError
-from ..mcbp import Feature
+from .._formats import host_and_port
+from ..client import AnswerTimeoutError, AuthenticationError, Client, ClientError, NoBucketError, NotFoundError, ServerError
+from ..mcbp import Feature, LocalProtocolError
 from ._errors import ConnectionFailedError, LoginError
 from ._session import HostPort, Server
 
@@ -73,23 +74,19 @@ def run_with_server(server: Server, work: Callable[[], Awaitable[T]], *, missing
         raise ConnectionFailedError(missing or str(exc)) from None
     except NoBucketError as exc:
         raise ConnectionFailedError(f"{exc}; this user can't use the default bucket: choose one with --bucket") from None
+    except AnswerTimeoutError as exc:
+        raise ConnectionFailedError(f"{exc}; if the server is slow, choose a longer --timeout") from None
+    except trio.TooSlowError:
+        where, waited = host_and_port(server.host, server.port), f"{server.answer_timeout:g} seconds"
+        raise ConnectionFailedError(
+            f"{where} did not answer within {waited}; is it a trio-spool server? If it is slow, choose a longer --timeout"
+        ) from None
     except ClientError as exc:
         raise ConnectionFailedError(str(exc)) from None
-    except trio.TooSlowError:
-        waited = f"{server.limits.answer_timeout:g} seconds"
-        raise ConnectionFailedError(
-            f"{server.host}:{server.port} did not answer within {waited}; is it a trio-spool server?"
-        ) from None
+    except LocalProtocolError as exc:
+        raise ConnectionFailedError(f"the request can't be sent: {exc}") from None
 
 
 def printable(data: bytes) -> str:
-    """Return bytes as text. Bytes that are not UTF-8 are escaped."""
+    """Return bytes as text, for JSON, which escapes what must not be shown. Bytes that are not UTF-8 are escaped."""
     return data.decode("utf-8", "backslashreplace")
-
-
-_CONTROLS: Final = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160))}
-
-
-def visible(data: bytes) -> str:
-    """Return bytes as text for a terminal. Bytes that are not UTF-8, and control characters, are escaped."""
-    return printable(data).translate(_CONTROLS)

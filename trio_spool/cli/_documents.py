@@ -1,6 +1,8 @@
 """Documents as text: NDJSON, which loses nothing, and CSV and plain keys, for other tools.
 
-A key or a value that is not UTF-8 is written in base64, in a field whose name ends in ``_base64``.
+A key or a value that is not UTF-8 is written in base64, in a field whose name ends in ``_base64``. A character that a terminal
+would obey instead of showing it is never written as it is. JSON and plain keys have escapes for it. CSV has none, so there a text
+with such a character is written in base64, too.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any, Final
 
 import attrs
 
+from .._formats import escape_in_json, is_visible, visible
 from ..client import Document
 from ._errors import DocumentError, MissingKeyError
 
@@ -58,7 +61,7 @@ def to_json(document: Document, keys_only: bool) -> str:
         fields |= {"flags": document.flags, "expiry": document.expiry, "cas": document.cas, "seqno": document.seqno}
         if document.datatype:
             fields["datatype"] = document.datatype
-    return json.dumps(fields, ensure_ascii=False) + "\n"
+    return escape_in_json(json.dumps(fields, ensure_ascii=False)) + "\n"
 
 
 def parse_object(line: str) -> dict[str, Any]:
@@ -115,6 +118,11 @@ def _number_field(fields: dict[str, Any], name: str) -> int:
     return number
 
 
+def _without_breaks(text: str) -> str:
+    """Return text without tabs and line breaks. A lone carriage return is neither: it hides what is before it."""
+    return text.replace("\r\n", "").replace("\n", "").replace("\t", "")
+
+
 class Formatter:
     """Formats documents as text.
 
@@ -141,7 +149,7 @@ class Formatter:
         if self._form == "ndjson":
             return to_json(document, self._keys_only)
         if self._form == "keys":
-            return document.key.decode("utf-8", "backslashreplace") + "\n"
+            return visible(document.key) + "\n"
         row: list[object] = [*self._encoded(document.key)]
         if not self._keys_only:
             row += [*self._encoded(document.value), document.flags, document.expiry, document.cas, document.seqno]
@@ -150,7 +158,9 @@ class Formatter:
     @staticmethod
     def _encoded(data: bytes) -> tuple[str, str]:
         ((name, text),) = text_fields("", data).items()
-        return text, name.lstrip("_") or "utf-8"
+        if name or is_visible(_without_breaks(text)):
+            return text, name.lstrip("_") or "utf-8"
+        return base64.b64encode(data).decode(), "base64"
 
     @staticmethod
     def _row(values: list[Any]) -> str:

@@ -12,7 +12,23 @@ import click
 
 
 class CliError(click.ClickException):
-    """A command failed. The message is one line. The exit status is 1."""
+    """A command failed. The message is one line, whatever a server, a file or a file name in it says. The exit status is 1."""
+
+    def format_message(self) -> str:
+        """Return the message, with escapes in place of what a terminal would obey."""
+        from .._formats import visible  # is not needed for a page of help
+
+        return visible(self.message)
+
+
+class OutputError(CliError):
+    """Standard output can't be written."""
+
+
+class StoppedError(CliError):
+    """Ctrl-C ended a command that has to say what is to be done now. The exit status is 130."""
+
+    exit_code = 130
 
 
 class ConnectionFailedError(CliError):

@@ -8,12 +8,14 @@ import sys
 
 import click
 
+from .._files import explain
+from .._formats import visible
 from ..client import Client, StoredValue
 from ..mcbp import MAX_FRAME
 from ._commands import print_table
-from ._common import json_option, run_with_client, server_argument, visible
+from ._common import json_option, run_with_client, server_argument
 from ._documents import MAX_KEY, text_fields
-from ._errors import CliError
+from ._errors import CliError, FileError
 from ._session import Server, session_options
 
 
@@ -68,8 +70,13 @@ def get(server: Server, key: bytes, as_json: bool, raw: bool) -> None:
 
 
 def _read(source: str) -> bytes:
-    with click.open_file(source, "rb") as file:
-        return bytes(file.read())
+    """Return the content of a file, or of standard input, up to one byte more than a request has room for."""
+    try:
+        with click.open_file(source, "rb") as file:
+            return bytes(file.read(MAX_FRAME + 1))
+    except OSError as exc:
+        name = "standard input" if source == "-" else source
+        raise FileError(f"can't read {name}: {explain(exc)}") from None
 
 
 @click.command("set")
@@ -101,9 +108,7 @@ def set_(server: Server, key: bytes, value: str | None, source: str | None, flag
         server.keep_stdin()
     data = os.fsencode(value or "") if source is None else _read(source)
     if len(data) > MAX_FRAME:
-        raise CliError(
-            f"the value has {len(data)} bytes; a request has at most {MAX_FRAME}, and the limit of a server may be lower"
-        )
+        raise CliError(f"the value has more than {MAX_FRAME} bytes, the maximum of a request; the limit of a server may be lower")
 
     async def work(client: Client) -> int:
         with server.answering():

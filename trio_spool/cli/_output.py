@@ -15,7 +15,7 @@ from typing import Final, cast
 import trio
 
 from .._files import explain, open_replacement
-from ._errors import FileError
+from ._errors import FileError, OutputError
 
 # Characters that are collected before they are written. Picked, not measured: about what a pipe holds.
 CHUNK: Final = 64 * 1024
@@ -51,7 +51,13 @@ class Lines:
 
 
 def standard_output() -> RawIOBase:
-    """Return standard output without its buffer, so that nothing stays behind in the buffer."""
+    """Return standard output without its buffer, so that nothing stays behind in the buffer.
+
+    Raises:
+        OutputError: Standard output is closed.
+    """
+    if sys.stdout is None:  # only where the commands run in a process of another kind
+        raise OutputError("standard output is closed")
     sys.stdout.flush()
     buffer = sys.stdout.buffer
     return cast("RawIOBase", getattr(buffer, "raw", buffer))

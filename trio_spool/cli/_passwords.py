@@ -41,6 +41,10 @@ def ask_password(*, confirm: bool) -> str:
         with warnings.catch_warnings():
             warnings.simplefilter("error", getpass.GetPassWarning)
             return str(click.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True))
+    except click.Abort as exc:
+        if isinstance(exc.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise LoginError("no password was given") from None
     except getpass.GetPassWarning:
         click.echo(err=True)  # ends the line with the question
         raise LoginError("there is no terminal to ask for the password; use --password-stdin") from None

@@ -46,7 +46,7 @@ async def _write_all(client: Client, out: RawIOBase, formatter: Formatter, limit
 @click.option("--keys-only", is_flag=True, help="Print no values. By default, print them.")
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), default="ndjson", show_default=True,
-    help="ndjson: a JSON object on each line. csv: with a header. keys: a key on each line.",
+    help="ndjson: a JSON object on each line. csv: with a header. keys: a key on each line, with escapes.",
 )  # fmt: skip
 @click.option("--limit", type=click.IntRange(0), metavar="COUNT", help="Stop after COUNT documents. By default, print all.")
 @collection_option
@@ -63,10 +63,11 @@ def scan(
     limit: int | None,
     collection: str | None,
 ) -> None:
-    """Print documents, in the order of their keys.
+    r"""Print documents, in the order of their keys.
 
-    All documents are printed as they were when the command started. Keys and values that are not UTF-8 are printed in base64.
-    An expiry is a Unix time in seconds, or 0 for never.
+    All documents are printed as they were when the command started. Keys and values that are not UTF-8 are printed in base64. With
+    --format csv, so are those with control characters other than tabs and line breaks. With --format keys, control characters and
+    bytes that are not UTF-8 are printed as \x and two hexadecimal digits. An expiry is a Unix time in seconds, or 0 for never.
     """
     ranged = start is not None or end is not None
     if (prefix is not None) + ranged + (sample is not None) > 1:

@@ -16,7 +16,7 @@ import click
 import trio
 
 from .._files import explain
-from ..client import Client, open_client
+from ..client import ANSWER_TIMEOUT, Client, open_client
 from ._errors import LoginError
 from ._passwords import ask_password, check_stdin, read_password
 
@@ -74,18 +74,23 @@ class Keywords(TypedDict):
     password: str | None
     bucket: str | None
     tls: ssl.SSLContext | None
+    answer_timeout: float
 
 
-@attrs.frozen
-class Limits:
-    """How long commands wait. Tests pass another one as click's context object.
+class Seconds(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """A time limit in seconds, or ``inf``."""
 
-    Attributes:
-        answer_timeout: Seconds within which a server must answer a single request. Picked, not measured: the answer to a
-            request that waits for a slow disk takes a few seconds.
-    """
+    name = "SECONDS"
 
-    answer_timeout: float = 30.0
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse a number of seconds."""
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = 0
+        if not seconds > 0:  # nan is not
+            self.fail(f"{value!r} is not a number of seconds above 0, nor inf, which sets no limit", param, ctx)
+        return seconds
 
 
 @attrs.define
@@ -96,7 +101,7 @@ class Server:
         address: Where the server listens.
         username: The user to log in as; None for none.
         bucket: The bucket to work on; None for the default one.
-        limits: How long to wait for it.
+        answer_timeout: How long the server may take to answer a single request, and be silent within a longer answer, in seconds.
     """
 
     address: Address
@@ -106,7 +111,7 @@ class Server:
     _ca: Path | None
     _certificate: Path | None
     _key: Path | None
-    limits: Limits = Limits()
+    answer_timeout: float
     _keywords: Keywords | None = attrs.field(default=None, repr=False)  # has the password
 
     @property
@@ -138,6 +143,7 @@ class Server:
             self._keywords = Keywords(
                 username=self.username, password=self._password(), bucket=self.bucket,
                 tls=_tls_context(self._ca, self._certificate, self._key) if self.address.tls else None,
+                answer_timeout=self.answer_timeout,
             )  # fmt: skip
         return self._keywords
 
@@ -147,7 +153,7 @@ class Server:
 
     def answering(self) -> AbstractContextManager[object]:
         """Raise `trio.TooSlowError` if the block, which waits for an answer, takes too long."""
-        return trio.fail_after(self.limits.answer_timeout)
+        return trio.fail_after(self.answer_timeout)
 
     def _password(self) -> str | None:
         if self.username is None:
@@ -201,6 +207,11 @@ def session_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "--client-key", "key_file", type=_FILE,
         help="The PEM file with the private key of the certificate. By default, it is in the same file.",
     )  # fmt: skip
+    @click.option(
+        "--timeout", "answer_timeout", type=Seconds(), default=ANSWER_TIMEOUT, show_default=f"{ANSWER_TIMEOUT:g}",
+        envvar="TRIO_SPOOL_TIMEOUT", show_envvar=True,
+        help="Give up when connecting or an answer takes this long, or the server is silent for this long. inf: never.",
+    )  # fmt: skip
     @functools.wraps(function)
     def command(
         server: Address,
@@ -211,6 +222,7 @@ def session_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ca: Path | None,
         certificate: Path | None,
         key_file: Path | None,
+        answer_timeout: float,
         **values: Any,
     ) -> Any:
         address = attrs.evolve(server, tls=server.tls or tls)
@@ -220,7 +232,6 @@ def session_options(function: Callable[..., Any]) -> Callable[..., Any]:
             raise click.UsageError("--ca, --client-cert and --client-key need --tls")
         if key_file is not None and certificate is None:
             raise click.UsageError("--client-key needs --client-cert")
-        limits = click.get_current_context().find_object(Limits) or Limits()
-        return function(Server(address, username, bucket, from_stdin, ca, certificate, key_file, limits), **values)
+        return function(Server(address, username, bucket, from_stdin, ca, certificate, key_file, answer_timeout), **values)
 
     return command

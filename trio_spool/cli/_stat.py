@@ -9,9 +9,10 @@ from typing import Final
 
 import click
 
+from .._formats import visible
 from ..client import Client, Statistics
 from ._commands import print_table
-from ._common import json_option, printable, run_with_client, server_argument, visible
+from ._common import json_option, printable, run_with_client, server_argument
 from ._output import Lines, standard_output
 from ._session import Server, session_options
 
@@ -35,7 +36,7 @@ def stat(server: Server, group: str, as_json: bool) -> None:
     With --json, each statistic is an object on its own line.
     """
 
-    async def work(client: Client) -> None:
+    async def work(client: Client) -> list[tuple[str, str]]:
         lines = Lines(standard_output(), sys.stdout.encoding, "backslashreplace")
         waiting: list[tuple[str, str]] | None = []
         async with client.stat(os.fsencode(group)) as statistics:
@@ -52,11 +53,11 @@ def stat(server: Server, group: str, as_json: bool) -> None:
                             await lines.add(_line(*earlier))
                         waiting = None
         await lines.write()
-        if waiting:
-            print_table(["statistic", "value"], waiting)
+        return waiting or []
 
     missing = f"there is no group of statistics {group!r}; see trio-spool stat --help. A group and its argument must be in quotes"
-    run_with_client(server, work, missing=missing)
+    if rows := run_with_client(server, work, missing=missing):
+        print_table(["statistic", "value"], rows)
 
 
 def _line(name: str, value: str) -> str:

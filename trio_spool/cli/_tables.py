@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .._formats import visible
+
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
@@ -16,8 +18,8 @@ class _Console(Console):
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table. The cells are shown as they are: brackets in them are not markup."""
+    """Print a table. The cells are shown as they are: brackets in them are not markup, and only their line breaks are obeyed."""
     table = Table(*columns)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text("\n".join(map(visible, cell.split("\n")))) for cell in row))
     _Console().print(table)

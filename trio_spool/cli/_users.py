@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 import click
 
+from .._formats import visible
 from ..auth import Role, User, Users, UsersError, changing_users, load_users, make_user, save_users
 from ._commands import print_table
 from ._errors import FileError, LoginError, explained
@@ -130,7 +131,8 @@ def list_(path: Path, as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps({"name": found.name, "roles": roles, "buckets": buckets}))
         else:
-            rows.append([found.name, ", ".join(roles), "\n".join(f"{name}: {', '.join(held)}" for name, held in buckets.items())])
+            held = "\n".join(f"{visible(bucket)}: {', '.join(names)}" for bucket, names in buckets.items())
+            rows.append([visible(found.name), ", ".join(roles), held])
     if not as_json:
         print_table(["user", "every bucket", "one bucket"], rows)
 

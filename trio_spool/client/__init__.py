@@ -19,6 +19,7 @@ from ._client import Client as Client
 from ._client import StoredValue as StoredValue
 from ._collections import Collections as Collections
 from ._errors import AccessError as AccessError
+from ._errors import AnswerTimeoutError as AnswerTimeoutError
 from ._errors import AuthenticationError as AuthenticationError
 from ._errors import BackupError as BackupError
 from ._errors import BusyError as BusyError
@@ -39,6 +40,7 @@ from ._errors import UnknownCollectionError as UnknownCollectionError
 from ._files import Manifest as Manifest
 from ._files import ManifestFile as ManifestFile
 from ._files import parse_manifest as parse_manifest
+from ._open import ANSWER_TIMEOUT as ANSWER_TIMEOUT
 from ._open import open_client as open_client
 from ._scans import Documents as Documents
 from ._statistics import Statistics as Statistics

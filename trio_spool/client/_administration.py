@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
+from typing import Final
 
 from ..mcbp import Opcode, Status
 from ._collections import Collections, parse_collections
@@ -13,6 +15,9 @@ from ._errors import AccessError, ConnectionLostError, NotFoundError, ServerErro
 _IDENTITY = struct.Struct(">QL")
 # How often to try a change of the collections while changes of other clients come first, of which one succeeds each time. Picked.
 _ATTEMPTS = 20
+# The name of a bucket, which is also a path on the command line and in backups; and the number of bytes of all names. Picked.
+_NAME: Final = re.compile(rb"[A-Za-z0-9_%-][A-Za-z0-9_.%-]{0,99}")
+_MAX_NAMES: Final = 1024 * 1024
 
 
 class Administration(Connection):
@@ -31,7 +36,14 @@ class Administration(Connection):
 
     async def list_buckets(self) -> list[str]:
         """Return the names of the buckets that this user may use."""
-        return (await self._call(Opcode.LIST_BUCKETS)).value.decode().split()
+        value = (await self._call(Opcode.LIST_BUCKETS)).value
+        names = value[:_MAX_NAMES].split()
+        for name in names:
+            if not _NAME.fullmatch(name):
+                raise ConnectionLostError(f"the server sent {name[:100]!r}, which can't be the name of a bucket")
+        if len(value) > _MAX_NAMES or len(set(names)) != len(names):
+            raise ConnectionLostError("the server sent names of buckets twice, or too many of them")
+        return [name.decode() for name in names]
 
     async def create_bucket(self, name: str) -> None:
         """Create a bucket.

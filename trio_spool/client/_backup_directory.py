@@ -8,16 +8,24 @@ After it, ``backup.json`` gets its name.
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from .._files import explain, make_directories, replace_durably, sync_directory, sync_file
+from .._files import (
+    explain,
+    make_directories,
+    open_regular,
+    read_bounded,
+    replace_durably,
+    sync_directory,
+    sync_file,
+)
 from ._errors import BackupError, ClientError
-from ._files import Manifest, ManifestFile, parse_manifest
+from ._files import MANIFEST, MAX_MANIFEST, PARTIAL, Manifest, ManifestFile, parse_manifest
 
-MANIFEST = "backup.json"
-PARTIAL = ".partial"
 # The number of bytes of a partial file to read at once: picked, not measured.
 _READ_SIZE = 4 * 1024 * 1024
 
@@ -33,7 +41,7 @@ class PartialFile:
         size: The number of bytes that are here.
 
     Raises:
-        OSError: The file can't be opened, or its part can't be read.
+        OSError: The file can't be opened, is not a regular file, or its part can't be read.
     """
 
     def __init__(self, directory: Path, file: ManifestFile) -> None:
@@ -41,7 +49,7 @@ class PartialFile:
         self._final = directory / file.path
         self._file = file
         self._digest = hashlib.sha512()
-        self._out = self._path.open("a+b")
+        self._out = os.fdopen(open_regular(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT), "a+b")
         if self._out.tell() > file.size:
             self._out.truncate(0)
         self._out.seek(0)
@@ -131,7 +139,7 @@ class BackupDirectory:
                 (self.path / (file.path + PARTIAL)).unlink(missing_ok=True)
         new = self.path / (MANIFEST + PARTIAL)
         try:
-            with new.open("w") as out:
+            with open(open_regular(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w") as out:
                 out.write(manifest.to_json() + "\n")
                 sync_file(out)
         except OSError:
@@ -140,8 +148,22 @@ class BackupDirectory:
         self.manifest = manifest
 
     def has(self, file: ManifestFile) -> bool:
-        """Return whether a file is complete."""
-        return (self.path / file.path).exists()
+        """Return whether a file is complete.
+
+        Raises:
+            BackupError: Something else has its name: this never makes a symbolic link, nor a file of another size.
+            OSError: The directory can't be read.
+        """
+        path = self.path / file.path
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
+            return False
+        if not stat.S_ISREG(found.st_mode) or found.st_size != file.size:
+            raise BackupError(
+                f"{path} is not the file of {file.size} bytes that was copied; remove the directory, and back up again"
+            )
+        return True
 
     def open(self, file: ManifestFile) -> PartialFile:
         """Open a file that is not complete.
@@ -169,7 +191,7 @@ class BackupDirectory:
 
 def _read_manifest(path: Path, advice: str) -> Manifest:
     try:
-        return parse_manifest(path.read_bytes())
+        return parse_manifest(read_bounded(path, MAX_MANIFEST, regular=True))
     except ClientError:
         raise BackupError(f"{path} is damaged: it is not the manifest of a backup; {advice}") from None
 

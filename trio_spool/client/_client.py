@@ -13,18 +13,24 @@ from ..mcbp import (
     Feature,
     FragmentRequest,
     Opcode,
+    Response,
     ScanRequest,
     SnapshotRequirements,
     encode_fragment_request,
 )
 from ._administration import Administration
 from ._calls import Call
+from ._errors import ConnectionLostError
 from ._files import Manifest, check_fragment, parse_manifest
 from ._scans import Documents, open_scan, unpack_keys
 from ._statistics import Statistics
 
 _STORE_EXTRAS = struct.Struct(">LL")
 _COUNT_EXTRAS = struct.Struct(">QQL")
+_FLAGS_SIZE = 4
+_COUNT_SIZE = 8
+# How long the server may be silent while it makes a snapshot, in seconds: it copies a whole database first. Picked, not measured.
+_PREPARE_TIMEOUT = 3600.0
 
 
 @attrs.frozen
@@ -55,8 +61,7 @@ class Client(Administration):
         Raises:
             NotFoundError: The key does not exist.
         """
-        response = await self._call(Opcode.GET, key=key)
-        return StoredValue(response.value, int.from_bytes(response.extras, "big"), response.cas)
+        return _stored(await self._call(Opcode.GET, key=key))
 
     async def set(self, key: bytes, value: bytes, *, flags: int = 0, expiry: int = 0, cas: int = 0) -> int:
         """Store a value and return its CAS.
@@ -99,12 +104,12 @@ class Client(Administration):
     async def increment(self, key: bytes, delta: int = 1, *, initial: int = 0, expiry: int = 0) -> int:
         """Add to a number and return the result. A key that does not exist is created with `initial`."""
         extras = _COUNT_EXTRAS.pack(delta, initial, expiry)
-        return int.from_bytes((await self._call(Opcode.INCREMENT, key=key, extras=extras)).value, "big")
+        return _count(await self._call(Opcode.INCREMENT, key=key, extras=extras))
 
     async def decrement(self, key: bytes, delta: int = 1, *, initial: int = 0, expiry: int = 0) -> int:
         """Subtract from a number, down to 0, and return the result. A key that does not exist is created with `initial`."""
         extras = _COUNT_EXTRAS.pack(delta, initial, expiry)
-        return int.from_bytes((await self._call(Opcode.DECREMENT, key=key, extras=extras)).value, "big")
+        return _count(await self._call(Opcode.DECREMENT, key=key, extras=extras))
 
     async def touch(self, key: bytes, expiry: int) -> None:
         """Change the expiry of a key. `NotFoundError` if the key does not exist."""
@@ -112,8 +117,7 @@ class Client(Administration):
 
     async def get_and_touch(self, key: bytes, expiry: int) -> StoredValue:
         """Change the expiry of a key and return its value. `NotFoundError` if the key does not exist."""
-        response = await self._call(Opcode.GAT, key=key, extras=expiry.to_bytes(4, "big"))
-        return StoredValue(response.value, int.from_bytes(response.extras, "big"), response.cas)
+        return _stored(await self._call(Opcode.GAT, key=key, extras=expiry.to_bytes(4, "big")))
 
     async def flush(self, delay: int = 0) -> None:
         """Delete all documents of the bucket, now or after `delay` seconds."""
@@ -125,10 +129,10 @@ class Client(Administration):
 
     async def version(self) -> str:
         """Return the version of the server."""
-        return (await self._call(Opcode.VERSION)).value.decode()
+        return (await self._call(Opcode.VERSION)).value.decode("utf-8", "backslashreplace")
 
     async def hello(self, agent: str, features: tuple[Feature, ...]) -> list[int]:
-        """Negotiate features and return those that the server grants.
+        """Negotiate features and return those that the server grants. Features that were not asked for are ignored.
 
         Args:
             agent: The name of this client, for the server's statistics.
@@ -136,7 +140,9 @@ class Client(Administration):
         """
         value = struct.pack(f">{len(features)}H", *features)
         granted = (await self._call(Opcode.HELLO, key=agent.encode(), value=value)).value
-        self.features = frozenset(feature for (feature,) in struct.iter_unpack(">H", granted))
+        if len(granted) % 2:
+            raise ConnectionLostError(f"the server sent a list of features in {len(granted)} bytes, which is not a multiple of 2")
+        self.features = frozenset(features).intersection(feature for (feature,) in struct.iter_unpack(">H", granted))
         return sorted(self.features)
 
     @asynccontextmanager
@@ -226,16 +232,18 @@ class Client(Administration):
     async def get_keys(self, start: bytes = b"", count: int = 1000) -> list[bytes]:
         """Return keys in order, beginning with `start`: at most `count` keys, and at most as many as fit in one response."""
         response = await self._call(Opcode.GET_KEYS, key=start, extras=count.to_bytes(4, "big"))
-        return unpack_keys(response.value)
+        return unpack_keys(response.value, count)
 
     async def prepare_snapshot(self) -> Manifest:
         """Have the server make a consistent copy of its files, and return the manifest of this snapshot.
+
+        The server may be silent for up to an hour meanwhile, whatever `answer_timeout` is.
 
         Raises:
             TemporaryFailureError: The server's limit of snapshots is reached, or its disk is full.
             ServerError: The server does not store its data in files.
         """
-        response = await self._call(Opcode.PREPARE_SNAPSHOT, value=b"{}")
+        response = await self._call(Opcode.PREPARE_SNAPSHOT, value=b"{}", timeout=_PREPARE_TIMEOUT)
         return parse_manifest(response.value)
 
     async def release_snapshot(self, uuid: str) -> None:
@@ -273,3 +281,15 @@ class Client(Administration):
     async def finish_set(self, call: Call) -> int:
         """Wait for the response to `begin_set` and return the CAS. Raises the errors of `set`."""
         return (await call.expect_success()).cas
+
+
+def _stored(response: Response) -> StoredValue:
+    if len(response.extras) != _FLAGS_SIZE:
+        raise ConnectionLostError(f"the server sent the flags of a value in {len(response.extras)} bytes, not {_FLAGS_SIZE}")
+    return StoredValue(response.value, int.from_bytes(response.extras, "big"), response.cas)
+
+
+def _count(response: Response) -> int:
+    if len(response.value) != _COUNT_SIZE:
+        raise ConnectionLostError(f"the server sent a number in {len(response.value)} bytes, not {_COUNT_SIZE}")
+    return int.from_bytes(response.value, "big")

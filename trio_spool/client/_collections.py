@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -14,6 +15,12 @@ from ._errors import ConnectionLostError, ExistsError, UnknownCollectionError
 
 # The lowest id of a scope or collection that a client makes: Couchbase reserves those below.
 FIRST_ID = 8
+# The maximum number of bytes of a manifest: picked, not measured. The thousand collections that a bucket here can have, with the
+# longest names, need 0.6 MB.
+_MAX_MANIFEST: Final = 4 * 1024 * 1024
+_NAME: Final = re.compile(r"[A-Za-z0-9_%-]{1,251}")
+_HEXADECIMAL: Final = re.compile(r"[0-9a-fA-F]{1,16}")
+_MAX_32: Final = 2**32 - 1
 
 
 @attrs.frozen
@@ -120,14 +127,37 @@ def parse_collections(text: bytes) -> Collections:
         ConnectionLostError: The text is not such a manifest.
     """
     try:
+        if len(text) > _MAX_MANIFEST:
+            raise ValueError
         content = json.loads(text)
-        return Collections(int(content["uid"], 16), tuple(_parse_scope(scope) for scope in content["scopes"]))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise ConnectionLostError(f"the server sent something other than a manifest of collections: {text!r:.200}") from None
+        found = Collections(_parse_number(content["uid"]), tuple(_parse_scope(scope) for scope in content["scopes"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise ConnectionLostError(f"the server sent something other than a manifest of collections: {text[:200]!r}") from None
+    paths = [scope.name for scope in found.scopes] + [f"{scope.name}.{collection.name}" for scope, collection in found]
+    if len(set(paths)) != len(paths):
+        raise ConnectionLostError("the server sent a manifest that has a scope or a collection twice")
+    return found
 
 
 def _parse_scope(scope: dict[str, Any]) -> Scope:
-    collections = tuple(
-        Collection(int(one["uid"], 16), str(one["name"]), int(one.get("maxTTL", 0))) for one in scope["collections"]
-    )  # fmt: skip
-    return Scope(int(scope["uid"], 16), str(scope["name"]), collections)
+    collections = tuple(_parse_collection(one) for one in scope["collections"])
+    return Scope(_parse_number(scope["uid"], _MAX_32), _parse_name(scope["name"]), collections)
+
+
+def _parse_collection(one: dict[str, Any]) -> Collection:
+    max_ttl = one.get("maxTTL", 0)
+    if type(max_ttl) is not int or not 0 <= max_ttl <= _MAX_32:
+        raise ValueError
+    return Collection(_parse_number(one["uid"], _MAX_32), _parse_name(one["name"]), max_ttl)
+
+
+def _parse_number(text: str, maximum: int = 2**64 - 1) -> int:
+    if not _HEXADECIMAL.fullmatch(text) or int(text, 16) > maximum:
+        raise ValueError
+    return int(text, 16)
+
+
+def _parse_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError
+    return name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections import deque
 
@@ -11,7 +12,8 @@ from trio_util import AsyncValue
 from .._core import Sender
 from ..mcbp import NEED_DATA, RemoteProtocolError, Response, ResponseDecoder, encode_request, opcode_name
 from ._calls import Call, Last
-from ._errors import ClientError, ConnectionLostError
+from ._errors import AnswerTimeoutError, ClientError, ConnectionLostError
+from ._silence import Silence
 
 # The maximum number of bytes to read at once: picked, not measured.
 _READ_SIZE = 64 * 1024
@@ -24,24 +26,31 @@ class Connection:
         stream: The stream to read responses from.
         sender: Sends the requests.
         look_ahead: The number of bytes of responses that may wait to be taken before reading pauses; see `open_client`.
+        answer_timeout: How long the server may be silent while a response is due, in seconds; see `open_client`.
 
     Attributes:
         features: The features that the last HELLO was granted.
+        answer_timeout: How long the server may be silent while a response is due, in seconds.
     """
 
-    def __init__(self, stream: trio.abc.ReceiveStream, sender: Sender, look_ahead: int) -> None:
+    def __init__(self, stream: trio.abc.ReceiveStream, sender: Sender, look_ahead: int, answer_timeout: float = math.inf) -> None:
         self._stream = stream
         self._sender = sender
+        self.answer_timeout = answer_timeout
         self.features: frozenset[int] = frozenset()
         self._calls: deque[Call] = deque()
+        self._opaque = 0  # of the last request
+        self._silence = Silence(self._calls, answer_timeout, lambda: sender.statistics().bytes)
         self._lost: ClientError | None = None
         self._answered = False
         self._look_ahead = look_ahead
         # The bytes of responses that were received and not yet taken, counting only calls that are `held`.
         self._held: AsyncValue[int] = AsyncValue(0)
 
-    async def _call(self, opcode: int, *, key: bytes = b"", extras: bytes = b"", value: bytes = b"", cas: int = 0) -> Response:
-        call = await self.start(opcode, key=key, extras=extras, value=value, cas=cas)
+    async def _call(
+        self, opcode: int, *, key: bytes = b"", extras: bytes = b"", value: bytes = b"", cas: int = 0, timeout: float | None = None
+    ) -> Response:
+        call = await self.start(opcode, key=key, extras=extras, value=value, cas=cas, timeout=timeout)
         return await call.expect_success()
 
     async def start(
@@ -56,6 +65,8 @@ class Connection:
         vbucket: int = 0,
         last: Last | None = None,
         held: bool = False,
+        max_size: int | None = None,
+        timeout: float | None = None,
     ) -> Call:
         """Send a request as soon as there is room to queue it, and return the call that will get its responses.
 
@@ -69,12 +80,17 @@ class Connection:
             vbucket: The vbucket.
             last: As for `Call`.
             held: As for `Call`.
+            max_size: As for `Call`.
+            timeout: As for `Call`.
 
         Raises:
             ClientError: The connection is lost.
             LocalProtocolError: The request does not fit a frame.
         """
-        frame = encode_request(opcode, key=key, extras=extras, value=value, cas=cas, datatype=datatype, vbucket=vbucket)
+        opaque = self._next_opaque()
+        frame = encode_request(
+            opcode, key=key, extras=extras, value=value, cas=cas, datatype=datatype, vbucket=vbucket, opaque=opaque
+        )  # fmt: skip
         while True:
             if self._lost is not None:
                 raise self._lost
@@ -86,10 +102,19 @@ class Connection:
                 await self._drain()
             except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
                 raise ConnectionLostError(f"the connection is gone: {exc}") from exc
-        call = Call(opcode, last, held=held)
-        self._calls.append(call)
+        call = Call(opcode, opaque, last, held=held, max_size=max_size, timeout=timeout)
+        self._expect(call)
         await trio.lowlevel.checkpoint()
         return call
+
+    def _next_opaque(self) -> int:
+        self._opaque = self._opaque + 1 & 0xFFFF_FFFF
+        return self._opaque
+
+    def _expect(self, call: Call) -> None:
+        if not self._calls:
+            self._silence.begin()
+        self._calls.append(call)
 
     async def _drain(self) -> None:
         try:
@@ -111,29 +136,46 @@ class Connection:
 
     def send_if_possible(self, opcode: int, *, extras: bytes) -> None:
         """Send a request and drop its response. Does nothing if the connection is gone or has no room for the request."""
+        opaque = self._next_opaque()
         try:
-            self._sender.send_nowait(encode_request(opcode, extras=extras))
+            self._sender.send_nowait(encode_request(opcode, extras=extras, opaque=opaque))
         except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
             return
-        call = Call(opcode)
+        call = Call(opcode, opaque)
         call.abandoned = True
-        self._calls.append(call)
+        self._expect(call)
 
     async def receive(self) -> None:
         """Read responses and hand them to their calls until the connection ends. Run by `open_client`."""
         decoder = ResponseDecoder()
         try:
             while data := await self._stream.receive_some(_READ_SIZE):
+                if self._lost is not None:
+                    return
                 decoder.receive_data(bytes(data))
+                whole = False
                 while (event := decoder.next_event()) is not NEED_DATA:
                     self._dispatch(event)
+                    whole = True
+                self._silence.received(len(data), whole=whole)
                 if self._held.value >= self._look_ahead:  # without this, every read would cost another pass of the scheduler
-                    await self._held.wait_value(lambda held: held < self._look_ahead)
+                    await self._wait_until_taken()
             self._fail(ConnectionLostError(f"the server closed the connection{self._hint()}"))
         except RemoteProtocolError as exc:
             self._fail(ConnectionLostError(f"the server does not speak the memcached binary protocol: {exc}"))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             self._fail(ConnectionLostError(f"the connection broke: {_why(exc)}"))
+
+    async def _wait_until_taken(self) -> None:
+        """Wait until enough of the responses of `held` calls are taken."""
+        self._silence.pause()
+        await self._held.wait_value(lambda held: held < self._look_ahead)
+        self._silence.begin()
+
+    async def watch(self) -> None:
+        """Give the server up once it has been silent for too long. Run by `open_client`."""
+        seconds = await self._silence.wait()
+        self._fail(AnswerTimeoutError(f"the server sent nothing for {seconds:g} seconds while a response was due"))
 
     def _hint(self) -> str:
         """Explain why a server may have closed the connection without an answer: it may want TLS, or another certificate."""
@@ -149,8 +191,14 @@ class Connection:
         call = self._calls[0]
         if response.opcode != call.opcode:
             raise RemoteProtocolError(f"it answered {opcode_name(response.opcode)} instead of {opcode_name(call.opcode)}")
+        if response.opaque != call.opaque:
+            name = opcode_name(call.opcode)
+            raise RemoteProtocolError(f"it answered {name} with the opaque {response.opaque} instead of {call.opaque}")
+        call.size += response.size
+        if call.max_size is not None and call.size > call.max_size:
+            raise RemoteProtocolError(f"it answered {opcode_name(call.opcode)} with more than {call.max_size} bytes")
         if call.last is None or response.status or call.last(response):
-            self._calls.popleft()
+            self._silence.answered(self._calls.popleft())
         if not call.abandoned:
             call.responses.append(response)
             if call.held:
@@ -158,7 +206,8 @@ class Connection:
             call.arrived.set()
 
     def _fail(self, error: ClientError) -> None:
-        self._lost = error
+        if self._lost is None:
+            self._lost = error
         for call in self._calls:
             call.lost = error
             call.arrived.set()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import Final
 
+from .._formats import visible
 from ..mcbp import Response, Status, opcode_name, status_text
 
 
@@ -16,6 +18,10 @@ class ClientError(Exception):
 
 class ConnectionLostError(ClientError):
     """The server could not be reached, is not trusted, closed the connection, or does not speak this protocol."""
+
+
+class AnswerTimeoutError(ConnectionLostError):
+    """The server was silent for too long while a response was due. The connection was given up."""
 
 
 class ChecksumError(ClientError):
@@ -126,10 +132,16 @@ _ERRORS: dict[int, type[ServerError]] = {
 }
 
 
+# The number of bytes of an error response that are looked at, and the number of characters that a message shows of them. Picked:
+# servers say less, and what a hostile one says should neither fill the screen nor take long to decode.
+_READ: Final = 16 * 1024
+_SHOWN: Final = 1000
+
+
 def error_of(response: Response) -> ServerError:
-    """Return the exception for an error response."""
+    """Return the exception for an error response. Its message shows what the server says on one line, without escape sequences."""
     kind = _ERRORS.get(response.status, ServerError)
-    text = _context(response.value) or status_text(response.status).decode()
+    text = visible(_context(response.value[:_READ]), _SHOWN) or status_text(response.status).decode()
     return kind(f"{opcode_name(response.opcode)}: {text} (status 0x{response.status:02x})", response.status)
 
 
@@ -140,5 +152,5 @@ def _context(value: bytes) -> str:
         return text
     try:
         return str(json.loads(text)["error"]["context"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return text

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import google_crc32c
 
 from ..mcbp import CHECKSUM_SIZE, FragmentRequest
 from ._errors import ChecksumError, ConnectionLostError
+
+# The maximum number of bytes of a manifest, and of files in it: picked, not measured. A server here sends two files in 400 bytes.
+MAX_MANIFEST: Final = 1024 * 1024
+_MAX_FILES: Final = 1000
+# The name of a file: one that every file system can have, that no shell takes for an option, and that is hidden nowhere.
+_PATH: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+# The directory of a backup has files of its own: the manifest, and those of which only a part is here.
+MANIFEST: Final = "backup.json"
+PARTIAL: Final = ".partial"
+_UUID: Final = re.compile(r"[\x21-\x7e]{1,250}")
+_SHA512: Final = re.compile(r"[0-9a-f]{128}")
+_MAX_SIZE: Final = 2**63 - 1
 
 
 @attrs.frozen
@@ -57,28 +69,37 @@ def parse_manifest(text: bytes | str) -> Manifest:
     """Parse the JSON with which a server answers PREPARE_SNAPSHOT.
 
     Raises:
-        ConnectionLostError: The text is not such a manifest, or the name of a file is not a plain name without directories.
+        ConnectionLostError: The text is not such a manifest; or the name of a file is not a plain name without directories, is one
+            that the directory of a backup needs itself, or is there twice. Names that differ only in case count as the same.
     """
     try:
+        if len(text) > MAX_MANIFEST:
+            raise ValueError
         content = json.loads(text)
-        if not isinstance(content["files"], list) or not content["files"]:
+        if not isinstance(content["files"], list) or not 0 < len(content["files"]) <= _MAX_FILES:
             raise TypeError
-        manifest = Manifest(str(content["uuid"]), tuple(_parse_file(file) for file in content["files"]))
+        uuid = str(content["uuid"])
+        if not _UUID.fullmatch(uuid):
+            raise ValueError
+        manifest = Manifest(uuid, tuple(_parse_file(file) for file in content["files"]))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        raise ConnectionLostError(f"the server sent something other than the manifest of a snapshot: {text!r:.200}") from None
-    if len({file.path for file in manifest.files}) != len(manifest.files):
+        raise ConnectionLostError(f"the server sent something other than the manifest of a snapshot: {text[:200]!r}") from None
+    if len({file.path.lower() for file in manifest.files}) != len(manifest.files):
         raise ConnectionLostError("the manifest of the snapshot has a file twice")
     return manifest
 
 
 def _parse_file(file: dict[str, Any]) -> ManifestFile:
     path, sha512 = str(file["path"]), file.get("sha512")
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", path):
-        raise ConnectionLostError(f"the snapshot has a file named {path!r:.80}, which is not a plain name")
-    size = int(file["size"])
-    if size < 0 or not (sha512 is None or isinstance(sha512, str)):
+    if not _PATH.fullmatch(path):
+        raise ConnectionLostError(f"the snapshot has a file named {path[:80]!r}, not a plain name of at most 100 characters")
+    if path.lower() == MANIFEST or path.lower().endswith(PARTIAL):
+        raise ConnectionLostError(f"the snapshot has a file named {path!r}, a name that the directory of a backup needs itself")
+    number, size = int(file["id"]), int(file["size"])
+    sha512 = None if sha512 is None else sha512.lower()
+    if not (0 <= number <= _MAX_SIZE and 0 <= size <= _MAX_SIZE and (sha512 is None or _SHA512.fullmatch(sha512))):
         raise ValueError
-    return ManifestFile(int(file["id"]), path, size, sha512.lower() if sha512 is not None else None)
+    return ManifestFile(number, path, size, sha512)
 
 
 def check_fragment(body: bytes, request: FragmentRequest) -> bytes:

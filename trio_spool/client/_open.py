@@ -14,16 +14,15 @@ from .._core import open_sender, raise_the_one
 from .._files import explain
 from .._formats import host_and_port
 from ._client import Client
-from ._errors import ConnectionLostError
+from ._errors import AnswerTimeoutError, ConnectionLostError
 from ._login import log_in
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
-# How long the server may take for the TLS handshake, and for the login, in seconds: picked, not measured. A server here delays
-# refusals by a few seconds.
-HANDSHAKE_TIMEOUT = 10.0
-LOGIN_TIMEOUT = 30.0
+#: How long a server may be silent by default, in seconds: 30. This was picked, not measured. The answer to a request that waits for
+#: a slow disk takes a few seconds, and so do refused logins, which a server here delays.
+ANSWER_TIMEOUT = 30.0
 # OpenSSL's reasons for data that is not TLS at all. They vary with its version and with the data.
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
 
@@ -39,28 +38,32 @@ def _reason(error: BaseException) -> str:
         error = inner
 
 
-async def _connect(host: str, port: int, tls: ssl.SSLContext | None) -> trio.abc.Stream:
+async def _connect(host: str, port: int, tls: ssl.SSLContext | None, timeout: float) -> trio.abc.Stream:
     try:
-        stream = await trio.open_tcp_stream(host, port)
+        with trio.fail_after(timeout):
+            stream = await trio.open_tcp_stream(host, port)
+    except trio.TooSlowError as exc:
+        where = host_and_port(host, port)
+        raise AnswerTimeoutError(f"can't connect to {where}: nobody answered within {timeout:g} seconds") from exc
     except OSError as exc:
         raise ConnectionLostError(f"can't connect to {host_and_port(host, port)}: {_reason(exc)}") from exc
     except UnicodeError as exc:
         raise ConnectionLostError(f"can't connect to {host!r}: this is not a valid host name") from exc
-    return stream if tls is None else await _encrypt(stream, host, port, tls)
+    return stream if tls is None else await _encrypt(stream, host, port, tls, timeout)
 
 
-async def _encrypt(stream: trio.SocketStream, host: str, port: int, tls: ssl.SSLContext) -> trio.abc.Stream:
+async def _encrypt(stream: trio.SocketStream, host: str, port: int, tls: ssl.SSLContext, timeout: float) -> trio.abc.Stream:
     """Do the TLS handshake, and close the stream if that fails."""
     # https_compatible: TLS need not detect a cut-off stream, since frames have lengths and answers have ends.
     encrypted = trio.SSLStream(stream, tls, server_hostname=host, https_compatible=True)
     try:
-        with trio.fail_after(HANDSHAKE_TIMEOUT):
+        with trio.fail_after(timeout):
             await encrypted.do_handshake()
     except BaseException as exc:
         await trio.aclose_forcefully(encrypted)
         if isinstance(exc, trio.TooSlowError):
-            raise ConnectionLostError(
-                f"{host}:{port} did not complete the TLS handshake within {HANDSHAKE_TIMEOUT:g} seconds: it may not use TLS"
+            raise AnswerTimeoutError(
+                f"{host}:{port} did not complete the TLS handshake within {timeout:g} seconds: it may not use TLS"
             ) from exc
         if isinstance(exc, trio.BrokenResourceError):
             raise ConnectionLostError(_tls_problem(exc.__cause__, f"{host}:{port}")) from exc
@@ -79,15 +82,17 @@ def _tls_problem(cause: BaseException | None, where: str) -> str:
     return f"the TLS handshake with {where} failed: {reason.replace('_', ' ').lower()}"
 
 
-async def _begin(client: Client, username: str | None, password: str | None, bucket: str | None, *, encrypted: bool) -> None:
+async def _begin(
+    client: Client, username: str | None, password: str | None, bucket: str | None, timeout: float, *, encrypted: bool
+) -> None:
     try:
-        with trio.fail_after(LOGIN_TIMEOUT):
+        with trio.fail_after(timeout):
             if username is not None and password is not None:
                 await log_in(client, username, password, encrypted=encrypted)
             if bucket is not None:
                 await client.select_bucket(bucket)
     except trio.TooSlowError as exc:
-        raise ConnectionLostError(f"the server did not answer the login within {LOGIN_TIMEOUT:g} seconds") from exc
+        raise AnswerTimeoutError(f"the server did not answer the login within {timeout:g} seconds") from exc
 
 
 @asynccontextmanager
@@ -100,6 +105,7 @@ async def open_client(
     password: str | None = None,
     bucket: str | None = None,
     tls: ssl.SSLContext | None = None,
+    answer_timeout: float = ANSWER_TIMEOUT,
 ) -> AsyncIterator[Client]:
     """Connect to a server, and log in if a user name is given.
 
@@ -114,9 +120,15 @@ async def open_client(
         bucket: The bucket to work on. By default, the default bucket, if the user may use it.
         tls: The context to encrypt the connection with, as made by `ssl.create_default_context`. A client certificate loaded into
             it may serve as a login.
+        answer_timeout: How long the server may be silent while a response is due, in seconds, or `math.inf` for ever. Then the
+            connection is given up, and all its calls raise `AnswerTimeoutError`. Connecting, the TLS handshake and the login may
+            each take this long. While a long response or request is on its way, 64 KiB of it count as a sign of life. To limit the
+            time of a whole call, use `trio.fail_after`.
 
     Raises:
-        ValueError: A user name is given without a password, or a password without a user name.
+        ValueError: A user name is given without a password, or a password without a user name, or `answer_timeout` is not more
+            than 0.
+        AnswerTimeoutError: The server does not answer in time.
         ConnectionLostError: The connection is refused, the host is unknown, its certificate is not trusted, or it does not speak
             TLS.
         AuthenticationError: The login is refused.
@@ -124,13 +136,23 @@ async def open_client(
     """
     if (username is None) != (password is None):
         raise ValueError("a login needs both a user name and a password")
-    stream = await _connect(host, port, tls)
+    if not answer_timeout > 0:  # nan is not
+        raise ValueError(f"answer_timeout must be more than 0 seconds, or math.inf for no limit; got {answer_timeout!r}")
+    stream = await _connect(host, port, tls, answer_timeout)
+    async with client_on(stream, look_ahead, answer_timeout) as client:
+        await _begin(client, username, password, bucket, answer_timeout, encrypted=tls is not None)
+        yield client
+
+
+@asynccontextmanager
+async def client_on(stream: trio.abc.Stream, look_ahead: int, answer_timeout: float) -> AsyncIterator[Client]:
+    """Give a stream a client, and close the stream at the end. The arguments are those of `open_client`."""
     try:
-        async with stream, open_sender(stream) as sender, trio.open_nursery() as nursery:
-            client = Client(stream, sender, look_ahead)
+        async with stream, open_sender(stream, send_timeout=answer_timeout) as sender, trio.open_nursery() as nursery:
+            client = Client(stream, sender, look_ahead, answer_timeout)
             nursery.start_soon(client.receive)
+            nursery.start_soon(client.watch)
             try:
-                await _begin(client, username, password, bucket, encrypted=tls is not None)
                 yield client
             finally:
                 nursery.cancel_scope.cancel()

@@ -20,6 +20,8 @@ MECHANISM = "SCRAM-SHA512"
 # the password from the proof. The maximum keeps a server from making the client compute for minutes: picked, not measured.
 MIN_ITERATIONS = 4096
 MAX_ITERATIONS = 10_000_000
+# The maximum number of bytes of a message of the server: picked, not measured. Messages have about 150.
+_MAX_MESSAGE = 4096
 # The number of random bytes in the client's nonce: picked, since RFC 5802 names no number.
 _NONCE_SIZE = 24
 # The header of the first message, which means no channel binding and no authorization identity, and its form in the final message.
@@ -88,7 +90,7 @@ class ScramClient:
     def _parse(self, challenge: bytes) -> tuple[bytes, bytes, int]:
         """Return the nonce, the salt and the number of iterations."""
         match = _SERVER_FIRST.fullmatch(challenge.decode("utf-8", "replace"))
-        if match is None:
+        if match is None or len(challenge) > _MAX_MESSAGE:
             raise refused("the server broke the rules of SCRAM: its first message is malformed")
         nonce, salt, iterations = match[1], match[2], int(match[3])
         if not nonce.startswith(self._nonce) or nonce == self._nonce:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._calls import Call
 from ._connection import Connection
+from ._errors import error_of
 
 
 class Statistics:
@@ -15,6 +16,7 @@ class Statistics:
     def __init__(self, connection: Connection, call: Call) -> None:
         self._connection = connection
         self._call = call
+        self._ended = False
 
     def __aiter__(self) -> Statistics:
         """Return itself."""
@@ -22,8 +24,13 @@ class Statistics:
 
     async def __anext__(self) -> tuple[bytes, bytes]:
         """Return the next name and value."""
-        response = await self._call.expect_success()
+        if self._ended:
+            raise StopAsyncIteration
+        response = await self._call.next_response()
         self._connection.taken(response)
-        if not response.key:
+        self._ended = bool(response.status) or not response.key
+        if response.status:
+            raise error_of(response)
+        if self._ended:
             raise StopAsyncIteration
         return response.key, response.value
