@@ -43,7 +43,7 @@ TIMES = {"login_timeout", "max_scan_life", "snapshot_idle", "send_timeout", "dra
 FLAGS = {"allow_network_storage", "no_auth", "tls_client_required", "disable_flush", "verbose"}
 PATHS = {"data_dir", "users", "tls_cert", "tls_key", "tls_client_ca"}
 WORDS = {"engine", "fsync"}
-COUNTS = set(OPTIONS) - TIMES - FLAGS - PATHS - WORDS - {"listen", "unix_mode"}
+COUNTS = set(OPTIONS) - TIMES - FLAGS - PATHS - WORDS - {"listen", "advertise", "unix_mode"}
 
 
 def taken(option: str, kind: str) -> bool:
@@ -58,6 +58,8 @@ def taken(option: str, kind: str) -> bool:
         return kind == "text"
     if option in WORDS | {"unix_mode"}:
         return False
+    if option == "advertise":
+        return kind in ("text", "texts", "empty")
     return kind in ("text", "texts") if option == "listen" else kind == "whole"
 
 
@@ -87,11 +89,13 @@ def test_every_option_with_every_type(config: Path, option: str, kind: str) -> N
     key = option.replace("_", "-")
     config.write_text(f"{key} = {VALUES[kind]}\n", encoding="utf-8")
     if taken(option, kind):
-        expected: Any = {"text": "x", "texts": ("x",), "whole": 5, "fraction": 1.5, "true": True, "infinity": float("inf")}[kind]
+        expected: Any = {
+            "text": "x", "texts": ("x",), "empty": (), "whole": 5, "fraction": 1.5, "true": True, "infinity": float("inf")
+        }[kind]  # fmt: skip
         if option in PATHS:
             expected = Path("x")
-        elif option == "listen":
-            expected = ("x",)
+        elif option in ("listen", "advertise"):
+            expected = ("x",) if expected else ()
         assert read(config)[option] == expected
     else:
         assert f"{config} sets {key} = {SHOWN[kind]}" in refusal(config)

@@ -139,3 +139,44 @@ async def test_the_error_map_lists_every_status(raw, asked: int, version: int) -
 @pytest.mark.parametrize("value", [b"", b"\1", b"\0\0", b"\0\0\1"])
 async def test_error_maps_that_are_not_there(raw, value: bytes) -> None:
     assert (await raw.call(Opcode.GET_ERROR_MAP, value=value)).status == Status.INVALID
+
+
+# Advertised ports
+
+
+async def services(service, index: int, tls=None) -> dict[str, int]:
+    """What a client of a listener is told, in all places where ports stand."""
+    async with service.connect(index=index, tls=tls) as raw:
+        assert await select(raw, b"default") == 0
+        config = json.loads((await raw.call(Opcode.GET_CLUSTER_CONFIG)).value)
+    (node,) = config["nodesExt"]
+    assert set(node) == {"services", "thisNode"}  # with a host name or alternate addresses, some clients fail
+    plain = node["services"].get("kv", 0)
+    assert config["vBucketServerMap"]["serverList"] == [f"$HOST:{plain}"]
+    assert config["nodes"] == [{"hostname": f"$HOST:{plain}", "ports": {"direct": plain}}]
+    return node["services"]
+
+
+async def test_clients_of_a_mapped_listener_are_told_the_outside_port(run_service, authority) -> None:
+    inside, outside = ("tcp://127.0.0.1:0", "tls://127.0.0.1:0"), ("tcp://127.0.0.2:0", "tls://127.0.0.2:0")
+    advertise = ("31210:tcp://127.0.0.2:0", "31207:tls://127.0.0.2:0")
+    async with run_service(listen=(*inside, *outside), advertise=advertise, **authority.files) as service:
+        ports = [int(address.rsplit(":", 1)[1]) for address in service.addresses]
+        own = {"kv": ports[0], "kvSSL": ports[1]}
+        mapped = {"kv": 31210, "kvSSL": 31207}
+        told = [service.inside.port_beside(listener, tls=tls) for listener in service.inside.listeners for tls in (False, True)]
+        assert told == 2 * [*own.values()] + 2 * [*mapped.values()]
+        assert await services(service, 0) == own
+        assert await services(service, 1, authority.client()) == own
+
+
+async def test_one_mapped_listener_is_no_reason_to_hide_the_other_kind(run_service, authority) -> None:
+    listen = ("tcp://127.0.0.1:0", "tls://127.0.0.1:0")
+    async with run_service(listen=listen, advertise="31210:tcp://127.0.0.1:0", **authority.files) as service:
+        expected = {"kv": 31210, "kvSSL": int(service.addresses[1].rsplit(":", 1)[1])}
+        assert await services(service, 0) == expected
+        assert await services(service, 1, authority.client()) == expected
+        async with service.connect() as raw:
+            rows = await stat(raw, b"settings")
+            assert rows[b"advertise"] == b"31210:tcp://127.0.0.1:0"
+            assert rows[b"tcpport"] == service.addresses[0].rsplit(":", 1)[1].encode()

@@ -39,7 +39,7 @@ def refusal(**values: Any) -> str:
 
 
 def test_every_setting_is_of_a_kind() -> None:
-    assert sorted([*FLOATS, *INTS, *BOOLS, *PATHS, "listen", "engine", "fsync", "unix_mode"]) == sorted(NAMES)
+    assert sorted([*FLOATS, *INTS, *BOOLS, *PATHS, "listen", "advertise", "engine", "fsync", "unix_mode"]) == sorted(NAMES)
 
 
 @pytest.mark.parametrize("name", FLOATS)
@@ -141,3 +141,61 @@ def test_the_limits_fit_the_wire() -> None:
     assert largest + HEADER.size + 255 + 255 <= MAX_FRAME
     with pytest.raises(SettingsError, match=rf"max-item-size must be at most {largest}"):
         Settings(max_item_size=largest + 1)
+
+
+@pytest.mark.parametrize("value", [7, b"1:2", (b"1:2",), [1], None])
+def test_what_is_not_text_is_not_advertised(value: Any) -> None:
+    assert refusal(advertise=value).startswith("advertise must be one text or several, each a str; got ")
+
+
+LISTEN = ("tcp://127.0.0.1:1000", "tls://127.0.0.1:2000", "tcp://127.0.0.2:2000", "unix:a", "tcp://127.0.0.1:0", "tcp://[::1]:3000")
+FILES = {"tls_cert": "cert", "tls_key": "key"}
+
+
+@pytest.mark.parametrize(
+    ("advertise", "ports"),
+    [
+        ((), (0, 0, 0, 0, 0, 0)),
+        ("5:1000", (5, 0, 0, 0, 0, 0)),
+        (["65535:1000", "7:3000"], (65535, 0, 0, 0, 0, 7)),
+        (("5:tls://127.0.0.1:2000", "6:tcp://127.0.0.2:2000"), (0, 5, 6, 0, 0, 0)),
+        ("5:tcp://127.0.0.1:0", (0, 0, 0, 0, 5, 0)),
+        ("5:tcp://[::1]:3000", (0, 0, 0, 0, 0, 5)),
+    ],
+)
+def test_each_listener_may_have_an_advertised_port(advertise: Any, ports: tuple[int, ...]) -> None:
+    assert Settings(listen=LISTEN, advertise=advertise, **FILES).advertised == ports
+
+
+@pytest.mark.parametrize(
+    ("advertise", "message"),
+    [
+        ("", "can't advertise ''"),
+        ("31210", "an example is 31210:11210"),
+        ("example.org:31210:1000", "an advertised port is OUTSIDE:INSIDE"),
+        ("5:", "OUTSIDE:INSIDE"),
+        (":1000", "OUTSIDE:INSIDE"),
+        ("5:1000 ", "OUTSIDE:INSIDE"),
+        ("-5:1000", "OUTSIDE:INSIDE"),
+        ("\u0665:1000", "OUTSIDE:INSIDE"),
+        ("5:unix:a", "OUTSIDE:INSIDE"),
+        ("x" * 1000, "OUTSIDE:INSIDE"),
+        ("0:1000", "must be from 1 to 65535; got 0"),
+        ("65536:1000", "must be from 1 to 65535; got 65536"),
+        ("5:9", "no listener has 9; the listeners are tcp://127.0.0.1:1000, tls://127.0.0.1:2000"),
+        ("5:tls://127.0.0.1:1000", "no listener has tls://127.0.0.1:1000"),
+        (
+            "5:2000",
+            "it names tls://127.0.0.1:2000 and tcp://127.0.0.2:2000; give each a port of its own, or write the whole address",
+        ),
+        (("5:1000", "6:1000"), "twice: with port 5 and with 6; keep one"),
+        (("5:1000", "5:tcp://127.0.0.1:1000"), "names tcp://127.0.0.1:1000 twice"),
+    ],
+)
+def test_what_can_not_be_advertised(advertise: Any, message: str) -> None:
+    assert message in refusal(listen=LISTEN, advertise=advertise, **FILES)
+
+
+def test_port_0_twice_can_not_be_advertised() -> None:
+    listen = ("tcp://127.0.0.1:0", "tcp://127.0.0.1:0")
+    assert "give each a port of its own" in refusal(listen=listen, advertise="5:tcp://127.0.0.1:0")

@@ -45,7 +45,7 @@ def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Fun
         field,
         envvar="TRIO_SPOOL_" + field.upper(),
         show_envvar=True,
-        show_default="is_flag" not in kwargs and _DEFAULTS[field] is not None,
+        show_default="is_flag" not in kwargs and _DEFAULTS[field] not in (None, ()),
         help=help_,
         **kwargs,
     )
@@ -66,6 +66,12 @@ def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Fun
 @_setting(
     "listen", "An address to listen on: tcp://HOST:PORT (port 0: a free one), tls://HOST:PORT or unix:PATH. Can be repeated.",
     multiple=True,
+)  # fmt: skip
+@_setting(
+    "advertise",
+    "The port that clients are told in place of the one that is listened on, for a server behind a port mapping, as docker run -p "
+    "has it: OUTSIDE:INSIDE. Can be repeated, once for each listener. By default, clients are told the port that is listened on.",
+    multiple=True, metavar="OUTSIDE:INSIDE",
 )  # fmt: skip
 @_setting(
     "engine",

@@ -48,8 +48,14 @@ class BoundListener:
                 pass
 
 
-async def listen(address: Address, settings: Settings, *, login: bool) -> list[BoundListener]:
+async def listen(address: Address, settings: Settings, *, login: bool, advertised: int = 0) -> list[BoundListener]:
     """Listen on an address. A host name may stand for several.
+
+    Args:
+        address: The address.
+        settings: How to listen there.
+        login: Whether clients must log in.
+        advertised: The port that clients are told; 0 for the port that is listened on.
 
     Raises:
         ListenError: The system refuses.
@@ -66,7 +72,8 @@ async def listen(address: Address, settings: Settings, *, login: bool) -> list[B
     for listener in listeners:
         host, port = listener.socket.getsockname()[:2]
         bound = TcpAddress(host, port, address.tls)
-        opened.append(BoundListener(bound, listener, Listener(port, address.tls, login), context))
+        seen = Listener(advertised or port, address.tls, login, mapped=bool(advertised))
+        opened.append(BoundListener(bound, listener, seen, context))
     return opened
 
 

@@ -108,9 +108,10 @@ class Service:
     async def _run(self, task_status: trio.TaskStatus[list[str]], stop: trio.Event) -> None:
         shared, opened = self.shared, list[BoundListener]()
         try:
-            for address in self._settings.addresses:
-                opened += await listen(address, self._settings, login=shared.logins.required)
+            for address, port in zip(self._settings.addresses, self._settings.advertised, strict=True):
+                opened += await listen(address, self._settings, login=shared.logins.required, advertised=port)
             shared.listening = [listener.address for listener in opened]
+            shared.listeners = [listener.listener for listener in opened]
             async with trio.open_nursery() as background:
                 background.start_soon(self._end_old)
                 background.start_soon(self._look_at_incidents)

@@ -97,6 +97,12 @@ def addresses(instance: object, attribute: attrs.Attribute[Any], value: Any) -> 
         raise SettingsError("nothing to listen on: give at least one address")
 
 
+def texts(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Accept a tuple of str, as `to_tuple` converts it; it may be empty."""
+    if not isinstance(value, tuple) or not all(isinstance(text, str) for text in value):
+        raise _error(attribute, "must be one text or several, each a str", value)
+
+
 def to_path(value: str | os.PathLike[str] | None) -> Path | None:
     """Convert a str or path-like object to a path; anything else is left for `path_or_none` to refuse."""
     return Path(value) if isinstance(value, (str, os.PathLike)) else value

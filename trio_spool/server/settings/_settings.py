@@ -9,7 +9,8 @@ import attrs
 from ..._core import SpoolLimits
 from ...engine import EngineKind
 from ._addresses import Address, check_distinct, parse_address
-from ._checks import addresses, engine, one_of, path_or_none, permissions, seconds, size, to_path, to_tuple, whether, whole
+from ._advertised import advertised_ports
+from ._checks import addresses, engine, one_of, path_or_none, permissions, seconds, size, texts, to_path, to_tuple, whether, whole
 from ._errors import SettingsError
 from ._limits import DEFAULT_MAX_ITEM_SIZE, KIB, MAX_ITEM_SIZE, MAX_JOBS, MAX_SCANS, MAX_SWITCH_INTERVAL
 
@@ -25,6 +26,8 @@ class Settings:
 
     Attributes:
         listen: The addresses to listen on.
+        advertise: For listeners behind a port mapping, pairs ``OUTSIDE:INSIDE`` of ports: clients that come in by the listener
+            with the port INSIDE are told that the service has the port OUTSIDE. INSIDE may also be an address of `listen`.
         data_dir: Where the engine ``lmdb`` keeps its data.
         engine: ``lmdb``, or ``memory``, which keeps nothing, or an engine of your own.
         allow_network_storage: Allow a data directory on a network file system, whose locks and mapped files can't be relied on.
@@ -61,6 +64,7 @@ class Settings:
     """
 
     listen: tuple[str, ...] = attrs.field(default=("tcp://127.0.0.1:11210",), converter=to_tuple, validator=addresses)
+    advertise: tuple[str, ...] = attrs.field(default=(), converter=to_tuple, validator=texts)
     data_dir: Path | None = attrs.field(default=None, converter=to_path, validator=path_or_none)
     engine: str | EngineKind = attrs.field(default="lmdb", validator=engine)
     allow_network_storage: bool = attrs.field(default=False, validator=whether)
@@ -105,6 +109,7 @@ class Settings:
             if address.tls and (self.tls_cert is None or self.tls_key is None):
                 raise SettingsError(f"{text} needs a certificate and its key: give --tls-cert and --tls-key")
         check_distinct(self.listen, parsed)
+        advertised_ports(self.advertise, self.listen, parsed)
         if self.tls_client_required:
             self._check_client_certificates(parsed)
         if self.max_item_size > MAX_ITEM_SIZE:
@@ -126,6 +131,11 @@ class Settings:
     def addresses(self) -> tuple[Address, ...]:
         """The addresses to listen on, parsed."""
         return tuple(map(parse_address, self.listen))
+
+    @property
+    def advertised(self) -> tuple[int, ...]:
+        """For each address, the port that its clients are told; 0 for the port that it listens on."""
+        return advertised_ports(self.advertise, self.listen, self.addresses)
 
     @property
     def limits(self) -> SpoolLimits:

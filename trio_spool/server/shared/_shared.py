@@ -15,6 +15,7 @@ from ..settings import Address, Settings, TcpAddress, UnixAddress
 from ._connections import Connections
 from ._counters import Counters
 from ._file_snapshots import FileSnapshots
+from ._listener import Listener
 from ._logins import Logins
 from ._scans import Scans
 from ._timings import Timings, Uptime
@@ -45,6 +46,7 @@ class Shared:
         scans: The open range scans.
         connections: The open connections.
         listening: The addresses that it listens on, with the ports that the system chose. The service sets them when it begins.
+        listeners: The same, as clients see them. The service sets them when it begins.
         log: The log, for what happens seldom.
         incidents: The log, for what may happen often.
 
@@ -73,6 +75,7 @@ class Shared:
         self.scans = Scans(settings.max_scans, settings.max_scans_per_connection, settings.max_scan_life, tuning.clock)
         self.connections = Connections()
         self.listening: list[Address] = []
+        self.listeners: list[Listener] = []
         self.log: Any = structlog.get_logger("trio_spool")
         self.incidents = Incidents(self._write, tuning.clock)
 
@@ -101,6 +104,17 @@ class Shared:
     def port(self, *, tls: bool) -> int:
         """Return the first TCP port, with TLS or without, that it listens on; 0 if there is none."""
         return next((each.port for each in self.listening if isinstance(each, TcpAddress) and each.tls == tls), 0)
+
+    def port_beside(self, listener: Listener, *, tls: bool) -> int:
+        """Return the TCP port, with TLS or without, for a client that came in by a listener; 0 if there is none.
+
+        It is the port of that listener if this is of the wanted kind, and otherwise the first one of that kind. A client that came
+        from outside, by an advertised port, gets another advertised one if there is any, and a client from inside none of those.
+        """
+        if listener.port and listener.tls == tls:
+            return listener.port
+        found = [each for each in self.listeners if each.port and each.tls == tls]
+        return next((each.port for each in found if each.mapped == listener.mapped), found[0].port if found else 0)
 
     def unix_path(self) -> str:
         """Return the path of the first Unix domain socket that it listens on, or an empty string."""

@@ -86,7 +86,8 @@ def settings(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | N
         Row("flush_enabled", not values.disable_flush),
     ]
     rows.append(Row("engine", find_engine(values.engine).name))
-    shown = {"engine", "listen", "max_item_size", "max_connections", "disable_flush", "unix_mode"}
+    rows.append(Row("advertise", ", ".join(values.advertise)))
+    shown = {"engine", "listen", "advertise", "max_item_size", "max_connections", "disable_flush", "unix_mode"}
     rows += [Row(name, value) for name, value in attrs.asdict(values, recurse=False).items() if name not in shown]
     return rows
 

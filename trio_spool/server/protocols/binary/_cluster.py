@@ -6,30 +6,26 @@ import json
 from typing import Final
 
 from ...data import Bucket
-from ...shared import Listener
 
 _CAPABILITIES: Final = (
     "cccp", "cbhello", "collections", "durableWrite", "nodesExt", "rangeScan", "touch", "xattr", "xdcrCheckpointing",
 )  # fmt: skip
 
 
-def cluster_config(listener: Listener, plain_port: int, tls_port: int, epoch: int, bucket: Bucket | None) -> bytes:
+def cluster_config(plain_port: int, tls_port: int, epoch: int, bucket: Bucket | None) -> bytes:
     """Return the configuration as JSON.
 
     The node has no host name: clients use the one that they connected to. There is no management port, which clients would probe.
+    Clients leave the port that they connected to for the one that is named here, so behind a port mapping it is the outside port.
+    With that, and without alternate addresses, Couchbase's SDKs connect whatever ``network=`` says.
 
     Args:
-        listener: How the client came in; it is told to use the same port again.
-        plain_port: A port without encryption; 0 for none.
-        tls_port: A port with encryption; 0 for none.
+        plain_port: The port without encryption at which the client reaches the service; 0 for none.
+        tls_port: The port with encryption; 0 for none.
         epoch: When the service began. Clients let a later configuration replace an earlier one.
         bucket: The bucket that the client has selected; None for the configuration of the cluster itself.
     """
-    services = {}
-    if plain := plain_port if listener.tls else listener.port or plain_port:
-        services["kv"] = plain
-    if tls := listener.port if listener.tls else tls_port:
-        services["kvSSL"] = tls
+    services = {name: port for name, port in (("kv", plain_port), ("kvSSL", tls_port)) if port}
     config: dict[str, object] = {
         "rev": 1 if bucket is None else 1 + bucket.manifest.uid,
         "revEpoch": epoch,

@@ -61,7 +61,8 @@ class BinaryExchange(Exchange):
         """Return the configuration that this client should know."""
         session, shared = self.session, self.shared
         bucket = session.bucket if session.selected else None
-        return cluster_config(session.listener, shared.port(tls=False), shared.port(tls=True), shared.epoch, bucket)
+        plain, encrypted = (shared.port_beside(session.listener, tls=tls) for tls in (False, True))
+        return cluster_config(plain, encrypted, shared.epoch, bucket)
 
     def take(self) -> bytes:
         """Return all replies, and forget them. Each says how long it took, if the client has asked for that."""
