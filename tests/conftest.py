@@ -60,7 +60,7 @@ def start() -> Callable[..., AbstractContextManager[Process]]:
 @pytest.fixture
 def server() -> Iterator[Server]:
     """A server in a thread of this process, in memory. It takes a hundredth of the time that a process takes to start."""
-    with running_server() as server:
+    with running_server(thread=True) as server:
         yield server
 
 

@@ -8,6 +8,7 @@ from couchbase.auth import PasswordAuthenticator
 from couchbase.cluster import Cluster
 from couchbase.collection import Collection
 from couchbase.exceptions import DocumentExistsException, DocumentNotFoundException
+from couchbase.kv_range_scan import PrefixScan
 from couchbase.options import ClusterOptions
 
 from trio_spool.testing import Server
@@ -39,6 +40,10 @@ class UserRepository:
         except DocumentNotFoundException:
             return None
 
+    def names(self) -> list[str]:
+        """Return the names of all users."""
+        return [found.id.removeprefix("user:") for found in self._collection.scan(PrefixScan("user:"))]
+
 
 # Its tests.
 
@@ -67,3 +72,10 @@ def test_names_are_unique(users: UserRepository) -> None:
     with pytest.raises(ValueError, match="taken"):
         users.add("ada", "lovelace@example.com")
     assert users.email_of("ada") == "ada@example.com"
+
+
+def test_all_users_are_listed(users: UserRepository) -> None:
+    """A scan finds them in the order of their names."""
+    for name in ("grace", "ada"):
+        users.add(name, f"{name}@example.com")
+    assert users.names() == ["ada", "grace"]

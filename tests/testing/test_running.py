@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,14 @@ from support.users import user, write_users
 from trio_spool.auth import Role
 from trio_spool.client import Client, NotFoundError, ServerError, open_client
 from trio_spool.mcbp import HEADER, Opcode, encode_request
-from trio_spool.server import ListenError, Settings, SettingsError
-from trio_spool.testing import Server, running_server
+from trio_spool.server import ListenError, SettingsError
+from trio_spool.testing import Server
+from trio_spool.testing import running_server as running_server_anywhere
+from trio_spool.testing._job import Job
 from trio_spool.testing._running import stopping
 from trio_spool.testing._thread import ServerThread
+
+running_server = partial(running_server_anywhere, thread=True)
 
 
 def threads() -> set[threading.Thread]:
@@ -255,7 +260,7 @@ def test_a_server_that_fails_tells_whoever_leaves_the_block() -> None:
 
     before = threads()
     with pytest.raises(OSError, match="the server's own") as caught:
-        with stopping(ServerThread(Settings(engine="memory"), (), "ada", "secret", serve)):
+        with stopping(ServerThread(Job({"engine": "memory"}, (), "ada", "secret", serve))):
             failing.set()
             while threads() != before:
                 time.sleep(0.001)
@@ -278,11 +283,11 @@ def test_importing_it_does_not_load_the_server() -> None:
     assert "trio_spool.testing" in loaded
     assert not {name.partition(".")[0] for name in loaded} & {"trio", "structlog", "lmdb", "rich", "click", "hdrh"}
     assert {name for name in loaded if name.startswith("trio_spool.")} == {
-        "trio_spool._version", "trio_spool.testing", "trio_spool.testing._running", "trio_spool.testing._server",
-        "trio_spool.testing.plugin",
+        "trio_spool._version", "trio_spool.testing", "trio_spool.testing._errors", "trio_spool.testing._running",
+        "trio_spool.testing._server", "trio_spool.testing.plugin",
     }  # fmt: skip
 
 
 def test_a_server_that_is_left_running_does_not_keep_the_process() -> None:
-    script = "from trio_spool.testing import running_server; running = running_server(); running.__enter__()"
+    script = "from trio_spool.testing import running_server; running = running_server(thread=True); running.__enter__()"
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)

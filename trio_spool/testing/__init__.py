@@ -1,4 +1,4 @@
-"""A server for tests. It runs in a thread of the process, on a free port, starts empty, and stops at the end of a block.
+"""A server for tests. It runs in a process of its own, on a free port, starts empty, and stops at the end of a block.
 
 ::
 
@@ -8,5 +8,6 @@
 In pytest, it is the fixture ``trio_spool_server``. Importing this package does not load the server; starting one does.
 """
 
+from ._errors import ServerDiedError as ServerDiedError
 from ._running import running_server as running_server
 from ._server import Server as Server

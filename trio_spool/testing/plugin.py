@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def trio_spool_server() -> Iterator[Server]:
-    """A running trio-spool server on a free port, without items; see `trio_spool.testing.Server`. It stops after the test."""
+    """A running trio-spool server on a free port, without items; see `trio_spool.testing.Server`. It stops after the test.
+
+    It runs in another process, which the first test starts. If that process ends, the test has an error.
+    """
     from ._running import running_server
 
-    with running_server() as server:
+    # After a test, nobody waits for replies: not even for a client that has left in the middle of a request.
+    with running_server(drain_timeout=0) as server:
         yield server
