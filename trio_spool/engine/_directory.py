@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -136,7 +137,8 @@ def finish_directory(path: Path) -> None:
 
 
 def _not_writable(path: Path, exc: OSError) -> DataDirectoryError:
-    return DataDirectoryError(f"can't write to the data directory {path}: {explain(exc)}; change its permissions, or name another")
+    hint = "make room on the disk" if exc.errno in (errno.ENOSPC, errno.EDQUOT) else "change its permissions"
+    return DataDirectoryError(f"can't write to the data directory {path}: {explain(exc)}; {hint}, or name another")
 
 
 class DirectoryLock:

@@ -79,6 +79,11 @@ class Snapshot(AbstractContextManager["Snapshot"]):
     def count(self) -> int:
         """The number of keys in it, including expired ones that had not been removed yet."""
 
+    @property
+    def ended(self) -> bool:
+        """Whether it can't be read any more: it was closed, or its engine has ended it. An engine may leave this to `read`."""
+        return False
+
     @abstractmethod
     def read(self, start: bytes, end: bytes | None, *, max_records: int, max_bytes: int) -> Chunk:
         """Return live records from the key `start` on. Blocks, for a bounded time.

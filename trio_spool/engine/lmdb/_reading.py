@@ -123,6 +123,10 @@ class LmdbSnapshot(Snapshot):
     def count(self) -> int:
         return self._count
 
+    @property
+    def ended(self) -> bool:
+        return self._reading.transaction is None
+
     def read(self, start: bytes, end: bytes | None, *, max_records: int, max_bytes: int) -> Chunk:
         with self._reading.lock, map_errors:
             transaction = self._reading.transaction

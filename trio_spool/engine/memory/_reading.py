@@ -91,6 +91,10 @@ class MemorySnapshot(Snapshot):
     def count(self) -> int:
         return self._count
 
+    @property
+    def ended(self) -> bool:
+        return self._items is None
+
     def read(self, start: bytes, end: bytes | None, *, max_records: int, max_bytes: int) -> Chunk:
         items = self._items
         if items is None:

@@ -161,6 +161,11 @@ class RangeScan:
         self._snapshot.close()
 
     @property
+    def lost(self) -> bool:
+        """Whether the engine has ended the snapshot, so that nothing more can be read."""
+        return self._snapshot.ended
+
+    @property
     def at_end(self) -> bool:
         """Whether the whole range has been read."""
         return self._position is None

@@ -32,6 +32,7 @@ class Scans:
         clock: As above.
         created: How many scans have been created.
         expired: How many of them were ended because of their age.
+        lost: How many of them were ended because the engine had ended their snapshots.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Scans:
         self._reserved: list[int] = []  # the owners of scans that are being created
         self.created = 0
         self.expired = 0
+        self.lost = 0
 
     def __iter__(self) -> Iterator[RangeScan]:
         return iter(list(self._open.values()))
@@ -125,11 +127,14 @@ class Scans:
                 self.end(scan)
 
     def end_old(self) -> None:
-        """End the scans that have lived for too long."""
+        """End the scans that have lived for too long, and those whose snapshots the engine has ended: they only keep a place."""
         oldest = self.clock() - self._max_life
         for scan in self:
             if scan.began <= oldest:
                 self.expired += 1
+                self.end(scan)
+            elif scan.lost:
+                self.lost += 1
                 self.end(scan)
 
     def end_all(self) -> None:

@@ -36,6 +36,7 @@ def range_scans(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] 
         gauge("open_max", shared.settings.max_scans),
         counter("created", shared.scans.created),
         counter("expired", shared.scans.expired),
+        counter("lost", shared.scans.lost),
         *(Row(str(UUID(bytes=scan.id)), json.dumps(scan.describe())) for scan in scans),
     ]
 
