@@ -84,7 +84,9 @@ async def test_what_is_free(service) -> None:
     async with service.connect() as raw:
         assert (await raw.call(Opcode.VERSION)).status == 0
         assert (await raw.call(Opcode.GET_ERROR_MAP, value=b"\0\1")).status == 0
-        assert (await raw.call(Opcode.SASL_LIST_MECHS)).value.split() == [*(name.encode() for name in MECHANISMS), b"PLAIN"]
+        assert (await raw.call(Opcode.SASL_LIST_MECHS)).value.split() == [
+            b"SCRAM-SHA512", b"SCRAM-SHA256", b"PLAIN", b"SCRAM-SHA1",
+        ]  # fmt: skip
         await raw.hello(Feature.XERROR, Feature.JSON)
         reply = await raw.call(Opcode.GET, key=b"k")
         assert (reply.status, reply.datatype) == (Status.AUTH_ERROR, 1)
@@ -230,6 +232,50 @@ async def test_unknown_mechanisms(service, name: bytes) -> None:
         reply = await raw.call(Opcode.SASL_AUTH, key=name, value=b"\0ann\0" + PASSWORD.encode())
         assert (reply.status, reply.value) == (Status.AUTH_ERROR, b"Auth failure")
         assert not await logged_in(raw)
+
+
+async def test_whatever_is_refused_is_counted_and_logged_once_for_each_address(service) -> None:
+    """Wrong passwords, unknown mechanisms, and steps that no login began or that another mechanism began."""
+    with structlog.testing.capture_logs() as logs:
+        async with service.connect() as raw, service.connect() as other:
+            assert await raw.login("ann", "wrong") == Status.AUTH_ERROR
+            for connection in (raw, other):
+                for name in (b"CRAM-MD5", b"\xff\n", b"x" * 200):
+                    assert (await connection.call(Opcode.SASL_AUTH, key=name)).status == Status.AUTH_ERROR
+                for name in (b"PLAIN", b"SCRAM-SHA1", b"nonsense"):
+                    assert (await connection.call(Opcode.SASL_STEP, key=name, value=b"x")).status == Status.AUTH_ERROR
+            assert (await scram(raw, "SCRAM-SHA1", "ann", PASSWORD, step="SCRAM-SHA256")).status == Status.AUTH_ERROR
+            counters = service.inside.counters
+            assert (counters.auth_cmds, counters.auth_errors) == (14, 14)
+            peer = raw.stream.socket.getsockname()
+    (entry,) = logs
+    assert (entry["event"], entry["peer"], entry["user"]) == ("login refused", f"{peer[0]}:{peer[1]}", "ann")
+    assert service.inside.incidents.counts()["login refused"] == 14
+
+
+async def test_an_unknown_mechanism_is_refused_later_each_time(run_service, users_file, until) -> None:
+    options = {"users": users_file, "drain_timeout": 0, "tuning": Tuning(first_refusal=1e6, max_refusal=1e6)}
+    for opcode in (Opcode.SASL_AUTH, Opcode.SASL_STEP):
+        async with run_service(**options) as service, service.connect() as raw:
+            await raw.send(encode_request(opcode, key=b"nonsense"))
+            await until(lambda service=service: service.inside.counters.auth_errors == 1)
+            with trio.move_on_after(0.05) as waited:
+                await raw.receive()
+            assert waited.cancelled_caught
+
+
+async def test_an_unknown_mechanism_is_answered_with_those_that_there_are(service) -> None:
+    async with service.connect() as raw:
+        await raw.hello(Feature.XERROR)
+        assert b"SCRAM-SHA512 SCRAM-SHA256 PLAIN SCRAM-SHA1" in (await raw.call(Opcode.SASL_AUTH, key=b"CRAM-MD5")).value
+
+
+def test_without_users_no_login_derives_keys() -> None:
+    """Deriving takes a millisecond, and a login would take it in the event loop's thread."""
+    logins = Logins(None, 0.1, 3.0)
+    for mechanism in MECHANISMS:
+        keys = logins.keys_for("somebody", mechanism)
+        assert all(logins.keys_for(name, mechanism) is keys for name in ("", "anybody", "x" * 1000))
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import NoReturn, Protocol
+from typing import Final, NoReturn, Protocol
 
 import trio
 
+from ..._formats import host_of
 from ...auth import ScramError, ScramExchange, User
 from ..shared import EVERYTHING, Listener, Logins, Shared
 from .errors import LoginRefusedError
 from .workers import InWorker
+
+REFUSED: Final = "login refused"
+# Characters of a mechanism's name that the log shows: the longest name has 12.
+MAX_SHOWN: Final = 32
 
 
 class LoginSession(Protocol):
     """What a login needs of a session, and changes."""
 
     listener: Listener
+    peer: str
     scram: ScramExchange | None
     failures: int
 
@@ -23,17 +29,11 @@ class LoginSession(Protocol):
         """Let a user in, or nobody."""
 
 
-def begin(session: LoginSession, logins: Logins, mechanism: str) -> None:
-    """Begin a login. Any earlier login on this connection is dropped.
-
-    Raises:
-        LoginRefusedError: There is no such mechanism.
-    """
+def begin(session: LoginSession, logins: Logins) -> None:
+    """Begin a login, by whatever mechanism. Any earlier login on this connection is dropped."""
     if session.listener.login or logins.required:
         session.log_in(None)
     session.scram = None
-    if mechanism not in logins.mechanisms:
-        raise LoginRefusedError(f"the mechanisms are {' '.join(logins.mechanisms)}")
 
 
 class Login:
@@ -51,6 +51,15 @@ class Login:
         self._session = session
         self._connection = connection
         self._mechanism = mechanism
+
+    async def unknown(self) -> NoReturn:
+        """Refuse a mechanism that does not exist. It counts like a wrong password: a client that guesses may guess at these, too.
+
+        Raises:
+            LoginRefusedError: Always.
+        """
+        offered = " ".join(self._shared.logins.mechanisms)
+        await self._refuse("", "no mechanism has this name", f"no mechanism has this name; the mechanisms are {offered}")
 
     async def plain(self, message: bytes, in_worker: InWorker) -> None:
         """Log in with an identity to act as, a user and a password, separated by zero bytes.
@@ -95,7 +104,7 @@ class Login:
         session = self._session
         scram, session.scram = session.scram, None
         if scram is None:
-            raise LoginRefusedError("no login has begun")
+            await self._refuse("", "a step without the beginning of a login")
         if self._mechanism != scram.mechanism:
             await self._refuse(scram.user, "another mechanism than the login began with")
         try:
@@ -113,12 +122,21 @@ class Login:
         self._session.failures = 0
         self._shared.counters.auth_cmds += 1
 
-    async def _refuse(self, name: str, reason: str) -> NoReturn:
-        """Refuse a login: later each time, and in the same words whatever was wrong."""
+    async def _refuse(self, name: str, reason: str, told: str = "the login was refused") -> NoReturn:
+        """Refuse a login: later each time, and in the same words whatever was wrong with the name or the password.
+
+        Args:
+            name: The name that the client gave, or an empty string.
+            reason: What was wrong, for the log.
+            told: What the client is told.
+        """
         shared, session = self._shared, self._session
         session.failures += 1
         shared.counters.auth_cmds += 1
         shared.counters.auth_errors += 1
-        shared.log.warning("login refused", connection=self._connection, user=name[:128], mechanism=self._mechanism, reason=reason)
+        shared.incidents.report(
+            REFUSED, place=host_of(session.peer), peer=session.peer, connection=self._connection, user=name[:128],
+            mechanism=self._mechanism[:MAX_SHOWN], reason=reason,
+        )  # fmt: skip
         await trio.sleep(shared.logins.delay(session.failures))
-        raise LoginRefusedError("the login was refused")
+        raise LoginRefusedError(told)

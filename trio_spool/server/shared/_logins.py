@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,9 @@ import trio
 from ...auth import MECHANISMS, Role, ScramKeys, User, Users, derive_keys, load_users
 
 PLAIN: Final = "PLAIN"
+# The mechanisms in the order in which clients get them: the strongest first, and PLAIN before the last. libmemcached 1.0.16, which
+# pylibmc's wheels carry, reads beyond the end of the list: a third of its logins fail if PLAIN is the last, and none if another is.
+_OFFERED: Final = (*MECHANISMS[:-1], PLAIN, MECHANISMS[-1])
 # Every role, on every bucket: what a client may do where no users are set up.
 EVERYTHING: Final = User("", frozenset({Role.ADMIN}), {}, {})
 # Threads that check passwords. A check takes some milliseconds of a processor; one thread leaves the others to those who have
@@ -18,6 +22,12 @@ HASHERS: Final = 1
 _ANY_SALT: Final = b"trio-spool takes any password"
 # RFC 5802 asks for 4096 at least; more would cost time and protect nothing, since any password is right.
 _ANY_ITERATIONS: Final = 4096
+
+
+@cache
+def _any_keys(mechanism: str) -> ScramKeys:
+    """Return the keys of the empty password. They take a millisecond to derive, and are the same for every name."""
+    return derive_keys(mechanism, "", _ANY_SALT, _ANY_ITERATIONS)
 
 
 class Logins:
@@ -29,7 +39,7 @@ class Logins:
         max_refusal: The longest such delay, in seconds.
 
     Attributes:
-        mechanisms: The SASL mechanisms, the strongest first.
+        mechanisms: The SASL mechanisms, in the order in which clients get them.
         hashing: Bounds the threads that check passwords.
 
     Raises:
@@ -41,7 +51,10 @@ class Logins:
         self._first_refusal = first_refusal
         self._max_refusal = max_refusal
         self._users: Users | None = None if path is None else load_users(path)
-        self.mechanisms = (*MECHANISMS, PLAIN)
+        self.mechanisms = _OFFERED
+        if path is None:
+            for mechanism in MECHANISMS:
+                _any_keys(mechanism)  # before there are clients: a login must not derive keys in the event loop's thread
         self.hashing = trio.CapacityLimiter(HASHERS)
 
     @property
@@ -69,7 +82,7 @@ class Logins:
     def keys_for(self, name: str, mechanism: str) -> ScramKeys:
         """Return the keys that a login is checked with. There are some for unknown users as well, so that nobody can tell them."""
         if self._users is None:
-            return derive_keys(mechanism, "", _ANY_SALT, _ANY_ITERATIONS)
+            return _any_keys(mechanism)
         return self._users.keys_for(name, mechanism)
 
     def check_in_thread(self, name: str, password: str) -> User | None:

@@ -6,7 +6,6 @@ from typing import Final
 
 from ....mcbp import KeyRule, Opcode, Request, Status, shape
 from ...commands import logins
-from ...commands.errors import LoginRefusedError
 from ...conversation import FREE
 from ...shared import PLAIN
 from ._exchange import BinaryContext, BinaryExchange
@@ -23,9 +22,10 @@ def authenticate(exchange: BinaryExchange, request: Request) -> None:
 
     Key: the mechanism. Value: the client's first message.
     """
-    mechanism = _mechanism(request)
-    logins.begin(exchange.session, exchange.shared.logins, mechanism)
-    exchange.later(_plain if mechanism == PLAIN else _scram_first)
+    mechanism, offered = _mechanism(request), exchange.shared.logins
+    logins.begin(exchange.session, offered)
+    known = _plain if mechanism == PLAIN else _scram_first
+    exchange.later(known if mechanism in offered.mechanisms else _unknown)
 
 
 def _mechanism(request: Request) -> str:
@@ -35,6 +35,10 @@ def _mechanism(request: Request) -> str:
 def _login(context: BinaryContext) -> logins.Login:
     mechanism = context.label = _mechanism(context.request)
     return logins.Login(context.shared, context.session, context.connection, mechanism)
+
+
+async def _unknown(context: BinaryContext) -> None:
+    await _login(context).unknown()
 
 
 async def _plain(context: BinaryContext) -> None:
@@ -52,8 +56,6 @@ def step(exchange: BinaryExchange, request: Request) -> None:
 
     Key: the mechanism. Value: the client's last message.
     """
-    if exchange.session.scram is None:
-        raise LoginRefusedError("no login has begun")
     exchange.later(_scram_final)
 
 
