@@ -211,7 +211,7 @@ def test_a_hangup_without_users_ends_nothing(start, tmp_path) -> None:
     arguments = ("--engine", "memory", "--listen", "tcp://127.0.0.1:0", "--listen", f"unix:{path}")
     with start(*arguments, listeners=2) as process:
         process.popen.send_signal(signal.SIGHUP)
-        assert "SIGHUP reads the file of users again, and there is none: name one with --users" in process.popen.stderr.readline()
+        assert "settings reloaded              changed=nothing" in process.popen.stderr.readline()
         assert "stored" in run("set", process.address, "key", "value")
         status, log = process.stop()
     assert (status, log) == (0, "")

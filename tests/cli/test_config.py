@@ -39,19 +39,21 @@ SHOWN = {
     "large": "1" + "0" * 98 + "…",
     "digits": "a number of",
 }
-TIMES = {"login_timeout", "max_scan_life", "snapshot_idle", "send_timeout", "drain_timeout", "switch_interval"}
+ENDLESS = {"login_timeout", "frame_timeout", "idle_timeout", "keepalive", "send_timeout", "drain_timeout"}
+TIMES = ENDLESS | {"max_scan_life", "snapshot_idle", "switch_interval"}
+SHARES = {"bucket_share", "user_share"}
 FLAGS = {"allow_network_storage", "no_auth", "tls_client_required", "disable_flush", "verbose"}
 PATHS = {"data_dir", "users", "tls_cert", "tls_key", "tls_client_ca"}
 WORDS = {"engine", "fsync"}
-COUNTS = set(OPTIONS) - TIMES - FLAGS - PATHS - WORDS - {"listen", "advertise", "unix_mode"}
+COUNTS = set(OPTIONS) - TIMES - SHARES - FLAGS - PATHS - WORDS - {"listen", "advertise", "unix_mode"}
 
 
 def taken(option: str, kind: str) -> bool:
     """Whether a value of that kind is one that the option takes."""
     if option in TIMES:
-        return kind in ("whole", "fraction") or (
-            kind == "infinity" and option in ("login_timeout", "send_timeout", "drain_timeout")
-        )
+        return kind in ("whole", "fraction") or (kind == "infinity" and option in ENDLESS)
+    if option in SHARES:
+        return False
     if option in FLAGS:
         return kind == "true"
     if option in PATHS:
@@ -115,6 +117,9 @@ def test_every_option_with_every_type(config: Path, option: str, kind: str) -> N
         ('engine = "papyrus"', 'sets engine = "papyrus"; it must be one of "lmdb", "memory"'),
         ("vbuckets = 2000", "vbuckets must be from 1 to 1024; got 2000"),
         ("drain-timeout = nan", "got nan"),
+        ("bucket-share = 2", "sets bucket-share = 2: bucket-share must be from 0.01 to 1, which is the whole; got 2"),
+        ("min-read-rate = -1", "min-read-rate must be from 0 to"),
+        ("keepalive = 0.5", "keepalive must be from 1 to 32767 seconds, or inf; got 0.5"),
         ("unix-mode = 660", 'sets unix-mode = 660; it must be octal permission bits in quotes, such as "0660"'),
         ('unix-mode = "0999"', "'0999' is not permission bits in octal, such as 0660"),
         ('unix-mode = "-1"', "'-1' is not permission bits in octal"),

@@ -15,11 +15,13 @@ from trio_spool.server import Settings, SettingsError
 
 NAMES = [field.name for field in attrs.fields(Settings)]
 DEFAULTS = {field.name: field.default for field in attrs.fields(Settings)}
-FLOATS = [name for name in NAMES if isinstance(DEFAULTS[name], float)]
+SHARES = ["bucket_share", "user_share"]
+RATES = ["min_read_rate", "max_stream_rate"]
+FLOATS = [name for name in NAMES if isinstance(DEFAULTS[name], float) and name not in SHARES]
 INTS = [name for name in NAMES if type(DEFAULTS[name]) is int and name != "unix_mode"]
 BOOLS = [name for name in NAMES if isinstance(DEFAULTS[name], bool)]
 PATHS = ["data_dir", "users", "tls_cert", "tls_key", "tls_client_ca"]
-TIMES_WITHOUT_END = ["login_timeout", "send_timeout", "drain_timeout"]
+TIMES_WITHOUT_END = ["login_timeout", "frame_timeout", "idle_timeout", "keepalive", "send_timeout", "drain_timeout"]
 
 
 class Spelled:
@@ -39,7 +41,7 @@ def refusal(**values: Any) -> str:
 
 
 def test_every_setting_is_of_a_kind() -> None:
-    assert sorted([*FLOATS, *INTS, *BOOLS, *PATHS, "listen", "advertise", "engine", "fsync", "unix_mode"]) == sorted(NAMES)
+    assert sorted([*FLOATS, *INTS, *BOOLS, *PATHS, *SHARES, "listen", "advertise", "engine", "fsync", "unix_mode"]) == sorted(NAMES)
 
 
 @pytest.mark.parametrize("name", FLOATS)
@@ -63,7 +65,40 @@ def test_infinity_is_taken_where_something_may_last_for_ever(name: str) -> None:
     "value", [0, -1, 1.5, 1.0, math.nan, 999999999999999999999, pytest.param(10**5000, id="digits"), True, "1", None, [1]]
 )
 def test_what_is_no_whole_number(name: str, value: object) -> None:
+    if value == 0 and type(value) is int and name in RATES:
+        assert getattr(Settings(**{name: 0}), name) == 0  # no limit
+        return
     assert refusal(**{name: value}).startswith(name.replace("_", "-") + " must be ")
+
+
+@pytest.mark.parametrize("name", SHARES)
+@pytest.mark.parametrize("value", [0, 0.009, 1.01, -0.5, 2, math.nan, math.inf, 10**400, True, "0.5", None])
+def test_what_is_no_share(name: str, value: object) -> None:
+    assert refusal(**{name: value}).startswith(name.replace("_", "-") + " must be ")
+
+
+@pytest.mark.parametrize("name", SHARES)
+@pytest.mark.parametrize("value", [0.01, 0.5, 1, 1.0])
+def test_shares(name: str, value: float) -> None:
+    assert getattr(Settings(**{name: value}), name) == value
+
+
+def test_what_all_connections_may_hold_has_room_for_some_values() -> None:
+    least = Settings().least_buffered
+    assert Settings(max_buffered=least).max_buffered == least
+    assert refusal(max_buffered=least - 1) == (
+        f"max-buffered must be at least {least}, for four values of max-item-size (20971520); got {least - 1}"
+    )
+    assert Settings(max_buffered=least - 1, max_item_size=1024).least_buffered < least
+
+
+def test_what_can_change_while_a_service_runs() -> None:
+    old = Settings(max_jobs=2, workers=3)
+    new = Settings(max_jobs=5, workers=3, vbuckets=4, idle_timeout=1.5)
+    taken, changed, fixed = old.changed_to(new)
+    assert taken == Settings(max_jobs=5, workers=3, idle_timeout=1.5)
+    assert (sorted(changed), fixed) == (["idle_timeout", "max_jobs"], ["vbuckets"])
+    assert old.changed_to(old) == (old, [], [])
 
 
 @pytest.mark.parametrize("value", [-1, 0o1000, 7.0, "0700", None, True, pytest.param(10**5000, id="digits")])

@@ -44,6 +44,7 @@ from .sending import reset_when_closed as reset_when_closed
 from .trio import BatchChannel as BatchChannel
 from .trio import Receiver as Receiver
 from .trio import Spool as Spool
+from .trio import TrioLimiter as TrioLimiter
 from .trio import open_sender as open_sender
 from .trio import open_spool as open_spool
 from .trio import outlast as outlast

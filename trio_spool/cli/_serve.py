@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 import click
@@ -31,6 +31,8 @@ class StorageFailedError(CliError):
 
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
+# The key of the arguments in a context's `meta`.
+_ARGUMENTS: Final = f"{__name__}.arguments"
 _DEFAULTS = {field.name: field.default for field in attrs.fields(Settings)}
 
 
@@ -39,7 +41,7 @@ def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Fun
     field = name.replace("-", "_")
     kwargs.setdefault("default", _DEFAULTS[field])
     if kwargs.get("type") is float:
-        kwargs["metavar"] = "SECONDS"
+        kwargs.setdefault("metavar", "SECONDS")
     return click.option(
         f"--{name}",
         field,
@@ -51,7 +53,19 @@ def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Fun
     )
 
 
-@click.command(context_settings={"max_content_width": 120})
+class _Serve(click.Command):
+    """The command, which keeps its arguments: SIGHUP has them read again, together with the configuration file."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        kept = tuple(args)  # parsing consumes the list
+        context = super().make_context(info_name, args, parent, **extra)
+        context.meta[_ARGUMENTS] = kept
+        return context
+
+
+@click.command(cls=_Serve, context_settings={"max_content_width": 120})
 @click.argument("data_dir", type=click.Path(path_type=Path), required=False, envvar="TRIO_SPOOL_DATA_DIR")
 @click.option(
     "--config",
@@ -88,6 +102,9 @@ def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Fun
     "users", "The file of users, made by trio-spool user, and read again at SIGHUP. By default, no login is needed.", type=_FILE
 )
 @_setting("login-timeout", "Disconnect clients that have not logged in after this time. inf: never.", type=float)
+@_setting("frame-timeout", "Disconnect clients that take longer than this to send one request. inf: never.", type=float)
+@_setting("idle-timeout", "Disconnect clients that have done nothing for this time. inf: never.", type=float)
+@_setting("keepalive", "Ask for a sign of life from the systems of clients that are silent for this time. inf: never.", type=float)
 @_setting("tls-cert", "The PEM file with the certificate for tls:// addresses. By default, none.", type=_FILE)
 @_setting("tls-key", "The PEM file with the private key of the certificate. By default, none.", type=_FILE)
 @_setting("tls-client-ca", "The PEM file with authorities whose certificates log a client in. By default, none does.", type=_FILE)
@@ -100,7 +117,31 @@ def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Fun
 @_setting("max-buckets", "The maximum number of buckets. Each has its own store and writer thread.", type=int)
 @_setting("disable-flush", "Refuse the command FLUSH, which deletes all items of a bucket.", is_flag=True)
 @_setting("max-item-size", "The maximum size of a value, in bytes.", type=int)
-@_setting("max-connections", "The maximum number of connections. Further ones are closed at once.", type=int)
+@_setting("max-connections", "The maximum number of connections. Further ones get an error, and are closed.", type=int)
+@_setting(
+    "max-connections-per-address",
+    "The maximum number of connections from one IPv4 address, or from one IPv6 network of 64 bits. Further ones get an error.",
+    type=int,
+)
+@_setting("max-in-flight", "The maximum number of requests of one connection that are carried out together.", type=int)
+@_setting("max-jobs", "The maximum number of long commands of one connection that run at the same time.", type=int)
+@_setting(
+    "max-buffered",
+    "The maximum of what all connections together hold in memory, in bytes. Beyond it, those that hold most are closed.",
+    type=int,
+)
+@_setting(
+    "min-read-rate", "Disconnect clients that take replies more slowly than this, in bytes per second. 0: no limit.", type=int
+)
+@_setting("max-stream-rate", "The maximum rate of files and range scans, all together, in bytes per second. 0: no limit.", type=int)
+@_setting(
+    "bucket-share", "The share of scans, snapshots and workers that one of several buckets may have: 0.01 to 1.",
+    type=float, metavar="SHARE",
+)  # fmt: skip
+@_setting(
+    "user-share", "The share of scans, snapshots and workers that one of several users may have: 0.01 to 1.",
+    type=float, metavar="SHARE",
+)  # fmt: skip
 @_setting("max-scans", "The maximum number of open range scans.", type=int)
 @_setting("max-scans-per-connection", "The maximum number of open range scans of one connection.", type=int)
 @_setting("max-scan-life", "Cancel range scans after this time.", type=float)
@@ -130,32 +171,47 @@ def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Fun
     show_envvar=True,
     help="Log details to standard error. By default, log only warnings and errors.",
 )
-def serve(data_dir: Path | None, verbose: bool, **values: Any) -> None:
+@click.pass_context
+def serve(ctx: click.Context, /, data_dir: Path | None, verbose: bool, **values: Any) -> None:
     """Run the server until SIGTERM or SIGINT.
 
     The engine lmdb keeps its data in DATA_DIR, which is created if it does not exist. By default, it is a directory for the
     data of the user who runs the server.
 
     When the server accepts connections, it prints "listening on ADDRESS" for each address. At the first signal, it accepts no
-    further connections, waits for running replies, and exits with status 0. At a second signal, it exits at once. If its
-    storage fails, it says why, and exits with status 74: start it again.
+    further connections, waits for running replies, and exits with status 0. At a second signal, it exits at once. At SIGHUP, it
+    reads the users and the configuration file again, and changes most limits. If its storage fails, it says why, and exits with
+    status 74: start it again.
     """
     _configure_logging(verbose)
-    values["listen"] = tuple(values["listen"])
-    engine = ENGINES[values["engine"]]
-    if engine.needs_directory and data_dir is None:
-        data_dir = Path(platformdirs.user_data_dir("trio-spool", appauthor=False))
-    if not engine.needs_directory and data_dir is not None:
-        raise click.UsageError(f"the engine {engine.name} keeps no data in {data_dir}; leave that out, or choose --engine lmdb")
+
+    def reread() -> Settings:
+        try:
+            again = ctx.command.make_context(ctx.info_name, list(ctx.meta[_ARGUMENTS]), ctx.parent)
+            return _settings(**again.params)
+        except click.ClickException as exc:
+            raise SettingsError(exc.format_message()) from exc
+
     try:
-        settings = Settings(data_dir=data_dir, **values)
-        trio.run(serve_until_signal, settings, _listening, _stopping)
+        settings = _settings(data_dir, verbose, **values)
+        trio.run(serve_until_signal, settings, _listening, _stopping, reread)
     except (EngineFailedError, StorageError) as exc:
         raise StorageFailedError(str(exc)) from None
     except (SettingsError, EngineError, ListenError) as exc:
         raise CliError(str(exc)) from None
     except BrokenPipeError:
         raise CliError("nobody reads standard output, where the addresses are printed; redirect it to a file") from None
+
+
+def _settings(data_dir: Path | None, verbose: bool, **values: Any) -> Settings:
+    """Return the settings that the options stand for."""
+    values["listen"] = tuple(values["listen"])
+    engine = ENGINES[values["engine"]]
+    if engine.needs_directory and data_dir is None:
+        data_dir = Path(platformdirs.user_data_dir("trio-spool", appauthor=False))
+    if not engine.needs_directory and data_dir is not None:
+        raise click.UsageError(f"the engine {engine.name} keeps no data in {data_dir}; leave that out, or choose --engine lmdb")
+    return Settings(data_dir=data_dir, **values)
 
 
 def _listening(addresses: list[str]) -> None:

@@ -35,6 +35,16 @@ class ReceiveBuffer:
         """The number of bytes held."""
         return len(self._data) - self._offset + len(self._partial)
 
+    @property
+    def skipping(self) -> int:
+        """The number of bytes that are still to come of a body that is not wanted."""
+        return self._skip
+
+    @property
+    def unfinished(self) -> bytes:
+        """The beginning of the frame that has arrived in part."""
+        return bytes(self._partial[:_HEADER_SIZE])
+
     def receive_data(self, data: bytes) -> None:
         """Add bytes that the peer sent. Call this only when `next_event` has returned `NEED_DATA`."""
         if self._skip:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import trio
 
-from .._core import Receiver, Sender, SpoolStatistics, open_sender
+from .._core import Receiver, Sender, SpoolStatistics, open_sender, progress
 from ..auth import User
+from ._turning_away import see_off
 from .conversation import CommandContext, Detect, Guest, Host, Jobs, Session
 from .data import Bucket
-from .shared import Listener, Shared
+from .shared import Activity, Listener, Shared
 
 # Bytes that are read at once. They bound how many commands run before other connections get their turn: some 500 GETs of short
 # keys.
@@ -45,6 +48,9 @@ class Connection:
         self._jobs: Jobs
         self._reading = trio.CancelScope()
         self._ahead = bytearray()  # read while jobs were running
+        self._socket: trio.socket.SocketType | None = None
+        self._receiving = False  # waiting for the client to send something
+        self._told = False  # the client was told why it may not stay
         self._idle = False  # waiting for a request, with nothing half done but perhaps jobs
         self._stopping = False
         self._bytes_read = 0
@@ -69,30 +75,23 @@ class Connection:
         self._written, self._spools = self.bytes_written(), self.spool_statistics()
         if self._sender is not None:
             del self._receiver, self._jobs
-        self._sender = self._guest = None
+        self._sender = self._guest = self._socket = None
         self._ahead.clear()
 
     async def _run(self, stream: trio.abc.Stream) -> None:
         settings = self._shared.settings
         self._receiver = Receiver(stream)
+        self._socket = _socket_of(stream)
         # The reader notices a client that leaves; the sender need not look for it.
         async with open_sender(stream, limits=settings.limits, send_timeout=settings.send_timeout, watch_peer=False) as sender:
             with self._reading:
                 async with trio.open_nursery() as nursery:
                     self._jobs = jobs = Jobs(self._shared, nursery, self.number, sender, self._job_ended)
                     self._sender = sender
-                    if self._session.user is None:
-                        nursery.start_soon(self._expect_login)
                     await self._serve(Host(self._shared, self._session, sender, jobs, self._read_ahead))
                     nursery.cancel_scope.cancel()
-
-    async def _expect_login(self) -> None:
-        """End the connection if nobody logs in for a while."""
-        with trio.move_on_after(self._shared.settings.login_timeout):
-            await self._session.logged_in.wait_value(True)
-            return
-        self._shared.counters.auth_errors += 1
-        self._reading.cancel()
+        if self._told:
+            await see_off(stream, self._shared.tuning.farewell)
 
     def log_in(self, user: User) -> None:
         """Let in a user who has proved their identity by other means than a login. Call it before `run`."""
@@ -113,11 +112,16 @@ class Connection:
                 self._shared.counters.bad_requests += bool(data)
                 return
             guest = self._guest = begin(host)
-            await guest.feed(data)
+            await self._feed(guest, data)
             while not guest.closing and (data := await self._receive()):
-                await guest.feed(data)
+                await self._feed(guest, data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client has gone
+
+    async def _feed(self, guest: Guest, data: bytes) -> None:
+        if self._shared.buffers.tight:
+            await self._shared.buffers.wait_room(self.number)
+        await guest.feed(data)
 
     @property
     def _buffered(self) -> int:
@@ -133,8 +137,9 @@ class Connection:
             return b""
         guest = self._guest
         self._idle = guest is None or not guest.buffered  # `_buffered`, without a second call for each read
+        self._receiving = True
         data = await self._receiver.receive_some(READ_SIZE)
-        self._idle = False
+        self._idle = self._receiving = False
         self._count_read(data)
         return data
 
@@ -154,6 +159,7 @@ class Connection:
 
     def _count_read(self, data: bytes) -> None:
         self._bytes_read += len(data)
+        self._shared.buffers.add(len(data))
         self._shared.counters.bytes_read += len(data)
 
     def stop(self) -> None:
@@ -164,6 +170,64 @@ class Connection:
     def _job_ended(self) -> None:
         if self._stopping and self._idle and not self.jobs():
             self._reading.cancel()
+
+    # Limits
+
+    def held(self) -> int:
+        """Return how many bytes it holds: what has arrived in part, what is queued, and what is spooled."""
+        if self._sender is None:
+            return 0
+        guest = self._guest
+        return self._sender.held + self._jobs.held + len(self._ahead) + (0 if guest is None else guest.held)
+
+    def taken(self) -> int:
+        """Return a number that grows by each byte that the client's system takes."""
+        if self._socket is None:
+            return self.bytes_written()
+        taken = progress(self._socket)
+        if taken is None:
+            return self.bytes_written()
+        return taken if taken > 0 else self.bytes_written() + taken  # a Unix domain socket tells what it has not taken
+
+    def progress(self) -> int | None:
+        """Return a number that grows when the client sends or takes something; None if the client has to wait for the service."""
+        if not self._receiving and (self._sender is None or not self._sender.queued) and not self.jobs():
+            return None
+        return self._bytes_read + self.taken()
+
+    def activity(self) -> Activity:
+        """Return what it does at the moment."""
+        guest, queued = self._guest, self._sender is not None and self._sender.held > 0
+        frame = None
+        if self._receiving and guest is not None:
+            if guest.buffered:
+                frame = self._bytes_read - guest.buffered
+            elif guest.skipping:
+                frame = -self._bytes_read - guest.skipping
+        idle = self._receiving and frame is None and not queued and not self.jobs()
+        return Activity(self._bytes_read, frame, idle, queued, self._session.user is None)
+
+    def who(self) -> tuple[str, str]:
+        """Return the client's address and the user's name, for the log."""
+        user = self._session.user
+        return self._session.peer, user.name if user is not None else ""
+
+    def end(self, why: str) -> None:
+        """End the connection. A request that has arrived in part is answered: the client is told why."""
+        answer = b"" if self._guest is None else self._guest.refuse_unfinished(why)
+        if answer and self._sender is not None:
+            with suppress(trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
+                self._sender.send_nowait(answer)
+                self._told = True
+        self._reading.cancel()
+
+    def break_off(self) -> None:
+        """End the connection at once, and send nothing more."""
+        if self._sender is not None:
+            self._sender.abort()
+        self._reading.cancel()
+
+    # Statistics
 
     def bytes_written(self) -> int:
         """Return how many bytes the kernel has accepted."""
@@ -202,11 +266,17 @@ class Connection:
             description.update(
                 bytes_written=statistics.bytes,
                 queued=statistics.queued,
+                held=self.held(),
                 high_water=statistics.high_water,
                 blocked_seconds=round(statistics.blocked_seconds, 3),
                 spool=_describe_spools(self.spool_statistics()),
             )
         return description
+
+
+def _socket_of(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
+    below = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+    return below.socket if isinstance(below, trio.SocketStream) else None
 
 
 def _describe_spools(spools: SpoolStatistics) -> dict[str, object]:

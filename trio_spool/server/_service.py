@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import ssl
 from collections.abc import Callable
 from typing import Final
@@ -10,16 +9,22 @@ from typing import Final
 import trio
 from trio_util import periodic, wait_any
 
-from .._formats import host_and_port
+from .._formats import host_and_port, host_of
 from .._incidents import place_of
 from ..auth import UsersError
 from ..engine import EngineError, find_engine
 from ._connection import Connection
+from ._keepalive import keep_alive
 from ._listening import BoundListener, listen, names_of
+from ._reloading import Reloading, Reread
+from ._turning_away import MAX_TOLD, turn_away
 from .conversation import Detect
-from .protocols import detect
+from .protocols import detect, refuse_first
 from .settings import Settings, SettingsError
-from .shared import Listener, Shared, Tuning, remove_all_in_thread
+from .shared import Listener, NoPlace, Shared, Tuning, counted_as, remove_all_in_thread
+
+# Connections that are looked at for limits of time without a break, about half a millisecond of the event loop. Picked.
+_AT_ONCE: Final = 256
 
 # Seconds for which running answers may finish when an engine has failed. Picked, not measured: what waits for the engine is
 # answered at once, and a supervisor should soon start the service again.
@@ -31,12 +36,14 @@ class Service:
 
     Attributes:
         shared: What its connections share.
+        turned_away: How many clients are being told that there is no place for them.
 
     Args:
         settings: What to run.
         tuning: Values that are no settings.
         detect: Returns the protocol that begins with a byte.
         failing: Called when the engine of a bucket has failed, before the service ends because of that.
+        reread: Returns the settings as they are to be after SIGHUP. Called in a worker thread; None if they stay as they are.
 
     Raises:
         SettingsError: The settings do not fit together.
@@ -49,6 +56,7 @@ class Service:
         tuning: Tuning | None = None,
         detect: Detect = detect,
         failing: Callable[[], object] = lambda: None,
+        reread: Reread | None = None,
     ) -> None:
         engine = find_engine(settings.engine)
         if engine.needs_directory and settings.data_dir is None:
@@ -60,6 +68,8 @@ class Service:
         self._settings = settings
         self._detect = detect
         self._failing = failing
+        self._reloading = Reloading(self.shared, reread)
+        self.turned_away = 0
         self._begun = False
         self._draining = False
         self._owns_directory = False  # until it does, another service may be using the data directory
@@ -114,10 +124,11 @@ class Service:
             shared.listeners = [listener.listener for listener in opened]
             async with trio.open_nursery() as background:
                 background.start_soon(self._end_old)
+                background.start_soon(self._keep_time)
                 background.start_soon(self._look_at_incidents)
                 background.start_soon(self._sweep)
-                if self._settings.users is not None:
-                    background.start_soon(self._reload_on_signal)
+                if self._reloading.of_anything:
+                    await background.start(self._reloading.on_signal)  # a signal that came earlier would end the process
                 async with trio.open_nursery() as handlers:
                     async with trio.open_nursery() as accepting:
                         for listener in opened:
@@ -126,7 +137,7 @@ class Service:
                         await wait_any(stop.wait, shared.buckets.failed.wait)
                         accepting.cancel_scope.cancel()
                     self._drain()
-                    patience = self._settings.drain_timeout
+                    patience = shared.settings.drain_timeout
                     if shared.buckets.failure is not None:
                         self._failing()
                         patience = min(patience, FAILED_DRAIN)
@@ -155,13 +166,18 @@ class Service:
 
     async def _handle(self, stream: trio.SocketStream, listener: Listener, tls: ssl.SSLContext | None) -> None:
         """Serve one connection, and let nothing that goes wrong in it go further."""
-        shared = self.shared
-        if self._draining or len(shared.connections) >= self._settings.max_connections:
+        shared, peer = self.shared, _peer_name(stream)
+        counted = counted_as(host_of(peer))
+        refusal = shared.admission.refusal(counted, len(shared.connections), shared.settings)
+        if self._draining or refusal is not None:
             shared.counters.rejected_connections += 1
+            if refusal is not None and not self._draining:
+                await self._refuse(stream, peer, refusal, tls)
             await trio.aclose_forcefully(stream)
             return
+        keep_alive(stream, shared.settings.keepalive)
+        shared.admission.enter(counted)
         shared.counters.total_connections += 1
-        peer = _peer_name(stream)
         connection = Connection(shared, shared.connections.next_number(), peer, listener, self._detect)
         shared.connections.add(connection)
         try:
@@ -176,7 +192,30 @@ class Service:
             )
         finally:
             shared.connections.remove(connection)
+            shared.admission.leave(counted)
+            shared.timekeeper.forget(connection)
+            shared.buffers.forget(connection)
             shared.scans.end_of(connection.number)
+
+    async def _refuse(self, stream: trio.SocketStream, peer: str, refusal: NoPlace, tls: ssl.SSLContext | None) -> None:
+        """Tell a client for which there is no place, unless many are being told already."""
+        shared, seconds = self.shared, self.shared.tuning.farewell
+        shared.incidents.report(refusal.event, place=refusal.place, peer=peer, limit=refusal.limit, hint=f"raise {refusal.option}")
+        if self.turned_away >= MAX_TOLD:
+            return
+        self.turned_away += 1
+        try:
+            if tls is None:
+                await turn_away(stream, refuse_first, refusal.told, seconds)
+            else:
+                encrypted = trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
+                with trio.fail_after(seconds):
+                    await encrypted.do_handshake()
+                await turn_away(encrypted, refuse_first, refusal.told, seconds)
+        except (trio.BrokenResourceError, trio.TooSlowError):
+            pass  # the client has gone, or does not want to know
+        finally:
+            self.turned_away -= 1
 
     async def _run_encrypted(self, connection: Connection, stream: trio.SSLStream[trio.SocketStream]) -> None:
         try:
@@ -211,6 +250,17 @@ class Service:
             if idle := shared.snapshots.take_idle():
                 await shared.snapshots.remove(idle)
 
+    async def _keep_time(self) -> None:
+        """End the connections that take too long, and those that hold too much."""
+        shared = self.shared
+        while True:
+            await trio.sleep(shared.timekeeper.interval(shared.tuning.housekeeping))
+            for number, connection in enumerate(shared.connections, 1):
+                shared.timekeeper.look(connection)
+                if not number % _AT_ONCE:
+                    await trio.lowlevel.checkpoint()
+            shared.buffers.look_if_much()
+
     async def _look_at_incidents(self) -> None:
         """Log which incidents are over or go on."""
         async for _ in periodic(self.shared.tuning.housekeeping):
@@ -223,24 +273,13 @@ class Service:
             for bucket in self.shared.buckets:
                 await bucket.sweep(tuning.sweep)
 
-    async def _reload_on_signal(self) -> None:
-        """Read the file of users again at every SIGHUP. Only the main thread of a process receives signals."""
-        try:
-            with trio.open_signal_receiver(signal.SIGHUP) as signals:
-                async for _ in signals:
-                    self.reload_users()
-        except RuntimeError:
-            pass
-
     def reload_users(self) -> None:
         """Read the file of users again. If it can't be used, the users stay as they were, and the log says why."""
-        logins, log = self.shared.logins, self.shared.log
-        try:
-            logins.reload()
-        except UsersError as exc:
-            log.error("the users stay as they were", reason=str(exc))
-        else:
-            log.warning("users reloaded", users=len(logins))
+        self._reloading.reload_users()
+
+    async def reload(self) -> None:
+        """Read everything again that can change while the service runs, as at SIGHUP."""
+        await self._reloading.reload()
 
 
 def _peer_name(stream: trio.SocketStream) -> str:
@@ -256,6 +295,7 @@ async def serve(
     *,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
     stop: trio.Event | None = None,
+    reread: Reread | None = None,
 ) -> None:
     """Run a service until it is stopped.
 
@@ -264,6 +304,8 @@ async def serve(
         task_status: Receives the addresses, with the ports that the system chose, once connections are accepted on all of them.
         stop: When set, the service accepts no further connections, lets running answers finish for as long as
             `Settings.drain_timeout`, and returns. Cancelling ends it without letting them finish.
+        reread: Returns the settings as they are to be after SIGHUP; those that can't change while it runs stay as they were. It is
+            called in a worker thread, and may raise `SettingsError`. Only the main thread of a process receives signals.
 
     Raises:
         SettingsError: The settings do not fit together.
@@ -272,4 +314,4 @@ async def serve(
         EngineFailedError: The engine of a bucket has failed, so that nothing more can be stored in it. Everybody was told, and the
             service has ended. Start another one: what was acknowledged is still there, as far as `Settings.fsync` promises it.
     """
-    await Service(settings).run(task_status=task_status, stop=stop if stop is not None else trio.Event())
+    await Service(settings, reread=reread).run(task_status=task_status, stop=stop if stop is not None else trio.Event())

@@ -13,6 +13,7 @@ import structlog
 import trio
 
 from .._core import raise_the_one
+from ._reloading import Reread
 from ._service import Service
 from .settings import Settings
 
@@ -26,16 +27,22 @@ FAILED_STATUS: Final = 74
 FAILED_PATIENCE: Final = 30.0
 
 
-async def serve_until_signal(settings: Settings, listening: Callable[[list[str]], None], stopping: Callable[[int], None]) -> None:
+async def serve_until_signal(
+    settings: Settings,
+    listening: Callable[[list[str]], None],
+    stopping: Callable[[int], None],
+    reread: Reread | None = None,
+) -> None:
     """Run a service until SIGTERM or SIGINT, which let running answers finish, or until a second one, which does not.
 
-    SIGHUP does not end it: the file of users is read again, or a line is logged if there is none. If the engine of a bucket fails,
-    the service ends as well; should that take too long, the process is ended with `FAILED_STATUS`.
+    SIGHUP does not end it: the users and the settings are read again, or a line is logged if there are neither. If the engine
+    of a bucket fails, the service ends as well; should that take too long, the process is ended with `FAILED_STATUS`.
 
     Args:
         settings: What to run.
         listening: Called with the addresses once connections are accepted.
         stopping: Called with the number of the first signal.
+        reread: As for `serve`.
 
     Raises:
         SettingsError: The settings do not fit together.
@@ -50,11 +57,11 @@ async def serve_until_signal(settings: Settings, listening: Callable[[list[str]]
         async with trio.open_nursery() as nursery:
 
             async def run(task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED) -> None:
-                await Service(settings, failing=end_soon).run(task_status=task_status, stop=stop)
+                await Service(settings, failing=end_soon, reread=reread).run(task_status=task_status, stop=stop)
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(_stop_on_signals, stop, nursery.cancel_scope, stopping)
-            if settings.users is None:
+            if settings.users is None and reread is None:
                 nursery.start_soon(_note_hangups)
             listening(await nursery.start(run))
     except BaseExceptionGroup as group:

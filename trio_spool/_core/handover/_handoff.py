@@ -103,6 +103,11 @@ class Handoff(Emission):
         return self._closing
 
     @property
+    def held(self) -> int:
+        """How many bytes were emitted and not yet taken, as far as the worker has counted them."""
+        return self._emitted - self._taken
+
+    @property
     def finished(self) -> bool:
         """Whether the producer has ended."""
         return self._finished

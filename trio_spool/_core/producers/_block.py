@@ -32,6 +32,11 @@ class SpoolBlock:
         """Return the counters of this spool as they are now. They stay readable after the block."""
         return SpoolStatistics() if self._handoff is None else self._handoff.statistics()
 
+    @property
+    def held(self) -> int:
+        """How much was emitted and not yet taken: bytes, or what the items weigh."""
+        return 0 if self._handoff is None else self._handoff.held
+
     def _open(self, loop: Loop) -> tuple[Turns, Handoff]:
         loop.check_limiter(self._limiter)
         turns, self._turns = self._turns, None

@@ -25,6 +25,7 @@ class SendTask:
         queue: What is to be sent.
         outlet: Where it is sent.
         current: The spool that is being sent.
+        writing: The size of its batch that is being written.
         broken: Why nothing can be sent any more, or None.
         failure: What the stream raised, if that was none of the errors that streams raise for peers that are gone.
         closing: Whether the block of the sender has ended.
@@ -35,6 +36,7 @@ class SendTask:
         self.queue = SendQueue(loop, limits)
         self.outlet = outlet
         self.current: SpoolJob | None = None
+        self.writing = 0
         self.broken: str | None = None
         self.failure: BaseException | None = None
         self.closing = False
@@ -131,6 +133,7 @@ class SendTask:
             raise
         finally:
             self.current = None
+            self.writing = 0
             job.leave()
         self._cut = not complete
         self.raise_if_broken()
@@ -148,7 +151,9 @@ class SendTask:
             # Before the batch is written, so that a worker that waits for room can use it during the system call.
             handoff.settle(batch)
             begun = True
+            self.writing = len(batch)
             await self._write(batch)
+            self.writing = 0
             await self.loop.checkpoint()
         if job.whole and begun:
             raise SpoolBrokenError("the output that was being sent could not be completed")

@@ -162,6 +162,16 @@ class Sender:
         """
         self._task.abort()
 
+    @property
+    def queued(self) -> int:
+        """How many bytes are queued, or were taken from the queue and are not yet sent."""
+        return self._queue.size
+
+    @property
+    def held(self) -> int:
+        """How many bytes it holds in all: those that are queued, and those of its spools."""
+        return self._queue.size + self._task.writing + sum(job.handoff.held for job in self._jobs)
+
     def statistics(self) -> SenderStatistics:
         """Return the counters as they are now."""
         queue, outlet, spools = self._queue, self._task.outlet, self._spools

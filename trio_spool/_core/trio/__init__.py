@@ -1,6 +1,7 @@
 """Trio: its event loop, and the blocks that its users open."""
 
 from ._channel import BatchChannel as BatchChannel
+from ._limiter import TrioLimiter as TrioLimiter
 from ._loop import trio_loop as trio_loop
 from ._open_sender import open_sender as open_sender
 from ._receiving import Receiver as Receiver

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import partial
+from typing import Any
 
 import trio
 
 from .._loop import PLACES, Event, Loop, NoThreadError, Sleeper, T, Threads
+from ._limiter import TrioLimiter
 from ._manners import TrioManners
 from ._tasks import Beside
 
@@ -40,15 +42,15 @@ class TrioSleeper(Sleeper):
 class TrioThreads(Threads):
     """Worker threads of `trio.to_thread`, so a producer may use `trio.from_thread`."""
 
-    def __init__(self, limiter: trio.CapacityLimiter) -> None:
-        self._limiter = limiter
+    def __init__(self, limiter: trio.CapacityLimiter | TrioLimiter) -> None:
+        self._limiter: Any = limiter  # `to_thread.run_sync` takes both, and names only one
         self._scope: trio.CancelScope | None = None
         self._given_up = False
         self.waiting = False
 
     @property
     def crowded(self) -> bool:
-        return self._limiter.available_tokens < 1
+        return bool(self._limiter.available_tokens < 1)
 
     async def run(self, function: Callable[[], T]) -> T:
         def begin() -> T:
@@ -103,10 +105,10 @@ class TrioLoop(Loop):
     cancel_shielded_checkpoint = staticmethod(trio.lowlevel.cancel_shielded_checkpoint)  # pyright: ignore[reportAssignmentType]
 
     def check_limiter(self, limiter: object) -> None:
-        if limiter is not None and not isinstance(limiter, trio.CapacityLimiter):
+        if limiter is not None and not isinstance(limiter, (trio.CapacityLimiter, TrioLimiter)):
             raise TypeError(f"a limiter on Trio must be a trio.CapacityLimiter, not {limiter!r}")
 
-    def threads(self, kind: str, limiter: trio.CapacityLimiter | None) -> Threads:
+    def threads(self, kind: str, limiter: trio.CapacityLimiter | TrioLimiter | None) -> Threads:
         return TrioThreads(limiter if limiter is not None else self.limiters[kind])
 
     def beside(self, function: Callable[..., Awaitable[None]], *arguments: object) -> AbstractAsyncContextManager[None]:

@@ -12,7 +12,6 @@ from ._access import STATS as STATS
 from ._access import WRITE as WRITE
 from ._access import Refusal as Refusal
 from ._access import Rule as Rule
-from ._exchange import EXCHANGE_SIZE as EXCHANGE_SIZE
 from ._exchange import Encode as Encode
 from ._exchange import EncodeItem as EncodeItem
 from ._exchange import Exchange as Exchange

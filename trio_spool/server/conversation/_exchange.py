@@ -11,13 +11,10 @@ import trio
 from ..._core import Sender
 from ...engine import Edit, Get, Item, Operation, Outcome, Reader, size_of
 from ..data import Bucket
+from ..settings import EXCHANGE_SIZE
 from ..shared import Shared
 from ._jobs import Work
 from ._session import Session
-
-# Replies are sent, and operations submitted, once there are so many bytes of them. The batch of the default settings is half of it.
-# Picked, not measured; it bounds what one client's pipeline holds, and how long others wait for their turn.
-EXCHANGE_SIZE = 256 * 1024
 
 # Encode the reply to a request from the outcome of its operation, or from an item or None. The types are the protocol's own.
 Encode = Callable[[Any, Any, Outcome], bytes]
@@ -42,7 +39,7 @@ class Exchange:
         replies: The replies, in order; an empty one waits for the outcome of an operation.
         operations: The operations that are collected.
         pending: For each operation, its place in `replies`, and how the reply follows from the outcome.
-        size: The bytes of `replies`, of `operations`, and of what those are expected to return.
+        size: The bytes of `replies`, of `operations`, and of what those are expected to return; or of what waits to be queued.
         work: The long command that a request turned out to be.
         closing: Whether the connection ends once the replies are sent.
     """
@@ -169,11 +166,14 @@ class Exchange:
             self._resolve(await self.bucket.operate(list(self.operations)))
         data = self.take() if self.replies else b""
         if data:
+            self.shared.buffers.add(len(data))
             try:
                 sender.send_nowait(data)
             except trio.WouldBlock:
                 self._release()
+                self.size = len(data)
                 await sender.send(data)
+                self.size = 0
         if self.local:  # `_release`, without a call for each request of a client that waits for replies
             self.reader.release()
 

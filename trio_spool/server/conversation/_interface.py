@@ -52,6 +52,14 @@ class Guest(Protocol):
         """How many bytes of an incomplete request it holds."""
 
     @property
+    def skipping(self) -> int:
+        """How many bytes are still to come of a request that was answered already."""
+
+    @property
+    def held(self) -> int:
+        """How many bytes it holds in all: of requests, and of replies that are not queued yet."""
+
+    @property
     def commands(self) -> int:
         """How many commands it has carried out."""
 
@@ -61,6 +69,9 @@ class Guest(Protocol):
         Raises:
             trio.BrokenResourceError: The client has gone, or does not read.
         """
+
+    def refuse_unfinished(self, why: str) -> bytes:
+        """Return the reply to a request that has arrived in part, since its client may not stay; nothing if none can be made."""
 
     def describe(self) -> dict[str, object]:
         """Describe the conversation for the statistics, in values that JSON can hold: ``agent`` and ``session``, if it has them."""

@@ -1,6 +1,6 @@
 """Commands that take long. Each runs in a task of its own, and replies with what a worker thread produces.
 
-On an ordered connection one runs at a time, and nothing else is answered meanwhile. On an unordered one, up to `MAX_JOBS`
+On an ordered connection one runs at a time, and nothing else is answered meanwhile. On an unordered one, up to `Settings.max_jobs`
 overlap, with each other and with quick commands; the protocol says which commands wait for all others.
 """
 
@@ -16,7 +16,7 @@ import trio
 from ..._core import Sender, Spool, SpoolLimits, SpoolStatistics, open_spool
 from ..._incidents import place_of
 from ..data import Bucket
-from ..settings import MAX_JOBS, ServiceError
+from ..settings import ServiceError
 from ..shared import Shared
 from ._session import Session
 
@@ -32,6 +32,7 @@ class CommandContext(ABC):
         shared: What all connections share.
         session: Who is served.
         connection: The number of the connection.
+        user: The name of the user, or nothing.
         command: The name of the command, for the statistics.
         label: What the command is about, for the statistics and the log.
 
@@ -53,6 +54,9 @@ class CommandContext(ABC):
         self._jobs = jobs
         self._sender = jobs.sender
         self._limits = None if alone else jobs.part
+        self.user = "" if session.user is None else session.user.name
+        # Any: what takes it names Trio's limiter, from which none can be derived.
+        self._limiter: Any = self.shared.workers.limiter("" if session.bucket is None else session.bucket.name, self.user)
         self._began = perf_counter()
         self._in_worker = False
         self._spool: Spool[bytes] | None = None
@@ -77,39 +81,80 @@ class CommandContext(ABC):
 
         If cancelled, they have not been sent.
         """
-        await self._sender.send(data)
+        self.shared.buffers.add(len(data))
+        await self._send(data)
+
+    async def _send(self, data: bytes) -> None:
+        self._jobs.waiting += len(data)
+        try:
+            await self._sender.send(data)
+        finally:
+            self._jobs.waiting -= len(data)
 
     async def in_worker(self, function: Callable[[], T], limiter: trio.CapacityLimiter | None = None) -> T:
         """Run a function in a worker thread. It is waited for, also if cancelled: it must be short, or look for cancellation."""
         self._in_worker = True
         try:
-            return await trio.to_thread.run_sync(function, limiter=limiter or self.shared.limiter)
+            return await trio.to_thread.run_sync(function, limiter=limiter or self._limiter)
         finally:
             self._in_worker = False
 
-    async def spool(self, frames: Iterator[bytes]) -> None:
+    async def spool(self, frames: Iterator[bytes], *, in_bulk: bool = False) -> None:
         """Reply with frames that worker threads generate. Frames of other commands may come between two of them.
 
         If cancelled, only some of them may be sent, but each one whole.
+
+        Args:
+            frames: The frames.
+            in_bulk: Whether `Settings.max_stream_rate` holds for them.
         """
-        if self._limits is None:
+        limits = self._count_spool()
+        if self._limits is None and not (in_bulk and self.shared.throttle.on):
             self._spooling = True
-            await self._sender.send_spool(frames, limiter=self.shared.limiter)
+            await self._sender.send_spool(frames, limiter=self._limiter)
+        else:
+            await self._spool_batches(frames, limits, in_bulk=in_bulk)
+
+    async def spool_whole(self, fragments: Iterator[bytes]) -> None:
+        """Reply with one frame of a file, whose pieces worker threads generate. If that fails half-way, the connection ends.
+
+        No other command of the connection may run meanwhile if `Settings.max_stream_rate` is set.
+        """
+        limits = self._count_spool()
+        if self._limits is not None or not self.shared.throttle.on:
+            self._spooling = True
+            await self._sender.send_spool(fragments, limiter=self._limiter, whole=True)
             return
-        self._spool = open_spool(frames, limits=self._limits, limiter=self.shared.limiter)
+        written = self._sender.statistics().fragments
+        try:
+            await self._spool_batches(fragments, limits, in_bulk=True)
+        except BaseException:
+            if self._sender.statistics().fragments > written:
+                self._sender.abort()  # the client must not take what comes next for the rest
+            raise
+
+    def _count_spool(self) -> SpoolLimits:
+        limits = self._limits or self.shared.settings.limits
+        self.shared.buffers.add(limits.window + limits.batch)
+        return limits
+
+    async def _spool_batches(self, frames: Iterator[bytes], limits: SpoolLimits, *, in_bulk: bool) -> None:
+        self._spool = open_spool(frames, limits=limits, limiter=self._limiter)
         try:
             async with self._spool as batches:
                 async for batch in batches:
+                    if in_bulk:
+                        await self.shared.throttle.wait(len(batch))
                     if batch:
-                        await self._sender.send(batch)
+                        await self._send(batch)
         finally:
             self._jobs.past_spools += self._spool.statistics()
             self._spool = None
 
-    async def spool_whole(self, fragments: Iterator[bytes]) -> None:
-        """Reply with one frame, whose pieces worker threads generate. If that fails half-way, the connection ends."""
-        self._spooling = True
-        await self._sender.send_spool(fragments, limiter=self.shared.limiter, whole=True)
+    @property
+    def held(self) -> int:
+        """How many bytes its own spool holds."""
+        return 0 if self._spool is None else self._spool.held
 
     def spool_statistics(self) -> SpoolStatistics:
         """Return the counters of its own spool. Where it has the connection for itself, those are the sender's."""
@@ -147,6 +192,7 @@ class Jobs:
         sender: The connection's sender.
         part: The limits of a spool that shares the connection's window with those of other jobs.
         running: The contexts of the running commands.
+        waiting: The bytes of replies of commands that wait for room in the sender's queue.
         past_spools: The counters of those spools of commands that overlapped which have ended.
 
     Args:
@@ -166,13 +212,19 @@ class Jobs:
         self.running: set[CommandContext] = set()
         self.past_spools = SpoolStatistics()
         self._waiting: trio.CancelScope | None = None  # of `wait`; cancelled whenever a command has ended
+        self.waiting = 0
         limits = shared.settings.limits
-        window = max(1, limits.window // MAX_JOBS)
+        window = max(1, limits.window // shared.settings.max_jobs)
         self.part = SpoolLimits(window=window, batch=min(limits.batch, window))
 
     def spool_statistics(self) -> SpoolStatistics:
         """Return the counters of all spools of commands that overlapped."""
         return sum((context.spool_statistics() for context in self.running), self.past_spools)
+
+    @property
+    def held(self) -> int:
+        """How many bytes its commands hold, apart from what the sender does."""
+        return self.waiting + sum(context.held for context in self.running)
 
     def start(self, context: CommandContext, work: Work) -> None:
         """Start a command."""
@@ -196,6 +248,8 @@ class Jobs:
 
     async def _work(self, context: CommandContext, work: Work) -> None:
         try:
+            if self.shared.buffers.tight:
+                await self.shared.buffers.wait_room(self.connection)
             await work(context)
         except ServiceError as exc:
             await context.refuse(exc)

@@ -80,6 +80,13 @@ class Buckets:
         """Iterate over the buckets that can be used."""
         return iter(list(self._buckets.values()))
 
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def change(self, settings: Settings) -> None:
+        """Go on with other settings: see `LIVE`."""
+        self._settings = settings
+
     def get(self, name: str) -> Bucket | None:
         """Return the bucket of a name; None if there is none, or if it is broken."""
         return self._buckets.get(name)

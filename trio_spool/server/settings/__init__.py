@@ -7,6 +7,8 @@ from ._checks import shown as shown
 from ._errors import ServiceError as ServiceError
 from ._errors import SettingsError as SettingsError
 from ._limits import BACKLOG as BACKLOG
+from ._limits import EXCHANGE_SIZE as EXCHANGE_SIZE
 from ._limits import KIB as KIB
 from ._limits import MAX_JOBS as MAX_JOBS
+from ._settings import LIVE as LIVE
 from ._settings import Settings as Settings

@@ -21,6 +21,8 @@ MAX_SECONDS = 1e9
 MAX_BYTES = 1 << 40
 # Of anything that is counted: the largest C int.
 MAX_COUNT = (1 << 31) - 1
+# Of the whole. A smaller share of what there is some tens of would be none. Picked, not measured.
+SMALLEST_SHARE = 0.01
 
 
 def whole(lowest: int, highest: int = MAX_COUNT, unit: str = "") -> Check:
@@ -38,6 +40,19 @@ def whole(lowest: int, highest: int = MAX_COUNT, unit: str = "") -> Check:
 def size() -> Check:
     """Accept a number of bytes."""
     return whole(1, MAX_BYTES, " bytes")
+
+
+def rate() -> Check:
+    """Accept a number of bytes per second, and 0 for no limit."""
+    return whole(0, MAX_BYTES, " bytes per second (0: no limit)")
+
+
+def share(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Accept the share of a whole."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _error(attribute, "must be a number, the share of a whole", value)
+    if not SMALLEST_SHARE <= value <= 1:  # nothing compares with nan
+        raise _error(attribute, f"must be from {SMALLEST_SHARE:g} to 1, which is the whole", value)
 
 
 def seconds(lowest: float, highest: float = MAX_SECONDS, *, or_never: bool = False) -> Check:

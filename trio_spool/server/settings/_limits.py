@@ -6,9 +6,16 @@ from typing import Final
 
 KIB: Final = 1024
 
-# Long commands of one connection that may run at once. Four let an SDK's statistics, scan and fragment overlap; each more costs
-# its part of the window. Picked, not measured.
+# The default of `max_jobs`. Four let an SDK's statistics, scan and fragment overlap; each more costs its part of the window.
+# Picked, not measured.
 MAX_JOBS: Final = 4
+# The largest number of long commands of one connection that a setting may allow. Each has a task and a part of the window.
+MAX_MAX_JOBS: Final = 1024
+# Seconds. The largest that Linux takes for TCP_KEEPIDLE.
+MAX_KEEPALIVE: Final = 32767
+# Replies are sent, and operations submitted, once there are so many bytes of them. The batch of the default settings is half of it.
+# Picked, not measured; it bounds what one client's pipeline holds, and how long others wait for their turn.
+EXCHANGE_SIZE: Final = 256 * KIB
 # The largest value, in bytes, unless a setting says otherwise: Couchbase's own limit.
 DEFAULT_MAX_ITEM_SIZE: Final = 20 * 1024 * KIB
 # The largest value that a setting may allow, in bytes. Couchbase's clients take frames of up to 30 MiB; 1 KiB of it is left for

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Final
 
 import attrs
 
@@ -10,11 +11,42 @@ from ..._core import SpoolLimits
 from ...engine import EngineKind
 from ._addresses import Address, check_distinct, parse_address
 from ._advertised import advertised_ports
-from ._checks import addresses, engine, one_of, path_or_none, permissions, seconds, size, texts, to_path, to_tuple, whether, whole
+from ._checks import (
+    Check,
+    addresses,
+    engine,
+    one_of,
+    path_or_none,
+    permissions,
+    rate,
+    seconds,
+    share,
+    size,
+    texts,
+    to_path,
+    to_tuple,
+    whether,
+    whole,
+)
 from ._errors import SettingsError
-from ._limits import DEFAULT_MAX_ITEM_SIZE, KIB, MAX_ITEM_SIZE, MAX_JOBS, MAX_SCANS, MAX_SWITCH_INTERVAL
+from ._limits import (
+    DEFAULT_MAX_ITEM_SIZE,
+    EXCHANGE_SIZE,
+    KIB,
+    MAX_ITEM_SIZE,
+    MAX_JOBS,
+    MAX_KEEPALIVE,
+    MAX_MAX_JOBS,
+    MAX_SCANS,
+    MAX_SWITCH_INTERVAL,
+)
 
 FSYNC_POLICIES = ("always", "everysec", "no")
+
+
+def _live(default: Any, validator: Check) -> Any:
+    """Return the field of a setting that can be changed while a service runs."""
+    return attrs.field(default=default, validator=validator, metadata={"live": True})
 
 
 @attrs.frozen(kw_only=True)
@@ -22,7 +54,9 @@ class Settings:
     """What a service is run with. Sizes are in bytes, times in seconds.
 
     A path may also be a str or any `os.PathLike`, and `listen` may be one str. Where waiting may have no limit (`login_timeout`,
-    `send_timeout`, `drain_timeout`), the time may be infinite.
+    `frame_timeout`, `idle_timeout`, `keepalive`, `send_timeout`, `drain_timeout`), the time may be infinite.
+
+    Some settings can be changed while a service runs: see `LIVE`.
 
     Attributes:
         listen: The addresses to listen on.
@@ -34,7 +68,11 @@ class Settings:
         fsync: When commits are forced to the disk: ``always``, ``everysec``, ``no``.
         no_auth: Allow addresses that other machines can reach although no authentication is set up.
         users: The file of the users who may log in. Without one, anybody may do anything.
-        login_timeout: How long a client may take to log in before it is disconnected.
+        login_timeout: How long a client that must log in may be connected without being logged in.
+        frame_timeout: How long a request may take to arrive, from its first byte to its last.
+        idle_timeout: How long a connection may be idle: nothing arrives, nothing is being answered, and nothing is left to send.
+        keepalive: After how long a silence the system asks whether the client's system is still there, on TCP connections. It asks
+            three times, in as much time again, and then breaks the connection.
         tls_cert: The PEM file of the certificate for ``tls://`` addresses, followed by its intermediate certificates.
         tls_key: The PEM file of the certificate's private key.
         tls_client_ca: The PEM file of the authorities that sign clients' certificates. The names in those are user names.
@@ -44,7 +82,18 @@ class Settings:
         max_buckets: The maximum number of buckets. Each has its own store and writer thread.
         disable_flush: Refuse FLUSH.
         max_item_size: The largest value.
-        max_connections: The maximum number of connections. Further ones are closed as they come.
+        max_connections: The maximum number of connections. Further ones are answered with an error and closed.
+        max_connections_per_address: The maximum number of connections from one IPv4 address, or from one IPv6 network of 64 bits,
+            which is what one host has. Unix domain sockets have no address, and no such maximum.
+        max_in_flight: The maximum number of requests of one connection that are carried out together. Its further requests wait.
+        max_jobs: The maximum number of long commands of one connection that run at once, if its client lets them overlap.
+        max_buffered: The maximum of what all connections together hold: requests that have arrived in part, answers that are
+            queued, and what is spooled. Where more would be needed, the connections that hold most and whose clients take
+            nothing are closed.
+        min_read_rate: The least that a client must take while something is queued for it, in bytes per second; 0 for no minimum.
+        max_stream_rate: The most that files and range scans send, all together, in bytes per second; 0 for no maximum.
+        bucket_share: The share of the scans, snapshots and workers that one bucket may have, if there are several buckets.
+        user_share: The share of them that one user may have, if there are several users.
         max_scans: The maximum number of open range scans. Each keeps the database from reusing space that was freed since it began.
         max_scans_per_connection: The maximum number of open range scans of one connection.
         max_scan_life: How long a range scan may stay open.
@@ -71,31 +120,49 @@ class Settings:
     fsync: str = attrs.field(default="always", validator=one_of(*FSYNC_POLICIES))
     no_auth: bool = attrs.field(default=False, validator=whether)
     users: Path | None = attrs.field(default=None, converter=to_path, validator=path_or_none)
-    login_timeout: float = attrs.field(default=30.0, validator=seconds(0.001, or_never=True))
+    login_timeout: float = _live(30.0, seconds(0.001, or_never=True))
+    # At 120 seconds, a value of 20 MiB has to come with 175 kB/s. Picked, not measured.
+    frame_timeout: float = _live(120.0, seconds(0.001, or_never=True))
+    # Couchbase's SDKs ask for the configuration every 2.5 seconds; pools of classic clients may be silent for longer. Picked.
+    idle_timeout: float = _live(3600.0, seconds(0.001, or_never=True))
+    # Redis' own default. Firewalls forget connections after 350 seconds and more.
+    keepalive: float = _live(300.0, seconds(1, MAX_KEEPALIVE, or_never=True))
     tls_cert: Path | None = attrs.field(default=None, converter=to_path, validator=path_or_none)
     tls_key: Path | None = attrs.field(default=None, converter=to_path, validator=path_or_none)
     tls_client_ca: Path | None = attrs.field(default=None, converter=to_path, validator=path_or_none)
     tls_client_required: bool = attrs.field(default=False, validator=whether)
     unix_mode: int = attrs.field(default=0o700, validator=permissions)
     vbuckets: int = attrs.field(default=1, validator=whole(1, 1024))
-    max_buckets: int = attrs.field(default=32, validator=whole(1))
-    disable_flush: bool = attrs.field(default=False, validator=whether)
-    max_item_size: int = attrs.field(default=DEFAULT_MAX_ITEM_SIZE, validator=size())
-    max_connections: int = attrs.field(default=4096, validator=whole(1))
+    max_buckets: int = _live(32, whole(1))
+    disable_flush: bool = _live(False, whether)
+    max_item_size: int = _live(DEFAULT_MAX_ITEM_SIZE, size())
+    max_connections: int = _live(4096, whole(1))
+    # A quarter of all. Picked, not measured.
+    max_connections_per_address: int = _live(1024, whole(1))
+    # One read of 16 KiB has at most 682 requests. Picked, not measured.
+    max_in_flight: int = _live(1000, whole(1))
+    max_jobs: int = _live(MAX_JOBS, whole(1, MAX_MAX_JOBS))
+    # Room for 1,700 clients that stop reading a long answer, or for 25 that stop reading values of 20 MiB. Picked, not measured.
+    max_buffered: int = _live(1024 * 1024 * KIB, size())
+    min_read_rate: int = _live(0, rate())
+    max_stream_rate: int = _live(0, rate())
+    # They leave others a place of four snapshots, and two of eight workers. Picked, not measured.
+    bucket_share: float = _live(0.75, share)
+    user_share: float = _live(0.75, share)
     max_scans: int = attrs.field(default=64, validator=whole(1, MAX_SCANS))
-    max_scans_per_connection: int = attrs.field(default=16, validator=whole(1))
+    max_scans_per_connection: int = _live(16, whole(1))
     max_scan_life: float = attrs.field(default=180.0, validator=seconds(0.001))
     max_held_size: int = attrs.field(default=256 * KIB * KIB, validator=size())  # picked, not measured
-    max_snapshots: int = attrs.field(default=4, validator=whole(1))
-    snapshot_idle: float = attrs.field(default=300.0, validator=seconds(0.001))
+    max_snapshots: int = _live(4, whole(1))
+    snapshot_idle: float = _live(300.0, seconds(0.001))
     # With these, a client that stops reading costs the process 613 KiB (the names of all keys) or 602 KiB (a scan), measured like
     # ``nox -s bench -- memory``: a window, the batch that is being written, and what the allocator can't use.
-    window: int = attrs.field(default=320 * KIB, validator=size())
-    batch: int = attrs.field(default=96 * KIB, validator=size())
-    look_ahead: int = attrs.field(default=64 * KIB, validator=size())
-    workers: int = attrs.field(default=8, validator=whole(1))
-    send_timeout: float = attrs.field(default=30.0, validator=seconds(0.001, or_never=True))
-    drain_timeout: float = attrs.field(default=10.0, validator=seconds(0, or_never=True))
+    window: int = _live(320 * KIB, size())
+    batch: int = _live(96 * KIB, size())
+    look_ahead: int = _live(64 * KIB, size())
+    workers: int = _live(8, whole(1))
+    send_timeout: float = _live(30.0, seconds(0.001, or_never=True))
+    drain_timeout: float = _live(10.0, seconds(0, or_never=True))
     switch_interval: float = attrs.field(default=0.0, validator=seconds(0, MAX_SWITCH_INTERVAL))
 
     def __attrs_post_init__(self) -> None:
@@ -114,6 +181,11 @@ class Settings:
             self._check_client_certificates(parsed)
         if self.max_item_size > MAX_ITEM_SIZE:
             raise SettingsError(f"max-item-size must be at most {MAX_ITEM_SIZE}, which fits in a frame; got {self.max_item_size}")
+        if self.max_buffered < self.least_buffered:
+            raise SettingsError(
+                f"max-buffered must be at least {self.least_buffered}, for four values of max-item-size ({self.max_item_size}); "
+                f"got {self.max_buffered}"
+            )
 
     def _check_client_certificates(self, parsed: tuple[Address, ...]) -> None:
         if self.tls_client_ca is None:
@@ -143,6 +215,16 @@ class Settings:
         return SpoolLimits(window=self.window, batch=min(self.batch, self.window))
 
     @property
+    def turn_bytes(self) -> int:
+        """The most bytes that the requests of one read can add to what their connection holds: an exchange, and one more reply."""
+        return EXCHANGE_SIZE + self.max_item_size + KIB
+
+    @property
+    def least_buffered(self) -> int:
+        """The least that `max_buffered` may be: for two connections with a reply queued and the next one ready."""
+        return 4 * self.turn_bytes
+
+    @property
     def connection_bytes(self) -> int:
         """The most bytes that one connection's buffers hold.
 
@@ -151,4 +233,19 @@ class Settings:
         look-ahead, and one reply.
         """
         item = self.max_item_size + KIB
-        return 2 * self.window + (1 + 2 * MAX_JOBS) * max(self.batch, item) + 2 * item + 2 * self.look_ahead
+        return 2 * self.window + (1 + 2 * self.max_jobs) * max(self.batch, item) + 2 * item + 2 * self.look_ahead
+
+    def changed_to(self, other: Settings) -> tuple[Settings, list[str], list[str]]:
+        """Take those settings from others that can be changed while a service runs.
+
+        Returns:
+            The settings to go on with, the names of those that have changed, and the names of those that differ and can't be
+            changed.
+        """
+        different = [name for name in attrs.fields_dict(Settings) if getattr(self, name) != getattr(other, name)]
+        live = {name: getattr(other, name) for name in different if name in LIVE}
+        return attrs.evolve(self, **live), list(live), [name for name in different if name not in LIVE]
+
+
+# The names of the settings that can be changed while a service runs.
+LIVE: Final = frozenset(field.name for field in attrs.fields(Settings) if field.metadata.get("live"))

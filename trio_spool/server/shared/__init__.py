@@ -3,6 +3,11 @@
 Knows neither a connection nor a protocol: `OpenConnection` is what a connection shows of itself.
 """
 
+from ._admission import Admission as Admission
+from ._admission import NoPlace as NoPlace
+from ._admission import counted_as as counted_as
+from ._buffers import Buffers as Buffers
+from ._connections import Activity as Activity
 from ._connections import OpenConnection as OpenConnection
 from ._connections import RunningJob as RunningJob
 from ._counters import Counters as Counters
@@ -27,4 +32,7 @@ from ._scan_state import ScanError as ScanError
 from ._scans import Scans as Scans
 from ._scans import TooManyScansError as TooManyScansError
 from ._shared import Shared as Shared
+from ._shares import Shares as Shares
+from ._throttle import Throttle as Throttle
+from ._timekeeper import Timekeeper as Timekeeper
 from ._tuning import Tuning as Tuning

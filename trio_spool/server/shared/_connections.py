@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..._core import SpoolStatistics
 from ..data import Bucket
@@ -17,6 +17,25 @@ class RunningJob(Protocol):
 
     def describe(self) -> dict[str, object]:
         """Describe it for the statistics, in values that JSON can hold."""
+
+
+class Activity(NamedTuple):
+    """What a connection does at the moment.
+
+    Attributes:
+        read: How many bytes have arrived so far.
+        frame: A number that stands for the request that is arriving, of which a part is there; None if there is no such request, or
+            if it is the service that does not read on.
+        idle: Whether nothing is arriving, nothing is being answered, and nothing is left to send.
+        queued: Whether something waits until the client takes it.
+        login_missing: Whether the client must log in first.
+    """
+
+    read: int
+    frame: int | None
+    idle: bool
+    queued: bool
+    login_missing: bool
 
 
 class OpenConnection(Protocol):
@@ -42,6 +61,27 @@ class OpenConnection(Protocol):
 
     def leave(self, bucket: Bucket, *, stay: bool) -> None:
         """Stop using a bucket that is being deleted: end if it is the selected one, or `stay` without a bucket."""
+
+    def held(self) -> int:
+        """Return how many bytes it holds: what has arrived in part, what is queued, and what is spooled."""
+
+    def taken(self) -> int:
+        """Return a number that grows by each byte that the client's system takes."""
+
+    def progress(self) -> int | None:
+        """Return a number that grows when the client sends or takes something; None if the client has to wait for the service."""
+
+    def activity(self) -> Activity:
+        """Return what it does at the moment."""
+
+    def who(self) -> tuple[str, str]:
+        """Return the client's address and the user's name, for the log."""
+
+    def end(self, why: str) -> None:
+        """End it. A request that has arrived in part is answered: the client is told why."""
+
+    def break_off(self) -> None:
+        """End it at once, and send nothing more."""
 
     def stop(self) -> None:
         """End as soon as everything that was asked for is answered."""

@@ -11,6 +11,11 @@ class Counters:
 
     total_connections: int = 0
     rejected_connections: int = 0
+    idle_kicks: int = 0
+    login_kicks: int = 0
+    frame_kicks: int = 0
+    rate_kicks: int = 0
+    buffer_kicks: int = 0
     bytes_read: int = 0
     bytes_written: int = 0
     cmd_get: int = 0

@@ -116,6 +116,11 @@ class FileSnapshots:
     def __iter__(self) -> Iterator[FileSnapshot]:
         return iter(list(self._kept.values()))
 
+    def change(self, max_kept: int, max_idle: float) -> None:
+        """Have other limits. Snapshots that are kept already stay."""
+        self._max_kept = max_kept
+        self._max_idle = max_idle
+
     def begin(self, bucket: str, seqno: int) -> FileSnapshot:
         """Keep a place for a snapshot that is about to be made.
 

@@ -51,6 +51,10 @@ class Scans:
     def __iter__(self) -> Iterator[RangeScan]:
         return iter(list(self._open.values()))
 
+    def change(self, max_per_connection: int) -> None:
+        """Have another maximum of open scans of one connection."""
+        self._max_per_connection = max_per_connection
+
     @contextmanager
     def place(self, owner: int) -> Iterator[Callable[[RangeScan], None]]:
         """Keep a place for a scan that is created within this block; calling the yielded function opens the scan.

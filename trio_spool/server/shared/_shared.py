@@ -12,12 +12,17 @@ from ..._incidents import Incidents
 from ..._version import __version__
 from ..data import Bucket, Buckets
 from ..settings import Address, Settings, TcpAddress, UnixAddress
+from ._admission import Admission
+from ._buffers import Buffers
 from ._connections import Connections
 from ._counters import Counters
 from ._file_snapshots import FileSnapshots
 from ._listener import Listener
 from ._logins import Logins
 from ._scans import Scans
+from ._shares import Shares, Workers
+from ._throttle import Throttle
+from ._timekeeper import Timekeeper
 from ._timings import Timings, Uptime
 from ._tuning import Tuning
 
@@ -49,6 +54,12 @@ class Shared:
         listeners: The same, as clients see them. The service sets them when it begins.
         log: The log, for what happens seldom.
         incidents: The log, for what may happen often.
+        admission: Who may connect.
+        buffers: What all connections hold together.
+        timekeeper: Ends connections that take too long.
+        throttle: Holds back what is sent in bulk.
+        shares: What one bucket and one user may have.
+        workers: The limiters of workers for the work in one bucket, and for one user.
 
     Args:
         settings: As above.
@@ -78,6 +89,24 @@ class Shared:
         self.listeners: list[Listener] = []
         self.log: Any = structlog.get_logger("trio_spool")
         self.incidents = Incidents(self._write, tuning.clock)
+        self.admission = Admission()
+        self.buffers = Buffers(self._now, self.connections, self.counters, self.incidents, tuning.clock)
+        self.timekeeper = Timekeeper(self._now, self.counters, self.incidents, tuning.clock)
+        self.throttle = Throttle(lambda: self.settings.max_stream_rate)
+        self.shares = Shares(self._now, self.buckets.__len__, self.logins.__len__)
+        self.workers = Workers(self.shares, self.limiter)
+
+    def _now(self) -> Settings:
+        return self.settings
+
+    def change(self, settings: Settings) -> None:
+        """Go on with other settings. Those that can't change while the service runs must be the same as before."""
+        self.settings = settings
+        self.buckets.change(settings)
+        self.snapshots.change(settings.max_snapshots, settings.snapshot_idle)
+        self.scans.change(settings.max_scans_per_connection)
+        self.limiter.total_tokens = settings.workers
+        self.buffers.change()
 
     def _write(self, level: str, event: str, details: dict[str, object], error: BaseException | None) -> None:
         """Write a line of the log, for `incidents`."""

@@ -21,6 +21,8 @@ class Tuning:
         sweep: How many items of a dropped collection one operation removes.
         tls_timeout: How long a client may take for the TLS handshake. Picked, not measured: a
             handshake takes two round trips, which over a satellite are two seconds.
+        farewell: How long a client that may not stay is listened to, so that it can be told, and as long again so that it can
+            read that. Picked, not measured: some round trips.
         first_refusal: By how much the refusal of a connection's first failed login is delayed. The delay doubles with each
             failure: it makes guessing slow, and a mistyped password costs nobody much. Picked, not measured.
         max_refusal: The longest such delay.
@@ -30,5 +32,6 @@ class Tuning:
     housekeeping: float = 0.5
     sweep: int = SWEEP
     tls_timeout: float = 10.0
+    farewell: float = 1.0
     first_refusal: float = 0.1
     max_refusal: float = 3.0

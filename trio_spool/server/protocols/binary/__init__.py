@@ -6,6 +6,7 @@ connection: each gets a `BinaryExchange`, and a long one a `BinaryContext`.
 
 from ._guest import FIRST_BYTES as FIRST_BYTES
 from ._guest import BinaryGuest as BinaryGuest
+from ._refusing import refuse_request as refuse_request
 from ._row import Command as Command
 from ._row import Table as Table
 from ._table import COMMANDS as COMMANDS

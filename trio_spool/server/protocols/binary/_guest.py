@@ -16,11 +16,12 @@ from ....mcbp import (
     Request,
     RequestDecoder,
 )
-from ...conversation import EXCHANGE_SIZE, Host
-from ...settings import KIB, MAX_JOBS, ServiceError
+from ...conversation import Host
+from ...settings import EXCHANGE_SIZE, KIB, ServiceError
 from ._exchange import BinaryContext, BinaryExchange
 from ._gate import admit, is_plain
 from ._reading import get_run
+from ._refusing import refuse_request
 from ._row import Table
 from ._storing import refuse_too_big
 from ._table import TABLE
@@ -60,6 +61,16 @@ class BinaryGuest:
         return self._decoder.buffered
 
     @property
+    def skipping(self) -> int:
+        """How many bytes are still to come of a request that was answered already."""
+        return self._decoder.skipping
+
+    @property
+    def held(self) -> int:
+        """How many bytes it holds in all: of requests, and of replies that are not queued yet."""
+        return self._decoder.buffered + self._exchange.size
+
+    @property
     def commands(self) -> int:
         """How many commands it has carried out."""
         return self._commands
@@ -72,6 +83,10 @@ class BinaryGuest:
         decoder.collections = features.collections
         decoder.max_frame = MAX_FRAME if session.user is not None else MAX_FRAME_BEFORE_LOGIN
         self._exchange.follow_session()
+
+    def refuse_unfinished(self, why: str) -> bytes:
+        """Return the reply to a request that has arrived in part, since its client may not stay; nothing if none can be made."""
+        return refuse_request(self._decoder.unfinished, why) or b""
 
     def describe(self) -> dict[str, object]:
         """Describe the conversation for the statistics."""
@@ -87,6 +102,7 @@ class BinaryGuest:
         table, jobs, sender = self._table, self._host.jobs, self._host.sender
         handlers, changing = table.handlers, table.changing
         counts: dict[int, int] = {}
+        in_flight = exchange.shared.settings.max_in_flight
         decoder.receive_data(data)
         exchange.began = started = perf_counter()
         while not exchange.closing:
@@ -94,8 +110,8 @@ class BinaryGuest:
                 counts[Opcode.GET] = counts.get(Opcode.GET, 0) + len(gets)
                 while gets:
                     get_run(exchange, gets)
-                    if exchange.size > EXCHANGE_SIZE:
-                        await exchange.finish(sender)
+                    if exchange.size > EXCHANGE_SIZE or gets:
+                        await self._finish_turn()
             try:
                 event = decoder.next_event()
             except RemoteProtocolError:
@@ -125,8 +141,8 @@ class BinaryGuest:
                     await self._start_job(request)
                 else:
                     counts[opcode] = counts.get(opcode, 0) + 1
-            if exchange.size > EXCHANGE_SIZE:  # `is_full`, without a call for each request
-                await exchange.finish(sender)
+            if exchange.size > EXCHANGE_SIZE or len(exchange.replies) >= in_flight:  # `is_full`, without a call for each request
+                await self._finish_turn()
             if session.changed or features.changed:
                 self.follow_session()
         await exchange.finish(sender)
@@ -139,6 +155,12 @@ class BinaryGuest:
                 self._commands += count
                 timings.record(names[opcode], seconds, count)
 
+    async def _finish_turn(self) -> None:
+        """Carry out and answer what there is, before going on with the same read. That takes room for another turn."""
+        await self._exchange.finish(self._host.sender)
+        if self._host.shared.buffers.tight:
+            await self._host.shared.buffers.wait_room(self._host.jobs.connection)
+
     def _is_barrier(self, request: Request) -> bool:
         """Whether a request is answered after everything before it, and before everything after it."""
         return not self._table.reorderable[request.opcode] or any(info.id == FrameInfoId.BARRIER for info in request.frame_infos)
@@ -149,7 +171,7 @@ class BinaryGuest:
         work, exchange.work = exchange.work, None
         assert work is not None
         await exchange.finish(host.sender)
-        await host.jobs.wait(MAX_JOBS - 1, host.read_ahead)
+        await host.jobs.wait(host.shared.settings.max_jobs - 1, host.read_ahead)
         self._commands += 1
         host.jobs.start(BinaryContext(host, exchange, request), work)
         if not self._features.unordered or self._is_barrier(request):

@@ -18,7 +18,8 @@ from ....mcbp import (
     status_text,
 )
 from ...commands import items
-from ...conversation import EXCHANGE_SIZE, READ
+from ...conversation import READ
+from ...settings import EXCHANGE_SIZE
 from ._exchange import BinaryExchange
 from ._row import Command
 
@@ -38,10 +39,11 @@ def get(exchange: BinaryExchange, request: Request) -> None:
 
 
 def get_run(exchange: BinaryExchange, gets: list[tuple[int, bytes]]) -> None:
-    """Answer a run of plain GETs, given as opaques and keys, as far as the size of one exchange goes; remove those answered."""
+    """Answer a run of plain GETs, given as opaques and keys, as far as one exchange goes; remove those that are answered."""
     features = exchange.features
     room = EXCHANGE_SIZE - exchange.size
-    found = exchange.reader.get_many([key for _, key in gets], max(room, 0))
+    most = max(exchange.shared.settings.max_in_flight - len(exchange.replies), 1)
+    found = exchange.reader.get_many([key for _, key in (gets if len(gets) <= most else gets[:most])], max(room, 0))
     if exchange.bucket.engine.locks:
         found = [
             item and (*item[:3], items.shown_cas(exchange.bucket, key, item[3]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -102,11 +102,12 @@ async def _continue(context: BinaryContext, identity: bytes, limits: ContinueLim
     context.label = scan.query.name or str(uuid.UUID(bytes=identity))
     extras = KEYS_EXTRAS if scan.query.keys_only else DOCUMENTS_EXTRAS
     with context.shared.scans.continuing(scan, limits, _packer(scan.query)) as continue_:
-        frames = _Frames(continue_, context.request.opaque, extras)
+        frames = _Frames(continue_, context.request.opaque, extras, context.shared.buffers.add_in_thread)
         # A small answer is one frame, which costs less to fetch than to stream.
         first = await context.in_worker(frames.next_in_thread)
         if continue_.ending is None:
-            await context.spool(frames.all_in_thread(first))
+            await context.spool(frames.all_in_thread(first), in_bulk=True)
+        await context.shared.throttle.wait(len(frames.last))
         await context.reply(frames.last)
 
 
@@ -115,20 +116,28 @@ class _Frames:
 
     The last one is kept apart: the event loop's thread sends it, and then lets the scan go on.
 
+    Args:
+        continue_: Reads the documents.
+        opaque: The opaque of the request.
+        extras: What each frame begins with.
+        count: Called with the bytes of each frame.
+
     Attributes:
         last: The last frame, once the continue has ended.
     """
 
-    def __init__(self, continue_: Continue, opaque: int, extras: bytes) -> None:
+    def __init__(self, continue_: Continue, opaque: int, extras: bytes, count: Callable[[int], object]) -> None:
         self._continue = continue_
         self._opaque = opaque
         self._extras = extras
+        self._count = count
         self.last = b""
 
     def next_in_thread(self) -> bytes:
         """Return a frame; nothing if there is nothing to send yet, or if it is the last one."""
         pieces = self._continue.next_in_thread()
         ending = self._continue.ending
+        self._count(sum(map(len, pieces)))
         if ending is None:
             return encode_scan_frame(Status.OK, self._opaque, self._extras, pieces) if pieces else b""
         # Couchbase's SDKs take a last frame without these extras for an error, even if it has no data.

@@ -1,0 +1,83 @@
+"""What can change while a service runs is read again at SIGHUP: the users, and most settings."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TypeAlias
+
+import trio
+
+from ..auth import UsersError
+from .settings import Settings, SettingsError
+from .shared import Shared
+
+# Returns the settings as they are to be. Called in a worker thread.
+Reread: TypeAlias = Callable[[], Settings]
+
+
+class Reloading:
+    """Reads things again.
+
+    Args:
+        shared: What they are for.
+        reread: Returns the settings as they are to be; None if they stay as they are.
+    """
+
+    def __init__(self, shared: Shared, reread: Reread | None) -> None:
+        self._shared = shared
+        self._reread = reread
+
+    @property
+    def of_anything(self) -> bool:
+        """Whether there is something that can be read again."""
+        return self._reread is not None or self._shared.settings.users is not None
+
+    async def on_signal(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Read everything again at every SIGHUP. Only the main thread of a process receives signals."""
+        with ExitStack() as receiving:
+            try:
+                signals = receiving.enter_context(trio.open_signal_receiver(signal.SIGHUP))
+            except RuntimeError:
+                task_status.started()
+                return
+            task_status.started()
+            async for _ in signals:
+                await self.reload()
+
+    async def reload(self) -> None:
+        """Read everything again. What can't be used stays as it was, and the log says why."""
+        if self._shared.settings.users is not None:
+            self.reload_users()
+        if self._reread is not None:
+            try:
+                settings = await trio.to_thread.run_sync(self._reread)
+            except SettingsError as exc:
+                self._shared.log.error("the settings stay as they were", reason=str(exc))
+            else:
+                self._take(settings)
+
+    def reload_users(self) -> None:
+        """Read the file of users again. If it can't be used, the users stay as they were, and the log says why."""
+        logins, log = self._shared.logins, self._shared.log
+        try:
+            logins.reload()
+        except UsersError as exc:
+            log.error("the users stay as they were", reason=str(exc))
+        else:
+            log.warning("users reloaded", users=len(logins))
+
+    def _take(self, settings: Settings) -> None:
+        shared = self._shared
+        try:
+            taken, changed, fixed = shared.settings.changed_to(settings)
+        except SettingsError as exc:  # those that can change do not fit those that can't
+            shared.log.error("the settings stay as they were", reason=str(exc))
+            return
+        shared.change(taken)
+        changes = {name: getattr(taken, name) for name in changed}
+        shared.log.warning("settings reloaded", changed=changes or "nothing")
+        if fixed:
+            names = " ".join(f"--{name.replace('_', '-')}" for name in fixed)
+            shared.log.warning("settings that can change only with a restart stay as they were", options=names)
