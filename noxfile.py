@@ -68,6 +68,10 @@ BETWEEN = (
 )  # fmt: skip
 
 
+# What is simulated is the same on every Python: the newest runs it, without recording branches, which takes twice as long.
+SIMULATIONS = [f"tests/core/simulation/test_{name}.py" for name in ("hand_over", "mutants", "sender")]
+
+
 def install(session: nox.Session, *arguments: str) -> None:
     """Install into the session's environment, unless it has been done there before and nothing has changed since."""
     changes = hashlib.sha256(" ".join(arguments).encode())
@@ -91,14 +95,16 @@ def run_pytest(session: nox.Session, *chosen: str, with_coverage: bool, env: dic
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the tests: all on the oldest and the newest Python, and in between what depends on the interpreter.
+    """Run the tests: all on the newest Python, nearly all on the oldest, and in between what depends on the interpreter.
 
     On the newest Python, record which branches they take, which makes them slower. The sessions "clients" and
     "frameworks" run the tests with other people's programs.
     """
     install(session, ".[test]")
     chosen = ("tests", "--ignore=tests/clients", "--ignore=tests/frameworks") if session.python in (OLDEST, NEWEST) else BETWEEN
-    run_pytest(session, *chosen, with_coverage=session.python == NEWEST)
+    run_pytest(session, *chosen, *(f"--ignore={file}" for file in SIMULATIONS), with_coverage=session.python == NEWEST)
+    if session.python == NEWEST and not session.posargs:
+        run_pytest(session, *SIMULATIONS, with_coverage=False)
 
 
 @nox.session
