@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import shutil
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -147,3 +149,10 @@ def test_a_disk_that_is_full_for_a_while(start, connect, library, tmp_path) -> N
     assert status == 0
     assert len(errors.splitlines()) == 1
     assert "No space left on device" in errors
+
+
+def test_a_process_that_does_not_end_properly_is_ended() -> None:
+    """A thread that waits for a disk can't be stopped."""
+    script = "import threading; from trio_spool.server._signals import end_soon; end_soon(0.01); threading.Event().wait(100)"
+    process = subprocess.run([sys.executable, "-c", script], timeout=LIMIT)
+    assert process.returncode == FAILED

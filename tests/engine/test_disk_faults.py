@@ -63,3 +63,7 @@ def test_a_disk_that_stays_full(run, fsync: str) -> None:
 def test_a_commit_of_which_nobody_knows_whether_it_took_place(run) -> None:
     """The meta page was written, though the disk said that it failed, and could not be put back."""
     assert run("unknown") == {"error": "EngineFailedError", "found": True}
+
+
+def test_nobody_who_reads_notices_that_the_environment_is_opened_again(run) -> None:
+    assert run("readers") == {"refused": 20, "failures": [], "read": True}

@@ -18,9 +18,9 @@ from trio_spool.engine import (
     StorageError,
     Store,
 )
-from trio_spool.engine._errors import DeviceError
+from trio_spool.engine._errors import DeviceError, RefusedError
 from trio_spool.engine._single_writer import SingleWriterEngine
-from trio_spool.engine._writer import MAX_DEVICE_ERRORS
+from trio_spool.engine._writer import MAX_FAILURES
 from trio_spool.engine.memory import MemoryEngine
 from trio_spool.engine.memory._storage import MemoryStorage
 
@@ -183,22 +183,50 @@ def test_an_answer_that_is_not_taken_does_not_keep_the_others_from_theirs(open_f
 # A disk that fails
 
 
-def test_a_disk_that_fails_again_and_again(open_faulty, faults, failures) -> None:
+@pytest.mark.parametrize(
+    ("point", "error", "problem"),
+    [
+        ("commit", DeviceError("it failed"), Problem.NO_SPACE),
+        ("begin", DeviceError("it failed"), Problem.NO_SPACE),
+        ("commit", RefusedError("it failed"), Problem.FAILED),
+        ("get", RefusedError("it failed"), Problem.FAILED),
+        ("commit", StorageError("it failed"), Problem.FAILED),
+    ],
+)
+def test_a_store_that_fails_again_and_again(open_faulty, faults, point: str, error: Exception, problem: Problem) -> None:
     engine = open_faulty()
-    faults.add("commit", *[DeviceError("the disk failed")] * MAX_DEVICE_ERRORS)
-    for _ in range(MAX_DEVICE_ERRORS - 1):
-        assert engine.execute([Store(b"k", b"v")])[0].problem is Problem.NO_SPACE
+    faults.add(point, *[error] * MAX_FAILURES)
+    for _ in range(MAX_FAILURES - 1):
+        assert engine.execute([Store(b"k", b"v")])[0].problem is problem
     problems = submit(engine, b"k")
     wait_until(lambda: problems)
     assert problems == [Problem.FAILED]  # it is known that it did not take place
-    assert str(engine.failure) == "the disk failed, 3 times in a row"
+    assert str(engine.failure) == "it failed, 3 times in a row"
+
+
+@pytest.mark.parametrize(
+    ("point", "error"),
+    [
+        ("get", StorageError("a damaged page")),
+        ("get", RuntimeError("a bug")),
+        ("commit", RuntimeError("a bug")),
+        ("commit", NoSpaceError("full")),
+    ],
+)
+def test_one_client_can_not_end_the_engine(open_faulty, faults, point: str, error: Exception) -> None:
+    """By asking for what is damaged, or meets a bug, or does not fit."""
+    engine = open_faulty()
+    faults.add(point, *[error] * 10)
+    for _ in range(10):
+        assert engine.execute([Store(b"k", b"v")])[0].problem is not None
+    assert engine.execute([Store(b"k", b"v")])[0].problem is None
 
 
 def test_a_disk_that_fails_now_and_then(open_faulty, faults) -> None:
     engine = open_faulty()
     for _ in range(3):
-        faults.add("commit", *[DeviceError("the disk failed")] * (MAX_DEVICE_ERRORS - 1))
-        for _ in range(MAX_DEVICE_ERRORS - 1):
+        faults.add("commit", *[DeviceError("the disk failed")] * (MAX_FAILURES - 1))
+        for _ in range(MAX_FAILURES - 1):
             assert engine.execute([Store(b"k", b"v")])[0].problem is Problem.NO_SPACE
         assert engine.execute([Get(b"k")])[0].problem in (None, Problem.NOT_FOUND)  # which proves nothing
         assert engine.execute([Store(b"k", b"v")])[0].problem is None
@@ -208,17 +236,26 @@ def test_a_disk_that_fails_now_and_then(open_faulty, faults) -> None:
 def test_removing_expired_items_counts_as_well(open_faulty, faults, clock) -> None:
     engine = open_faulty(expiry_interval=0.001)
     engine.execute([Store(b"k", b"v", expiry=1005)])
-    faults.add("expired", *[DeviceError("the disk failed")] * MAX_DEVICE_ERRORS)
+    faults.add("expired", *[DeviceError("the disk failed")] * MAX_FAILURES)
     wait_until(lambda: engine.failure is not None)
 
 
 @pytest.mark.parametrize("error", [NoSpaceError("the disk is full"), StorageError("the page is damaged"), RuntimeError("a bug")])
 def test_what_fails_a_thousand_times_is_one_line(open_faulty, faults, caplog, error: Exception) -> None:
     engine = open_faulty()
-    faults.add("commit", *[error] * 1000)
+    faults.add("get", *[error] * 1000)
     for _ in range(1000):
         assert engine.execute([Store(b"k", b"v")])[0].problem is not None
     assert engine.failure is None
     assert len(caplog.records) == 1
     assert str(error) in caplog.text
     assert bool(caplog.records[0].exc_info) is isinstance(error, RuntimeError)
+
+
+def test_a_thread_that_the_system_does_not_give(faults, options, monkeypatch) -> None:
+    def start(thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(EngineFailedError, match="can't be started: can't start new thread"):
+        FaultyEngine(EngineOptions(**options), faults)

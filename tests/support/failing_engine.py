@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import sys
+import threading
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -149,7 +150,43 @@ def unknown(path: Path, faults: DiskFaults) -> dict[str, object]:
         return {"error": error, "found": contents(engine) == after}
 
 
+def readers(path: Path, faults: DiskFaults) -> dict[str, object]:
+    """Read from other threads while meta pages can't be written, so that the environment panics again and again."""
+    engine = open_one(path, "always")
+    engine.execute([Store(b"k", b"v")])
+    stop = threading.Event()
+    reads, failures = [0, 0], list[str]()
+
+    def read(number: int) -> None:
+        reader = engine.open_reader()
+        try:
+            while not stop.is_set():
+                item = reader.get(b"k") if number else reader.get_many([b"k"], 100)[0]
+                reader.release()
+                assert item is not None and item[0] == b"v"
+                reads[number] += 1
+        except Exception as exc:
+            failures.append(repr(exc))
+
+    threads = [threading.Thread(target=read, args=[number]) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    faults.clear()
+    engine.execute([Store(b"other", b"v")])
+    meta = len(faults.calls) - 1
+    refused = 0
+    for _ in range(20):
+        faults.clear()
+        faults.fail(meta, How.BEFORE, errno.ENOSPC)
+        refused += engine.execute([Store(b"other", b"w")])[0].problem is not None
+    stop.set()
+    for thread in threads:
+        thread.join()
+    engine.close()
+    return {"refused": refused, "failures": failures, "read": min(reads) > 0}
+
+
 if __name__ == "__main__":
     scenario, path, control, *arguments = sys.argv[1:]
-    function = {"each": each, "for ever": for_ever, "unknown": unknown}[scenario]
+    function = {"each": each, "for ever": for_ever, "unknown": unknown, "readers": readers}[scenario]
     print(json.dumps(function(Path(path), DiskFaults(Path(control)), *arguments)))  # type: ignore[operator]

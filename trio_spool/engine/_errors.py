@@ -71,6 +71,10 @@ class DeviceError(NoSpaceError):
     """
 
 
+class RefusedError(StorageError):
+    """The system refused to read or write, as it does where a disk was mounted read-only after an error, or is gone."""
+
+
 class LostStoreError(StorageError):
     """The store can't be relied on any more: nothing more may be written to it.
 

@@ -9,7 +9,7 @@ What can go wrong with a group:
 - The store fails in a way that `Storage.recover` mends, like a map that is full. The group is done again.
 - The store fails for now, like a full disk. Whoever submitted what was being carried out is told; at the commit, these are all in
   the group.
-- The disk fails again and again, or the store can't be relied on any more (`LostStoreError`), or anything happens that nobody has
+- The store fails again and again, or it can't be relied on any more (`LostStoreError`), or anything happens that nobody has
   thought of. Then the thread ends, and the engine has failed: everybody who waits is told, and so is whoever submits anything
   later. A thread that ended in silence would keep them all waiting for ever.
 - Nobody is left to be told the outcomes. They are committed all the same.
@@ -30,7 +30,7 @@ import attrs
 from .._incidents import Incidents, by_logging, place_of
 from ._batch import Batch, Shared
 from ._clocks import Clocks
-from ._errors import DeviceError, EngineFailedError, LostStoreError, NoSpaceError, StorageError
+from ._errors import DeviceError, EngineFailedError, LostStoreError, NoSpaceError, RefusedError, StorageError
 from ._interface import Done, EngineOptions, Wake
 from ._operations import Operation, Problem
 from ._storage import Storage
@@ -42,10 +42,11 @@ _log = logging.getLogger("trio_spool.engine")
 EXPIRY_BATCH = 1000
 # Seconds that the thread sleeps at least before a flush that is due later, so that it does not spin. Picked, not measured.
 _SHORTEST_SLEEP = 0.001
-# Transactions in a row that fail because of the disk, before the engine fails. One failed sync loses only the transaction that it
-# was for. Picked, not measured: more than one, since the pool of a thin-provisioned disk may get room at once, and few, since a
-# supervisor that starts the server on another disk is a better answer than an error to each request.
-MAX_DEVICE_ERRORS = 3
+# Transactions in a row that fail, though not for lack of room and not because of what one client asked for, before the engine
+# fails. One failed sync loses only the transaction that it was for. Picked, not measured: more than one, since the pool of a
+# thin-provisioned disk may get room at once, and few, since a supervisor that starts the server on another disk is a better answer
+# than an error to each request.
+MAX_FAILURES = 3
 
 _T = TypeVar("_T")
 
@@ -93,7 +94,8 @@ class Writer:
         self._incidents = Incidents(by_logging(_log))
         # The writer thread alone changes these.
         self._unanswered: list[Submission] = []  # taken from the queue
-        self._device_errors = 0  # in a row
+        self._failures = 0  # of transactions, in a row
+        self._committing = False
         self._operations = 0
         self._commits = 0
         self._largest_group = 0
@@ -105,8 +107,16 @@ class Writer:
     # For all threads
 
     def start(self) -> None:
-        """Start the thread. Operations that were submitted before wait for it."""
-        self._thread.start()
+        """Start the thread. Operations that were submitted before wait for it.
+
+        Raises:
+            EngineFailedError: The system gives no further thread.
+        """
+        try:
+            self._thread.start()
+        except RuntimeError as exc:
+            reason = f"the thread that writes can't be started: {exc}; raise the limit of processes (ulimit -u)"
+            raise EngineFailedError(reason) from exc
 
     @property
     def closing(self) -> bool:
@@ -264,13 +274,15 @@ class Writer:
             if batch.locks:
                 # A new lock holds before anybody can read the CAS that it gave.
                 self.shared = before._replace(locks={**before.locks, **batch.locks})
+            self._committing = True
             try:
                 batch.transaction.commit(state, changed_spaces)
             except BaseException:
                 self.shared = before
                 raise
+            self._committing = False
             self._commits += 1
-            self._device_errors = 0
+            self._failures = 0
             self._incidents.passed(_REFUSED)
         else:
             batch.transaction.abort()
@@ -284,6 +296,7 @@ class Writer:
         Raises:
             LostStoreError: The engine must end.
         """
+        at_commit, self._committing = self._committing, False
         try:
             with self._storage.map_errors():
                 if self._storage.recover(error):
@@ -293,10 +306,10 @@ class Writer:
             error = another
         if isinstance(error, LostStoreError):
             raise error
-        if isinstance(error, DeviceError):
-            self._device_errors += 1
-            if self._device_errors >= MAX_DEVICE_ERRORS:
-                raise LostStoreError(f"{error}, {self._device_errors} times in a row", undone=True) from error
+        if isinstance(error, (DeviceError, RefusedError)) or (at_commit and type(error) is StorageError):
+            self._failures += 1
+            if self._failures >= MAX_FAILURES:
+                raise LostStoreError(f"{error}, {self._failures} times in a row", undone=True) from error
         if isinstance(error, NoSpaceError):
             self._incidents.report(_REFUSED, level="error", lasts=True, reason=str(error))
             return Problem.NO_SPACE

@@ -9,9 +9,11 @@ from types import TracebackType
 
 import lmdb
 
-from .._errors import DeviceError, NoSpaceError, StorageError
+from .._errors import DeviceError, NoSpaceError, RefusedError, StorageError
 from ._room import NO_ROOM
 
+# The numbers of errors that say that the system does not let the process use the file any more.
+_REFUSED = (errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.EBADF, errno.EACCES, errno.EPERM)
 # Raised by LMDB where a database is not what was written.
 _DAMAGED = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.IncompatibleError, lmdb.BadDbiError, struct.error)
 # All that is mapped. Other errors are bugs of ours.
@@ -28,6 +30,8 @@ def map_error(error: Exception) -> StorageError:
         return MapFullError(str(error))
     if _has_number(error, (errno.EIO,)):
         return DeviceError(f"the disk failed: {error}")
+    if _has_number(error, _REFUSED):
+        return RefusedError(f"the system refuses to use the database: {error}")
     if _is_no_room(error):
         return NoSpaceError(f"there is no room for the database: {str(error) or type(error).__name__}")
     return StorageError(f"the database failed: {error}")

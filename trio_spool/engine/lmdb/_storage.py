@@ -37,6 +37,10 @@ from ._watching import FileWatch
 SPARE_READERS = 256
 # Seconds between two syncs of `everysec`, as its name says.
 SYNC_INTERVAL = 1.0
+# Seconds for which a reader waits for an environment that has panicked, and pauses between two looks. Opening it again takes 1 to
+# 3 ms (measured), of which the reader may be an event loop.
+MEND_PATIENCE = 1.0
+_MEND_PAUSE = 0.0005
 
 
 class Reading:
@@ -58,9 +62,26 @@ class Reading:
         Args:
             buffers: Whether to read views of the map, in place of bytes.
 
+        If the environment has panicked, this waits until the writer thread, which has met that as well, has opened it again.
+
         Raises:
             EngineClosedError: The environment is closed.
+            lmdb.Error: LMDB failed.
         """
+        deadline = None
+        while True:
+            try:
+                return self._begin(buffers)
+            except lmdb.PanicError:
+                if deadline is None:
+                    deadline = time.monotonic() + MEND_PATIENCE
+                elif time.monotonic() > deadline:
+                    raise
+            self.lock.release()  # the writer needs it
+            time.sleep(_MEND_PAUSE)
+            self.lock.acquire()
+
+    def _begin(self, buffers: bool) -> lmdb.Transaction[Any]:
         storage = self._storage
         if storage.closing:
             raise EngineClosedError
