@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
+import structlog
 
 from trio_spool.mcbp import CONTINUE, Opcode, ScanRequest, Status, encode_request, encode_scan_request
 from trio_spool.server.shared import Tuning
@@ -49,16 +51,26 @@ async def test_its_client_is_told(run_service, options) -> None:
 
 
 async def test_it_gives_its_place_back(run_service, options, until) -> None:
-    async with run_service(**options, tuning=Tuning(housekeeping=0.01)) as service, service.connect() as raw:
-        await overwrite(raw)
-        scans = [await create(raw) for _ in range(2)]
-        assert (await raw.call(Opcode.RANGE_SCAN_CREATE, value=SCAN)).status == Status.TEMPORARY_FAILURE
-        await overwrite(raw, 10)
-        await until(lambda: service.inside.scans.lost == 2)
-        assert [await status_of_continue(raw, scan) for scan in scans] == [Status.NOT_FOUND] * 2
-        assert (await raw.stat(b"range-scans"))[b"lost"] == b"2"
-        for _ in range(2):
-            await create(raw)
+    tuning = Tuning(housekeeping=0.01)
+    with structlog.testing.capture_logs() as logs:
+        async with run_service(**options, tuning=tuning) as service, service.connect() as raw:
+            await lose_two(service, raw, until)
+    line = next(line for line in logs if "kept too much on disk" in line["event"])
+    assert (line["log_level"], line["bucket"]) == ("warning", "default")
+    assert line["ended"] in (1, 2)
+    assert "--max-held-size" in line["hint"]
+
+
+async def lose_two(service, raw, until) -> None:
+    await overwrite(raw)
+    scans = [await create(raw) for _ in range(2)]
+    assert (await raw.call(Opcode.RANGE_SCAN_CREATE, value=SCAN)).status == Status.TEMPORARY_FAILURE
+    await overwrite(raw, 10)
+    await until(lambda: service.inside.scans.lost == 2)
+    assert [await status_of_continue(raw, scan) for scan in scans] == [Status.NOT_FOUND] * 2
+    assert (await raw.stat(b"range-scans"))[b"lost"] == b"2"
+    for _ in range(2):
+        await create(raw)
 
 
 async def test_the_scan_of_another_bucket_goes_on(run_service, options) -> None:
@@ -70,3 +82,13 @@ async def test_the_scan_of_another_bucket_goes_on(run_service, options) -> None:
         scan = await create(other)
         await overwrite(raw, 12)
         assert await status_of_continue(other, scan) == Status.SCAN_COMPLETE
+
+
+async def test_the_limit_changes_while_the_service_runs(run_service, options) -> None:
+    async with run_service(**options) as service, service.connect() as raw:
+        await overwrite(raw)
+        service.inside.change(attrs.evolve(service.inside.settings, max_held_size=1 << 30))
+        scan = await create(raw)
+        await overwrite(raw, 10)
+        assert (await raw.stat(b"engine"))[b"max_held_bytes"] == b"%d" % (1 << 30)
+        assert await status_of_continue(raw, scan) == Status.SCAN_COMPLETE

@@ -281,6 +281,15 @@ class Engine(ABC):
         """
 
     @property
+    def snapshots_ended_for_space(self) -> int:
+        """How many snapshots were ended because they kept too much on disk."""
+        return 0
+
+    def limit_held(self, size: int) -> None:
+        """Change `EngineOptions.max_held_size`. An engine to which that means nothing ignores it."""
+        return None
+
+    @property
     @abstractmethod
     def seqno(self) -> int:
         """The sequence number of the last mutation that has been committed."""

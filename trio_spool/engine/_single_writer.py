@@ -77,6 +77,10 @@ class SingleWriterEngine(Engine):
         )  # fmt: skip
 
     @property
+    def snapshots_ended_for_space(self) -> int:
+        return self.registry.ended_for_space
+
+    @property
     def seqno(self) -> int:
         return self.writer.shared.state.seqno
 

@@ -247,6 +247,12 @@ class Service:
         shared = self.shared
         async for _ in periodic(shared.tuning.housekeeping):
             shared.scans.end_old()
+            for bucket in shared.buckets:
+                if ended := bucket.take_ended():
+                    hint = "read scans faster, or raise --max-held-size"
+                    shared.incidents.report(
+                        "scans ended: they kept too much on disk", place=bucket.name, bucket=bucket.name, ended=ended, hint=hint
+                    )
             if idle := shared.snapshots.take_idle():
                 await shared.snapshots.remove(idle)
 

@@ -91,6 +91,9 @@ class LmdbEngine(SingleWriterEngine):
             self._directory.release()
             raise
 
+    def limit_held(self, size: int) -> None:
+        self._growth.limit = size
+
     def _limit_growth(self) -> None:
         self._growth.check()
 

@@ -30,20 +30,23 @@ class GrowthLimit:
     Args:
         storage: The environment.
         registry: Its snapshots.
-        max_held: Bytes that snapshots may always keep.
+        limit: Bytes that snapshots may always keep.
+
+    Attributes:
+        limit: As above. Any thread may change it.
     """
 
-    def __init__(self, storage: LmdbStorage, registry: SnapshotRegistry, max_held: int) -> None:
+    def __init__(self, storage: LmdbStorage, registry: SnapshotRegistry, limit: int) -> None:
         self._storage = storage
         self._registry = registry
-        self._max_held = max_held
+        self.limit = limit
         # As of the last look: the oldest snapshot, and the bytes of the file.
         self._oldest: weakref.ref[object] | None = None
         self._disk = 0
 
     def max_held(self, usage: Usage) -> int:
         """Return the number of unneeded bytes from which on a file that grows ends the oldest snapshot."""
-        return max(self._max_held, usage.live)
+        return max(self.limit, usage.live)
 
     def check(self) -> None:
         """Look, and end the oldest snapshot if it keeps too much."""

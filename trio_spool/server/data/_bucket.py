@@ -43,6 +43,7 @@ class Bucket:
         self._identity = engine.identity
         self._uuids: dict[int, int] = {}
         self._changing = trio.Lock()
+        self._noted = 0
         stored = engine.recall(_MANIFEST)
         try:
             self._use(Manifest() if stored is None else parse_manifest(stored))
@@ -62,6 +63,12 @@ class Bucket:
     def durable(self) -> bool:
         """Whether a mutation is on disk when it is acknowledged."""
         return self.engine.durable
+
+    def take_ended(self) -> int:
+        """Return how many snapshots were ended, since the last call, because they kept too much on disk."""
+        ended = self.engine.snapshots_ended_for_space
+        news, self._noted = ended - self._noted, ended
+        return news
 
     def has_vbucket_uuid(self, uuid: int) -> bool:
         """Whether one of the vbuckets has this uuid."""

@@ -86,6 +86,8 @@ class Buckets:
     def change(self, settings: Settings) -> None:
         """Go on with other settings: see `LIVE`."""
         self._settings = settings
+        for bucket in self:
+            bucket.engine.limit_held(settings.max_held_size)
 
     def get(self, name: str) -> Bucket | None:
         """Return the bucket of a name; None if there is none, or if it is broken."""

@@ -152,7 +152,7 @@ class Settings:
     max_scans: int = attrs.field(default=64, validator=whole(1, MAX_SCANS))
     max_scans_per_connection: int = _live(16, whole(1))
     max_scan_life: float = attrs.field(default=180.0, validator=seconds(0.001))
-    max_held_size: int = attrs.field(default=256 * KIB * KIB, validator=size())  # picked, not measured
+    max_held_size: int = _live(256 * KIB * KIB, size())  # picked, not measured
     max_snapshots: int = _live(4, whole(1))
     snapshot_idle: float = _live(300.0, seconds(0.001))
     # With these, a client that stops reading costs the process 613 KiB (the names of all keys) or 602 KiB (a scan), measured like
