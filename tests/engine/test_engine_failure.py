@@ -28,9 +28,9 @@ from trio_spool.engine.memory._storage import MemoryStorage
 class FaultyEngine(MemoryEngine):
     """An engine in memory that fails when a test says so."""
 
-    def __init__(self, options, faults, chores=()) -> None:
+    def __init__(self, options, faults, checks=(), chores=()) -> None:
         self.storage = MemoryStorage()
-        SingleWriterEngine.__init__(self, FaultyStorage(self.storage, faults), options, chores)
+        SingleWriterEngine.__init__(self, FaultyStorage(self.storage, faults), options, checks, chores)
         self.writer.start()
 
 
@@ -44,8 +44,8 @@ def failures():
 def open_faulty(faults, options, failures):
     engines = []
 
-    def open_one(chores=(), **changes):
-        engines.append(FaultyEngine(EngineOptions(**{**options, "failed": failures.append, **changes}), faults, chores))
+    def open_one(checks=(), chores=(), **changes):
+        engines.append(FaultyEngine(EngineOptions(**{**options, "failed": failures.append, **changes}), faults, checks, chores))
         return engines[-1]
 
     yield open_one
@@ -94,20 +94,40 @@ def test_who_waits_is_told(open_faulty, faults, failures, error: BaseException, 
     assert engine.storage.items == {}
 
 
-def test_what_is_done_beside_the_groups_ends_it_as_well(open_faulty, faults, failures) -> None:
+@pytest.mark.parametrize("kind", ["checks", "chores"])
+def test_what_is_done_beside_the_groups_ends_it_as_well(open_faulty, faults, failures, kind: str) -> None:
     broken = threading.Event()
 
     def chore() -> None:
         if broken.is_set():
             raise LostStoreError("the files are gone")
 
-    engine = open_faulty([chore], expiry_interval=0.001)
+    engine = open_faulty(**{kind: [chore]}, expiry_interval=0.001)
     assert engine.execute([Store(b"k", b"v")])[0].problem is None
     broken.set()
     wait_until(lambda: failures)
     assert str(failures[0]) == "the files are gone"
     assert engine.open_reader().get(b"k").value == b"v"
     assert engine.statistics().items == 1
+
+
+def test_nobody_is_told_of_a_commit_after_which_a_check_fails(open_faulty, failures) -> None:
+    def check() -> None:
+        if engine.storage.items:
+            raise LostStoreError("the files are gone")
+
+    engine = open_faulty(checks=[check])
+    problems = submit(engine, b"k")
+    wait_until(lambda: failures)
+    assert problems == [Problem.UNKNOWN]
+
+
+def test_no_memory_is_no_room(open_faulty, faults) -> None:
+    engine = open_faulty()
+    for point in ("begin", "get", "commit"):
+        faults.add(point, MemoryError())
+        assert engine.execute([Store(b"k", b"v")])[0].problem is Problem.NO_SPACE
+    assert engine.execute([Store(b"k", b"v")])[0].problem is None
 
 
 def test_who_executes_gets_the_error(open_faulty, faults) -> None:

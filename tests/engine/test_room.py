@@ -24,7 +24,8 @@ from trio_spool.engine import (
     Store,
     open_engine,
 )
-from trio_spool.engine.lmdb._room import larger
+from trio_spool.engine.lmdb._opening import open_largest
+from trio_spool.engine.lmdb._room import SPARE, larger
 
 
 def items_of(snapshot: Snapshot) -> Iterator[tuple[bytes, Item]]:
@@ -181,7 +182,21 @@ def test_another_error_is_no_reason_for_a_smaller_map(make_faulty, faults) -> No
     ],
 )
 def test_a_map_grows_as_far_as_there_is_room(free: int, expected: int | None) -> None:
-    assert larger(64 << 20, lambda size: size <= free) == expected
+    assert larger(64 << 20, lambda size: size <= free + SPARE) == expected
+
+
+@pytest.mark.parametrize(
+    ("free", "expected"), [(1 << 40, 1 << 30), (600 << 20, 512 << 20), (SPARE + (1 << 20), 1 << 20), (0, 1 << 20)]
+)
+def test_the_map_leaves_room_to_others(tmp_path, free: int, expected: int) -> None:
+    taken = []
+
+    def open_environment(path: str, *, map_size: int, **settings: object) -> lmdb.Environment:
+        taken.append(map_size)
+        return lmdb.open(path, map_size=map_size)
+
+    open_largest(open_environment, tmp_path, 1 << 30, {}, lambda size: size <= free - taken[-1]).close()
+    assert taken[-1] == expected
 
 
 def test_looking_for_room_leaves_the_map_alone(make_faulty, faults) -> None:

@@ -75,7 +75,8 @@ def test_what_was_acknowledged_is_where_the_directory_has_gone(opened, tmp_path)
             acknowledged += 1
     opened.close()
     with open_engine("lmdb", tmp_path / "elsewhere") as engine:
-        assert engine.statistics().items == acknowledged + 1
+        # The last one may have been committed, and its answer held back.
+        assert engine.statistics().items - 1 in (acknowledged, acknowledged + 1)
 
 
 def test_growing_is_no_change(opened) -> None:

@@ -33,7 +33,7 @@ def make_writer(storage, options):
     writers = []
 
     def make(*, chores=(), start=True, **changes):
-        writer = Writer(storage, EngineOptions(**{**options, **changes}), chores)
+        writer = Writer(storage, EngineOptions(**{**options, **changes}), chores=chores)
         writers.append(writer)
         if start:
             writer.start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ._errors import EngineClosedError, EngineFailedError
 from ._interface import Done, Engine, EngineOptions, EngineStatistics
@@ -11,7 +11,7 @@ from ._operations import Operation, Space
 from ._reading import Snapshot
 from ._snapshots import SnapshotRegistry
 from ._storage import Storage
-from ._writer import Writer
+from ._writer import Chores, Writer
 
 
 class SingleWriterEngine(Engine):
@@ -22,6 +22,7 @@ class SingleWriterEngine(Engine):
     Args:
         storage: Where the items are kept.
         options: The options of the engine.
+        checks: See `Writer`.
         chores: See `Writer`.
 
     Attributes:
@@ -29,9 +30,9 @@ class SingleWriterEngine(Engine):
         registry: The open snapshots.
     """
 
-    def __init__(self, storage: Storage, options: EngineOptions, chores: Sequence[Callable[[], object]] = ()) -> None:
+    def __init__(self, storage: Storage, options: EngineOptions, checks: Chores = (), chores: Chores = ()) -> None:
         self.registry = SnapshotRegistry(options.max_snapshots, options.max_snapshot_life)
-        self.writer = Writer(storage, options, (self.registry.end_old, *chores))
+        self.writer = Writer(storage, options, checks, (self.registry.end_old, *chores))
         self._clock = options.clock
 
     def snapshot(self, *, keys_only: bool = False, xattrs: bool = False) -> Snapshot:

@@ -49,6 +49,7 @@ _SHORTEST_SLEEP = 0.001
 MAX_FAILURES = 3
 
 _T = TypeVar("_T")
+Chores = Sequence[Callable[[], object]]
 
 
 @attrs.frozen(kw_only=True)
@@ -70,6 +71,8 @@ class Writer:
     Args:
         storage: Where the items are kept.
         options: `wake`, `failed`, `clock`, `steady_clock`, `expiry_interval` and `space_of` are used.
+        checks: Called in the writer thread before a group is answered, and when nothing was submitted for `expiry_interval`
+            seconds. What one of them raises ends the engine, and nobody is told that the group is committed.
         chores: Called in the writer thread after each group, and when nothing was submitted for `expiry_interval` seconds. What one
             of them raises ends the engine.
 
@@ -79,12 +82,13 @@ class Writer:
         cpu_seconds: Seconds of processor time that the thread has used.
     """
 
-    def __init__(self, storage: Storage, options: EngineOptions, chores: Sequence[Callable[[], object]] = ()) -> None:
+    def __init__(self, storage: Storage, options: EngineOptions, checks: Chores = (), chores: Chores = ()) -> None:
         self._storage = storage
         self._wake: Wake = options.wake if options.wake is not None else lambda function: function()
         self._failed = options.failed
         self._expiry_interval = options.expiry_interval
         self._space_of = options.space_of
+        self._checks = checks
         self._chores = chores
         recovered = storage.load()
         self.shared = Shared(recovered.state, recovered.spaces, {}, recovered.memories)
@@ -167,9 +171,11 @@ class Writer:
             group = self._queue.take(max(0.0, min(next_expiry - time.monotonic(), self._until_flush())))
             if group is None:
                 return
-            if group:
-                self._unanswered = group
-                answers = self._carry_out(group)
+            self._unanswered = group
+            answers = self._carry_out(group)
+            for check in self._checks:
+                check()
+            if answers:
                 self._unanswered = []
                 self._answer(answers)
                 self.cpu_seconds = time.thread_time()
@@ -216,6 +222,8 @@ class Writer:
 
         try:
             self._wake(call_all)
+        except MemoryError:
+            raise  # they are there, and would wait for ever
         except Exception:
             # As when the event loop has ended. What was submitted is committed all the same.
             _log.debug("nobody is left to be told of a commit", exc_info=True)
@@ -297,6 +305,8 @@ class Writer:
             LostStoreError: The engine must end.
         """
         at_commit, self._committing = self._committing, False
+        if isinstance(error, MemoryError):
+            error = NoSpaceError("there is no memory")
         try:
             with self._storage.map_errors():
                 if self._storage.recover(error):

@@ -80,8 +80,8 @@ class LmdbEngine(SingleWriterEngine):
             try:
                 if is_new:
                     finish_directory(path)
-                chores = (self.storage.watch.look_if_due, self.storage.sync_if_due, self._limit_growth)
-                super().__init__(self.storage, options, chores)
+                checks, chores = (self.storage.watch.look_if_due,), (self.storage.sync_if_due, self._limit_growth)
+                super().__init__(self.storage, options, checks, chores)
                 self._growth = GrowthLimit(self.storage, self.registry, options.max_held_size)
                 self.writer.start()
             except BaseException:

@@ -12,6 +12,7 @@ import lmdb
 
 from .._errors import DataDirectoryError
 from ._mapping import MAPPED, is_damage
+from ._room import SPARE, has_room
 
 # Bytes of address space that are reserved for the map: 256 GiB of the 128 TiB that a process has on 64-bit systems, so that the map
 # hardly ever grows. On Linux and macOS the file grows only as pages are used. Picked, not measured.
@@ -22,25 +23,36 @@ SMALLEST_MAP = 1 << 20
 OpenEnvironment = Callable[..., lmdb.Environment]
 
 
-def open_largest(open_environment: OpenEnvironment, path: Path, map_size: int, settings: dict[str, Any]) -> lmdb.Environment:
-    """Open an environment with as much address space as the system gives. The map will grow when it must.
+def open_largest(
+    open_environment: OpenEnvironment,
+    path: Path,
+    map_size: int,
+    settings: dict[str, Any],
+    has_room: Callable[[int], bool] = has_room,
+) -> lmdb.Environment:
+    """Open an environment with as much address space as the system gives, but for `SPARE`. The map will grow when it must.
 
     Args:
         open_environment: `lmdb.open`, or its stand-in.
         path: The data directory.
         map_size: Bytes of address space to ask for at first.
         settings: The other arguments of `lmdb.open`.
+        has_room: Stands in for the function of that name.
 
     Raises:
         DataDirectoryError: The environment does not open.
     """
     while True:
         try:
-            return open_environment(str(path), map_size=map_size, readahead=False, **settings)
+            env = open_environment(str(path), map_size=map_size, readahead=False, **settings)
         except (*MAPPED, OverflowError) as exc:
             if map_size <= SMALLEST_MAP or not _is_too_large(exc):
                 raise not_opened(path, exc) from exc
-            map_size //= 2
+        else:
+            if map_size <= SMALLEST_MAP or has_room(SPARE):
+                return env
+            env.close()
+        map_size //= 2
 
 
 def _is_too_large(error: Exception) -> bool:

@@ -19,6 +19,9 @@ from pathlib import Path
 # The least by which a map grows, in bytes, and the unit of its growth. Picked, not measured: below it, a map would have to grow at
 # almost every transaction.
 LEAST_GROWTH = 1 << 20
+# Bytes of address space that a map leaves to the rest of the process: a server whose map takes everything can't even answer that
+# there is no room. Picked, not measured: two groups of mutations, with their requests and replies.
+SPARE = 64 * 1024 * 1024
 # Bytes that a disk with room has, and a file that may grow: twice the bytes that one transaction stores at most, but for one large
 # item. Picked, not measured.
 DISK_ROOM = 64 * 1024 * 1024
@@ -40,13 +43,15 @@ def has_room(size: int) -> bool:
 def larger(size: int, has_room: Callable[[int], bool] = has_room) -> int | None:
     """Return the size of a map that replaces one of this size: twice as large if there is room, or less; None if there is no room.
 
+    `SPARE` is left to others.
+
     Args:
         size: Bytes of the map in use.
         has_room: Stands in for the function of that name.
     """
     growth = size
     while growth >= LEAST_GROWTH:
-        if has_room(growth):
+        if has_room(growth + SPARE):
             return size + growth
         growth = growth // 2 // LEAST_GROWTH * LEAST_GROWTH
     return None
