@@ -14,8 +14,6 @@ Importing this package loads nothing else. `_core` is loaded, and Trio with it, 
 command line and the pytest plugin are quicker without them.
 """
 
-import importlib
-
 from ._version import __version__ as __version__
 
 TYPE_CHECKING = False  # type checkers know the name; importing `typing` would be most of the time of importing this package
@@ -67,6 +65,8 @@ _STREAMS = {"Stream", "stream", "wait_closed"}
 
 def __getattr__(name: str) -> object:
     if name in __all__:
+        import importlib  # here, so that a program that is interrupted has less to import before it can end itself
+
         room = importlib.import_module(".streams" if name in _STREAMS else "._core", __name__)
         value: object = getattr(room, name)
         globals()[name] = value

@@ -1,11 +1,12 @@
 """The program ``trio-spool``, also as ``python -m trio_spool``.
 
 Its first act is to say what Ctrl-C does: most of the time of a short command is spent importing modules, and Python would print a
-traceback. So this module imports as little as it can.
+traceback. So this module imports as little as it can: `_signal` is built in, and is what `signal` makes its functions of, which takes
+longer to import than everything before it. What comes earlier, the start of Python itself, no program can change.
 """
 
 import os
-import signal
+from _signal import SIGINT, default_int_handler, getsignal, signal  # type: ignore[import-not-found, unused-ignore]
 
 # The exit status that shells show for a program that SIGINT has ended.
 INTERRUPTED = 130
@@ -17,9 +18,8 @@ def _end_at_once(*_: object) -> None:
 
 def main() -> None:
     """Run the program, and exit with its status."""
-    # Where Ctrl-C is ignored, as in the background of a script, it stays so.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _end_at_once)
+    if getsignal(SIGINT) is default_int_handler:  # where Ctrl-C is ignored, as in the background of a script, it stays so
+        signal(SIGINT, _end_at_once)
     from .cli import run_program
 
     run_program()
