@@ -1,8 +1,8 @@
 """The program ``trio-spool``, also as ``python -m trio_spool``.
 
 Its first act is to say what Ctrl-C does: most of the time of a short command is spent importing modules, and Python would print a
-traceback. So this module imports as little as it can: `_signal` is built in, and is what `signal` makes its functions of, which takes
-longer to import than everything before it. What comes earlier, the start of Python itself, no program can change.
+traceback. So this module imports as little as it can: `_signal` is built in, and `signal`, which is made of it, takes longer to
+import than everything before it. What comes earlier, the start of Python itself, no program can change.
 """
 
 import os

@@ -10,7 +10,8 @@ import pytest
 
 from support.commands import one_line, run, run_json
 from trio_spool.cli._documents import Item
-from trio_spool.cli._load import PIPELINE, store_all
+from trio_spool.cli._errors import FileError
+from trio_spool.cli._load import PIPELINE, _Source, store_all
 from trio_spool.mcbp import MAX_FRAME, DataType, Feature
 
 
@@ -133,3 +134,12 @@ async def test_few_documents_wait_for_their_replies() -> None:
     assert await store_all(peer, items, lambda: reports.append(peer.waiting)) == 3 * PIPELINE
     assert (peer.waiting, peer.most, len(reports)) == (0, PIPELINE, 3 * PIPELINE)
     assert peer.datatypes == {DataType.RAW}  # a server without JSON does not take the datatype
+
+
+@pytest.mark.parametrize("name", ["long.ndjson", "long.csv"])
+def test_a_line_without_an_end(name: str, tmp_path) -> None:
+    """No more of it is read than could be stored."""
+    file = tmp_path / name
+    file.write_text('{"k": 1}\n' + "x" * 100)
+    with pytest.raises(FileError, match=r"has a line of more than 50 characters after byte 9$"):
+        list(_Source(file, "k", max_line=50).items())

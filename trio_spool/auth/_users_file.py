@@ -17,12 +17,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .._files import explain, open_replacement
+from .._files import explain, open_replacement, read_bounded
 from ._errors import UsersError
 from ._scram import MECHANISMS, ScramKeys, digest_size
 from ._users import MAX_ITERATIONS, MIN_ITERATIONS, SECRET_SIZE, Role, User, Users, check_bucket, prepare_name
 
 FORMAT = 1
+# The maximum number of bytes of a file of users. Picked: a user has about 700, so this is enough for almost a hundred thousand.
+MAX_SIZE = 64 * 1024 * 1024
 # The maximum length of a salt that is read, in bytes: picked, not measured. New ones have `SALT_SIZE`.
 MAX_SALT = 64
 
@@ -61,7 +63,7 @@ def load_users(path: Path) -> Users:
         UsersError: The file can't be read, or its content is not what `save_users` writes.
     """
     try:
-        content = json.loads(path.read_bytes(), object_pairs_hook=_to_dict)
+        content = json.loads(read_bounded(path, MAX_SIZE), object_pairs_hook=_to_dict)
         return _from_json(content)
     except FileNotFoundError:
         raise UsersError(f"the file of users {path} is missing; make it with: trio-spool user add NAME --users {path}") from None

@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 import click
 
-from .._files import explain
+from .._files import explain, read_bounded
 from ..server import Settings, SettingsError
 from ._errors import ConfigError
 from ._modes import Mode
@@ -23,6 +23,8 @@ else:
 _FIELDS = attrs.fields_dict(Settings)
 # Characters of a value that a message shows. Picked, so that the message stays readable.
 _SHOWN: Final = 100
+# The maximum number of bytes of a file. Picked: with every option, it has about 2 kB.
+_MAX_SIZE: Final = 1024 * 1024
 
 
 def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
@@ -50,7 +52,7 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_bounded(path, _MAX_SIZE).decode())
     except OSError as exc:
         raise ConfigError(f"can't read {path}: {explain(exc)}") from exc
     except RecursionError:

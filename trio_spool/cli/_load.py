@@ -23,6 +23,8 @@ from ._session import Server, session_options
 
 # Files that Excel writes start with a byte order mark.
 ENCODING: Final = "utf-8-sig"
+# The characters of the longest line, which has the longest request, each byte of it as an escape of six characters, such as \u0000.
+MAX_LINE: Final = 6 * MAX_FRAME
 # Requests that wait for their replies at the same time. Picked, not measured: enough to keep both sides busy.
 PIPELINE: Final = 512
 
@@ -33,6 +35,7 @@ class _Source:
     Args:
         path: The file; - for standard input.
         field: The field whose value is the key of a document, which is stored as a whole; None for the form that ``dump`` writes.
+        max_line: The maximum number of characters of a line.
 
     Attributes:
         name: What messages call the file.
@@ -40,9 +43,10 @@ class _Source:
         position: The bytes of it that have been read.
     """
 
-    def __init__(self, path: Path, field: str | None) -> None:
+    def __init__(self, path: Path, field: str | None, max_line: int = MAX_LINE) -> None:
         self._path = path
         self._field = field
+        self._max_line = max_line
         self.name = "standard input" if str(path) == "-" else str(path)
         self.size = None if str(path) == "-" else path.stat().st_size
         self.position = 0
@@ -67,8 +71,10 @@ class _Source:
             return click.open_file("-", encoding=ENCODING, errors="strict")
         return self._path.open(encoding=ENCODING, newline="")  # the CSV reader handles newlines itself
 
-    def _count(self, lines: IO[str]) -> Iterator[str]:
-        for line in lines:
+    def _count(self, file: IO[str]) -> Iterator[str]:
+        while line := file.readline(self._max_line + 1):
+            if len(line) > self._max_line:
+                raise FileError(f"{self.name} has a line of more than {self._max_line} characters after byte {self.position}")
             self.position += len(line.encode())
             yield line
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import click
 
-from .._files import explain, make_directories, replace_durably, sync_file
+from .._files import explain, make_directories, open_regular, replace_durably, sync_file
 from ..client import BackupError, Manifest, read_manifest
 from ..engine import DATABASE, MARKER, CopyError, DataDirectoryError, claim_directory, count_copy
 from ._common import json_option
@@ -47,7 +47,7 @@ def _pieces(path: Path, size: int) -> Iterator[bytes]:
         FileError: It is missing, has the wrong size, or can't be read.
     """
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_regular(path), "rb") as file:
             found = os.fstat(file.fileno()).st_size
             if found != size:
                 raise FileError(f"{path} has {found} bytes instead of {size}: it was changed or damaged after the backup")
