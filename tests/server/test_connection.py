@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from trio_spool.engine import DataDirectoryError
+from trio_spool.engine import DataDirectoryError, Delete, StorageError
 from trio_spool.mcbp import HEADER, Opcode, Status, encode_request, encode_response, shape
 from trio_spool.server import ListenError, Settings, SettingsError, serve
 from trio_spool.server.conversation import ANYBODY
@@ -154,18 +154,63 @@ async def _serve(settings: Settings, task_status=trio.TASK_STATUS_IGNORED) -> No
     await serve(settings, task_status=task_status)
 
 
-async def test_a_bug_in_a_command_ends_its_connection_alone(run_service) -> None:
-    def bug(exchange, request) -> None:
+async def test_a_bug_in_a_command_costs_its_request_alone(run_service) -> None:
+    """Whether the command fails at once, when it has collected something, or when its operation has been carried out."""
+
+    def fails(exchange, request) -> None:
         raise RuntimeError("a bug")
 
-    table = Table([*COMMANDS, Command(0x77, shape(0), bug, ANYBODY)], unknown)
+    def fails_later(exchange, request) -> None:
+        exchange.reply(b"half of a reply")
+        exchange.operate(request, 0, Delete(b"\0k"), fails_encoding)
+        raise RuntimeError("a bug")
+
+    def fails_encoding(exchange, request, outcome) -> bytes:
+        raise RuntimeError("a bug")
+
+    def operates(exchange, request) -> None:
+        exchange.operate(request, 0, Delete(b"\0other"), fails_encoding)
+
+    bugs = (fails, fails_later, operates)
+    rows = [Command(0x70 + number, shape(0), bug, ANYBODY) for number, bug in enumerate(bugs)]
+    table = Table([*COMMANDS, *rows], unknown)
+    frames = [encode_request(Opcode.SET, key=b"k", value=b"v", extras=EXTRAS, opaque=1)]
+    for number in range(len(bugs)):
+        frames += [
+            encode_request(0x70 + number, opaque=10 + number),
+            encode_request(Opcode.APPEND, key=b"k", value=b"+", opaque=20 + number),
+        ]
     with structlog.testing.capture_logs() as logs:
         async with run_service(detect=lambda first: lambda host: BinaryGuest(host, table)) as service:
-            async with service.connect() as other, service.connect() as raw:
-                await raw.send(encode_request(0x77))
-                assert await raw.closed()
-                assert (await other.call(Opcode.NOOP)).status == 0
-    assert [entry["event"] for entry in logs] == ["connection failed"]
+            async with service.connect() as raw:
+                await raw.send(*frames, encode_request(Opcode.GET, key=b"k", opaque=30))
+                replies = [await raw.receive() for _ in range(8)]
+                assert [(reply.opaque, reply.status) for reply in replies] == [
+                    (1, 0), (10, 0x84), (20, 0), (11, 0x84), (21, 0), (12, 0x84), (22, 0), (30, 0),
+                ]  # fmt: skip
+                assert replies[-1].value == b"v+++"
+            assert service.inside.counters.command_failures == 3
+    assert [entry["event"] for entry in logs] == ["command failed"] * 3
+
+
+async def test_a_read_that_fails_costs_its_request_alone(service, raw, monkeypatch) -> None:
+    """In a run of plain GETs, too, which are read together."""
+    for key in (b"a", b"b", b"c"):
+        await raw.call(Opcode.SET, key=key, value=key, extras=EXTRAS)
+    reader = service.inside.buckets.default.reader
+    get = reader.get
+
+    def damaged(key: bytes):
+        if key == b"\0b":
+            raise StorageError("a damaged page")
+        return get(key)
+
+    monkeypatch.setattr(reader, "get", damaged)
+    frames = [encode_request(Opcode.GET, key=key, opaque=number) for number, key in enumerate((b"a", b"b", b"c", b"b", b"a"))]
+    with structlog.testing.capture_logs():
+        await raw.send(*frames, encode_request(Opcode.NOOP))
+        replies = [await raw.receive() for _ in range(6)]
+    assert [(reply.opaque, reply.status) for reply in replies[:5]] == [(0, 0), (1, 0x84), (2, 0), (3, 0x84), (4, 0)]
 
 
 # Statistics

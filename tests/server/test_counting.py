@@ -17,7 +17,7 @@ COUNTERS = frozenset(
         b"total_connections", b"rejected_connections", b"cmd_get", b"get_hits", b"get_misses", b"cmd_set", b"cmd_touch",
         b"touch_hits", b"touch_misses", b"cmd_flush", b"delete_hits", b"delete_misses", b"incr_hits", b"incr_misses",
         b"decr_hits", b"decr_misses", b"cas_hits", b"cas_misses", b"cas_badval", b"auth_cmds", b"auth_errors", b"total_items",
-        b"bad_requests", b"streams", b"stream_failures",
+        b"bad_requests", b"streams", b"stream_failures", b"command_failures",
     }
 )  # fmt: skip
 EXTRAS = bytes(8)

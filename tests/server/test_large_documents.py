@@ -84,7 +84,7 @@ async def test_a_lookup_sees_what_is_before_it_in_a_pipeline(sub) -> None:
 
 async def test_a_large_document_is_looked_into_by_a_worker(service, sub) -> None:
     counters = service.inside.counters
-    for size, jobs in ((60 * 1024, 0), (70 * 1024, 2)):
+    for size, jobs in ((15 * 1024, 0), (17 * 1024, 2)):
         value = b'{"pad":"%s","n":1}' % (b"x" * size)
         await put(sub, value)
         hits, streams = counters.get_hits, counters.streams

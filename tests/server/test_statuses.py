@@ -22,6 +22,8 @@ PROBLEMS = {
     "NO_SPACE": Status.TEMPORARY_FAILURE,
     "FAILED": Status.INTERNAL,
     "UNKNOWN": Status.INTERNAL,
+    "UNPLANNED": Status.TEMPORARY_FAILURE,
+    "CHANGED": Status.TEMPORARY_FAILURE,
 }
 ERRORS = {
     "ServiceError": Status.INTERNAL,

@@ -21,8 +21,11 @@ from ._interface import CopiedFile as CopiedFile
 from ._interface import Engine as Engine
 from ._interface import EngineOptions as EngineOptions
 from ._interface import EngineStatistics as EngineStatistics
-from ._json_paths import PathProblem as PathProblem
+from ._json_grammar import compile_all_in_thread as compile_all_in_thread
 from ._json_paths import is_json as is_json
+from ._json_paths import members as members
+from ._json_text import PathError as PathError
+from ._json_text import PathProblem as PathProblem
 from ._open import ENGINES as ENGINES
 from ._open import EngineKind as EngineKind
 from ._open import find_engine as find_engine
@@ -40,6 +43,7 @@ from ._operations import Item as Item
 from ._operations import Lock as Lock
 from ._operations import Operation as Operation
 from ._operations import Outcome as Outcome
+from ._operations import Planned as Planned
 from ._operations import Problem as Problem
 from ._operations import Record as Record
 from ._operations import Remember as Remember
@@ -49,7 +53,9 @@ from ._operations import Store as Store
 from ._operations import StoreMode as StoreMode
 from ._operations import Touch as Touch
 from ._operations import Unlock as Unlock
+from ._operations import Virtual as Virtual
 from ._operations import size_of as size_of
+from ._planning import plan_in_thread as plan_in_thread
 from ._reading import EXTENDED as EXTENDED
 from ._reading import Reader as Reader
 from ._reading import Snapshot as Snapshot
@@ -59,7 +65,6 @@ from ._steps import StepKind as StepKind
 from ._steps import StepProblem as StepProblem
 from ._steps import StepResult as StepResult
 from ._steps import XattrProblem as XattrProblem
-from ._subdocument import Virtual as Virtual
 from ._subdocument import lookup as lookup
 from .lmdb._compacting import Compacted as Compacted
 from .lmdb._compacting import compact_store as compact_store

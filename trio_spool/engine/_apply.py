@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from ._json_paths import is_json
+from ._json_text import Rest
 from ._operations import (
     Arithmetic,
     Concat,
@@ -14,6 +16,7 @@ from ._operations import (
     Lock,
     Operation,
     Outcome,
+    Planned,
     Problem,
     Store,
     StoreMode,
@@ -80,7 +83,9 @@ def apply(
     if isinstance(operation, Delete):
         return (NOT_FOUND, None) if current is None else (Outcome(), DELETED)
     if isinstance(operation, Concat):
-        return _concat(operation, current)
+        return concat(operation, current)
+    if isinstance(operation, Planned):
+        return _carry_out_plan(operation, current, version)
     if isinstance(operation, Arithmetic):
         return _arithmetic(operation, current)
     if isinstance(operation, Edit):
@@ -93,6 +98,8 @@ def _refused(operation: Operation, current: Item) -> Outcome | None:
     """Return why an operation must not change a locked item; None if it has the CAS that the lock gave the item."""
     if _condition(operation) == current.cas:
         return None
+    if isinstance(operation, Planned):
+        operation = operation.operation
     if (isinstance(operation, Store) and operation.mode is StoreMode.ADD) or (isinstance(operation, Edit) and operation.add):
         return EXISTS
     return LOCKED
@@ -121,11 +128,38 @@ def _store(operation: Store, current: Item | None) -> tuple[Outcome, Item | None
     return DONE, Item(operation.value, operation.flags, expiry, operation.datatype, 0, 0, current.xattrs)
 
 
-def _concat(operation: Concat, current: Item | None) -> tuple[Outcome, Item | None]:
-    if current is None or len(current.value) + len(operation.value) > operation.max_size:
+def concat(operation: Concat, current: Item | None, rest: Rest | None = None) -> tuple[Outcome, Item | None]:
+    """Decide what becomes of a value that is appended to, or prepended to."""
+    if current is None or (size := len(current.value) + len(operation.value)) > operation.max_size:
         return NOT_STORED, None
+    if operation.datatype and size > operation.inline:
+        return Outcome(Problem.UNPLANNED), None
     value = operation.value + current.value if operation.prepend else current.value + operation.value
-    return Outcome(), current._replace(value=value, datatype=0)
+    datatype = operation.datatype if operation.datatype and is_json(value, rest) else 0
+    return Outcome(), current._replace(value=value, datatype=datatype)
+
+
+def _carry_out_plan(planned: Planned, current: Item | None, version: Version) -> tuple[Outcome, Item | Deleted | None]:
+    base, change = planned.base, planned.change
+    if current is None or base is None:
+        if current is not base:
+            return Outcome(Problem.CHANGED), None
+    elif current.cas != base.cas and (planned.exact or current.value != base.value or current.xattrs != base.xattrs):
+        return Outcome(Problem.CHANGED), None
+    if planned.removes:
+        return planned.outcome, DELETED
+    if change is None:
+        return planned.outcome, None
+    xattrs = change.xattrs
+    if planned.texts is not None:
+        cas, seqno = planned.texts
+        xattrs = xattrs.replace(cas, version.cas_text).replace(seqno, version.seqno_text)
+    if current is None:
+        return planned.outcome, change._replace(xattrs=xattrs)
+    expiry = planned.operation.expiry if isinstance(planned.operation, Edit) else None
+    return planned.outcome, current._replace(
+        value=change.value, datatype=change.datatype, xattrs=xattrs, expiry=current.expiry if expiry is None else expiry
+    )
 
 
 def _arithmetic(operation: Arithmetic, current: Item | None) -> tuple[Outcome, Item | None]:
@@ -133,12 +167,12 @@ def _arithmetic(operation: Arithmetic, current: Item | None) -> tuple[Outcome, I
         if not operation.create:
             return NOT_FOUND, None
         number = operation.initial
-        item = Item(b"%d" % number, expiry=operation.expiry)
+        item = Item(b"%d" % number, expiry=operation.expiry, datatype=operation.datatype)
     else:
         old = current.value
         # `bytes.isdigit` is true only of ASCII digits, so that a sign, a blank or an underscore is refused.
         if not old.isdigit() or len(old) > _MAX_DIGITS or int(old) >= _TWO_64:
             return NOT_A_NUMBER, None
         number = max(int(old) + operation.delta, 0) % _TWO_64
-        item = current._replace(value=b"%d" % number)
+        item = current._replace(value=b"%d" % number, datatype=current.datatype | operation.datatype)
     return Outcome(number=number), item

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ._apply import NO_VERSION, Deleted, apply
 from ._clocks import Moment
 from ._interface import SpaceOf
-from ._operations import Edit, Flush, Get, Item, Lock, Operation, Outcome, Remember, Remove, Space
+from ._operations import Edit, Flush, Get, Item, Lock, Operation, Outcome, Planned, Remember, Remove, Space
 from ._storage import State, Transaction
 from ._subdocument import Version
 
@@ -99,7 +99,7 @@ class Batch:
         current = stored if stored is not None and not 0 < stored.expiry <= self.now else None
         locks = self._shared.locks if self.locks is None else self.locks
         locked = bool(locks) and locks.get(key, 0.0) > self._steady
-        version = Version(self._cas + 1, self._seqno + 1) if isinstance(operation, Edit) else NO_VERSION
+        version = Version(self._cas + 1, self._seqno + 1) if isinstance(operation, (Edit, Planned)) else NO_VERSION
         outcome, change = apply(operation, current, locked=locked, version=version)
         if outcome.problem is None:
             if isinstance(operation, Lock):

@@ -1,6 +1,6 @@
 """Editing JSON documents by path, in their text: everything outside of the edited place stays as it was, byte for byte.
 
-Pure functions that block for long documents. Each checks its path, then its value, and then the whole document.
+Each function checks its path, then its value, and then the whole document. If it fails, the document is as it was.
 """
 
 from __future__ import annotations
@@ -8,34 +8,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
-from ._json_paths import (
-    BLANKS,
-    DECODER,
-    Component,
-    PathError,
-    PathProblem,
-    Place,
-    check,
-    find,
-    parse_path,
-    read,
-    refuse_constant,
-    scan,
-    skip_blanks,
-    walk,
-)
+from ._json_document import Component, Document, Place
+from ._json_grammar import GRAMMAR
+from ._json_paths import parse_path
+from ._json_text import COMMA, PathError, PathProblem
 
 _INT64: Final = range(-(1 << 63), 1 << 63)
 _MAX_DIGITS: Final = 20  # of a signed number of 64 bits, with its sign
+_BLANKS: Final = b" \t\n\r"
 
-_INTEGER: Final = re.compile(r"-?[0-9]+")
+_INTEGER: Final = re.compile(rb"-?[0-9]+")
 _DELTA: Final = re.compile(rb"[+-]?[0-9]{1,19}")
-
-# `Decimal` takes any number of digits, and tells integers from other numbers, which become floats.
-_COMPARING_DECODER: Final = json.JSONDecoder(parse_int=Decimal, parse_constant=refuse_constant)
 
 
 # Arguments
@@ -55,15 +40,24 @@ def _parse_to_key(path: bytes) -> list[Component]:
     return components
 
 
-def _given(value: bytes, *, several: bool = False) -> str:
-    """Return the text of a value, or of several values with commas between them, without the blanks around."""
+def _given(document: Document, value: bytes, around: int, *, several: bool = False) -> bytes:
+    """Return the text of a value, or of several values with commas between them, without the blanks around.
+
+    Args:
+        document: Where the value is to be put.
+        value: As above.
+        around: The number of containers that will be around it; for several, with their array.
+        several: As above.
+    """
+    text = value.strip(_BLANKS)
+    given = Document(b"[%b]" % text if several else text, document.rest, document.piece)
     try:
-        text = value.decode().strip(BLANKS)
-        document = f"[{text}]" if several else text
-        if text and DECODER.raw_decode(document)[1] == len(document):
+        if text:
+            given.check(around - several)
             return text
-    except (ValueError, RecursionError):
-        pass
+    except PathError as exc:
+        if exc.problem is PathProblem.TOO_DEEP:
+            raise PathError(PathProblem.VALUE_TOO_DEEP) from None
     raise PathError(PathProblem.CANT_INSERT)
 
 
@@ -77,151 +71,224 @@ def _given_delta(delta: bytes) -> int:
 # Changing the text
 
 
-def _splice(text: str, begin: int, end: int, new: str) -> bytes:
-    return f"{text[:begin]}{new}{text[end:]}".encode()
-
-
-def _append(text: str, opening: int, new: str) -> bytes:
+def _append(document: Document, container: Place, new: bytes) -> None:
     """Put members or elements after all others, and before the blanks there."""
-    inside = text[opening : scan(text, opening)[1] - 1].rstrip(BLANKS)
-    position = opening + len(inside)
-    return _splice(text, position, position, f",{new}" if len(inside) > 1 else new)
+    if document.is_empty(container):
+        document.splice(container.value + 1, container.value + 1, new)
+        return
+    in_object = document.is_object(container)
+    around = container.around + 1
+    position = document.skip_blanks(document.last_item(container))
+    if in_object:
+        _, position = document.skip_key(position)
+    end = document.skip_value(position, around)
+    document.splice(end, end, b"," + new)
 
 
-def _put_in_front(text: str, begin: int, new: str) -> bytes:
+def _put_in_front(document: Document, begin: int, new: bytes) -> None:
     """Put elements in front of the one that begins at a position, or of the bracket there."""
-    return _splice(text, begin, begin, new if text[begin] == "]" else f"{new},")
+    document.splice(begin, begin, new if document.at(begin) == 0x5D else new + b",")
 
 
-def _make(text: str, place: Place, missing: Sequence[Component], value: str, *, parents: bool) -> bytes:
+def _make(document: Document, place: Place, missing: Sequence[Component], value: bytes, *, parents: bool) -> None:
     """Create a missing member, and with `parents` the objects around it."""
     if len(missing) > 1 and not parents:
         raise PathError(PathProblem.NOT_FOUND)
-    keys = [json.dumps(key, ensure_ascii=False) for key in missing if isinstance(key, str)]
+    keys = [json.dumps(key, ensure_ascii=False).encode() for key in missing if isinstance(key, str)]
     if len(keys) < len(missing):
         raise PathError(PathProblem.NOT_FOUND)
     for key in reversed(keys[1:]):
-        value = f"{{{key}:{value}}}"
-    return _append(text, place.value, f"{keys[0]}:{value}")
+        value = b"{%b:%b}" % (key, value)
+    _append(document, place, b"%b:%b" % (keys[0], value))
 
 
-def _find_array(text: str, components: Sequence[Component], value: str, create: bool) -> tuple[Place, bytes | None]:
-    """Return the place of an array, or the document with a new array that holds a value."""
-    place, missing = walk(text, components)
+def _find_array(document: Document, components: Sequence[Component], value: bytes, create: bool) -> Place | None:
+    """Return the place of an array; None if a new array with a value in it was created there."""
+    place, missing = document.walk(components)
     if missing:
         if not create:
             raise PathError(PathProblem.NOT_FOUND)
-        return place, _make(text, place, missing, f"[{value}]", parents=True)
-    if not text.startswith("[", place.value):
+        _make(document, place, missing, b"[%b]" % value, parents=True)
+        return None
+    if not document.is_array(place):
         raise PathError(PathProblem.MISMATCH)
-    return place, None
+    return place
 
 
 # The edits
 
 
-def add(document: bytes, path: bytes, value: bytes, create: bool) -> bytes:
+def add(document: Document, path: bytes, value: bytes, create: bool) -> None:
     """Add a member to an object: EXISTS if it is there, NOT_FOUND if the object is missing and `create` is not set."""
-    components, new, text = _parse_to_key(path), _given(value), check(document)
-    place, missing = walk(text, components)
+    components = _parse_to_key(path)
+    new = _given(document, value, len(components))
+    document.check()
+    place, missing = document.walk(components)
     if not missing:
         raise PathError(PathProblem.EXISTS)
-    return _make(text, place, missing, new, parents=create)
+    _make(document, place, missing, new, parents=create)
 
 
-def upsert(document: bytes, path: bytes, value: bytes, create: bool) -> bytes:
+def upsert(document: Document, path: bytes, value: bytes, create: bool) -> None:
     """Add a member to an object, or replace its value: NOT_FOUND if the object is missing and `create` is not set."""
-    components, new, text = _parse_to_key(path), _given(value), check(document)
-    place, missing = walk(text, components)
+    components = _parse_to_key(path)
+    new = _given(document, value, len(components))
+    document.check()
+    place, missing = document.walk(components)
     if missing:
-        return _make(text, place, missing, new, parents=create)
-    return _splice(text, place.value, read(text, place).end, new)
+        _make(document, place, missing, new, parents=create)
+    else:
+        document.splice(place.value, document.read(place)[0], new)
 
 
-def replace(document: bytes, path: bytes, value: bytes) -> bytes:
+def replace(document: Document, path: bytes, value: bytes) -> None:
     """Replace the value of a member or an element that exists."""
-    components, new, text = _parse_not_empty(path), _given(value), check(document)
-    place = find(text, components)
-    return _splice(text, place.value, read(text, place).end, new)
+    components = _parse_not_empty(path)
+    new = _given(document, value, len(components))
+    document.check()
+    place = document.find(components)
+    document.splice(place.value, document.read(place)[0], new)
 
 
-def remove(document: bytes, path: bytes) -> bytes:
+def remove(document: Document, path: bytes) -> None:
     """Remove a member or an element, with a comma. An object or array that is empty then has no blanks in it either."""
-    components, text = _parse_not_empty(path), check(document)
-    place = find(text, components)
-    _, end, following = read(text, place)
-    if text[place.before] == ",":
-        return _splice(text, place.before, end, "")
-    if text[following] == ",":
-        return _splice(text, place.begin, skip_blanks(text, following + 1), "")
-    return _splice(text, place.before + 1, following, "")
+    components = _parse_not_empty(path)
+    document.check()
+    place = document.find(components)
+    end, following = document.read(place)
+    if document.data[place.before] == COMMA:
+        document.splice(place.before, end, b"")
+    elif document.data[following] == COMMA:
+        document.splice(place.begin, document.skip_blanks(following + 1), b"")
+    else:
+        document.splice(place.before + 1, following, b"")
 
 
-def push_last(document: bytes, path: bytes, value: bytes, create: bool) -> bytes:
+def push_last(document: Document, path: bytes, value: bytes, create: bool) -> None:
     """Put one or several values at the end of an array; with `create`, a missing array is created."""
-    components, new, text = parse_path(path), _given(value, several=True), check(document)
-    place, made = _find_array(text, components, new, create)
-    return _append(text, place.value, new) if made is None else made
+    components = parse_path(path)
+    new = _given(document, value, len(components) + 1, several=True)
+    document.check()
+    place = _find_array(document, components, new, create)
+    if place is not None:
+        _append(document, place, new)
 
 
-def push_first(document: bytes, path: bytes, value: bytes, create: bool) -> bytes:
+def push_first(document: Document, path: bytes, value: bytes, create: bool) -> None:
     """Put one or several values at the start of an array; with `create`, a missing array is created."""
-    components, new, text = parse_path(path), _given(value, several=True), check(document)
-    place, made = _find_array(text, components, new, create)
-    return _put_in_front(text, skip_blanks(text, place.value + 1), new) if made is None else made
+    components = parse_path(path)
+    new = _given(document, value, len(components) + 1, several=True)
+    document.check()
+    place = _find_array(document, components, new, create)
+    if place is not None:
+        _put_in_front(document, document.skip_blanks(place.value + 1), new)
 
 
-def insert(document: bytes, path: bytes, value: bytes) -> bytes:
+def insert(document: Document, path: bytes, value: bytes) -> None:
     """Put one or several values before an element, or at the end, if the index is the length of the array."""
     components = _parse_not_empty(path)
     index = components[-1]
     if isinstance(index, str) or index < 0:
         raise PathError(PathProblem.INVALID)
-    new, text = _given(value, several=True), check(document)
-    place, missing = walk(text, components)
+    new = _given(document, value, len(components), several=True)
+    document.check()
+    place, missing = document.walk(components)
     if not missing:
-        return _put_in_front(text, place.begin, new)
-    if len(missing) > 1 or index != len(scan(text, place.value)[0]):
+        _put_in_front(document, place.begin, new)
+    elif len(missing) > 1 or index != document.count(place):
         raise PathError(PathProblem.NOT_FOUND)
-    return _append(text, place.value, new)
+    else:
+        _append(document, place, new)
 
 
-def add_unique(document: bytes, path: bytes, value: bytes, create: bool) -> bytes:
+def add_unique(document: Document, path: bytes, value: bytes, create: bool) -> None:
     """Put a string, a number, a boolean or null at the end of an array: EXISTS if the array has it already.
 
     MISMATCH if the array has arrays or objects in it. 1 and 1.0 are different values, 1.0 and 1e0 are not.
     """
-    components, new = parse_path(path), _given(value)
-    if new[0] in "[{":
+    components = parse_path(path)
+    new = _given(document, value, len(components) + 1)
+    if new[0] in b"[{":
         raise PathError(PathProblem.CANT_INSERT)
-    text = check(document)
-    place, made = _find_array(text, components, new, create)
-    if made is not None:
-        return made
-    wanted = _COMPARING_DECODER.decode(new)
-    elements = _COMPARING_DECODER.raw_decode(text, place.value)[0]
-    if any(isinstance(element, (list, dict)) for element in elements):
-        raise PathError(PathProblem.MISMATCH)
-    if any(type(element) is type(wanted) and element == wanted for element in elements):
+    document.check()
+    place = _find_array(document, components, new, create)
+    if place is None:
+        return
+    if _has_scalar(document, place, new):
         raise PathError(PathProblem.EXISTS)
-    return _append(text, place.value, new)
+    _append(document, place, new)
 
 
-def counter(document: bytes, path: bytes, delta: bytes, create: bool) -> tuple[bytes, int]:
+def counter(document: Document, path: bytes, delta: bytes, create: bool) -> int:
     """Add to an integer. A missing member is created with the delta as its value, and with `create` the objects around it as well.
 
     Returns:
-        The document, and the new number.
+        The new number.
     """
-    components, number, text = _parse_not_empty(path), _given_delta(delta), check(document)
-    place, missing = walk(text, components)
+    components = _parse_not_empty(path)
+    number = _given_delta(delta)
+    document.check()
+    place, missing = document.walk(components)
     if missing:
-        return _make(text, place, missing, str(number), parents=create), number
-    end = read(text, place).end
-    stored = text[place.value : end]
+        _make(document, place, missing, b"%d" % number, parents=create)
+        return number
+    end = document.read(place)[0]
+    stored = bytes(document.data[place.value : end]) if end - place.value <= _MAX_DIGITS else b""
     if not _INTEGER.fullmatch(stored):
-        raise PathError(PathProblem.MISMATCH)
-    if len(stored) > _MAX_DIGITS or int(stored) not in _INT64 or int(stored) + number not in _INT64:
+        integer = not stored and _INTEGER.fullmatch(document.data, place.value, end)
+        raise PathError(PathProblem.NUMBER_RANGE if integer else PathProblem.MISMATCH)
+    if int(stored) not in _INT64 or int(stored) + number not in _INT64:
         raise PathError(PathProblem.NUMBER_RANGE)
     number += int(stored)
-    return _splice(text, place.value, end, str(number)), number
+    document.splice(place.value, end, b"%d" % number)
+    return number
+
+
+# Comparing scalars
+
+# Integers become bytes, which tells them from all other values, and takes any number of digits.
+_COMPARING: Final = json.JSONDecoder(parse_int=str.encode)
+
+
+def _has_scalar(document: Document, array: Place, wanted: bytes) -> bool:
+    """Return whether an array has a scalar. MISMATCH if it has arrays or objects in it."""
+    value = _value_of(wanted)
+    position, around, found = array.value + 1, array.around + 1, False
+    more = not document.is_empty(array)
+    while more:
+        match = GRAMMAR.flat_elements.match(document.data, position, position + document.piece)
+        assert match is not None
+        end = match.end()
+        if end == position:  # the last one, which is not followed by a bracket in this piece, one that is long, or a container
+            begin = document.skip_blanks(position)
+            if document.at(begin) in b"[{":
+                raise PathError(PathProblem.MISMATCH)
+            end = document.skip_item(position, around, in_object=False) + 1
+        else:
+            document.spend(end - position)
+        if not found:
+            piece = bytes(document.data[position : end - 1]).decode()
+            found = any(type(element) is type(value) and element == value for element in _matching(piece, wanted, value))
+        more = document.data[end - 1] == COMMA
+        position = end
+    return found
+
+
+def _value_of(text: bytes) -> Any:
+    value = _COMPARING.decode(text.decode())
+    return b"0" if value == b"-0" else value
+
+
+def _matching(piece: str, wanted: bytes, value: Any) -> list[Any]:
+    """Return the elements of a piece, or nothing if they can't include a value."""
+    may_be = wanted.decode() in piece
+    if isinstance(value, str):
+        may_be = may_be or "\\" in piece or "\\" in wanted.decode()
+    elif isinstance(value, float):
+        may_be = may_be or any(sign in piece for sign in ".eE")
+    elif value == b"0":
+        may_be = "0" in piece
+    if not may_be:
+        return []
+    elements: list[Any] = _COMPARING.decode(f"[{piece}]")
+    return [b"0" if element == b"-0" else element for element in elements]

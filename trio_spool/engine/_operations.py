@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple, Union
+from typing import TYPE_CHECKING, Final, NamedTuple, Union
 
 import attrs
 
 if TYPE_CHECKING:
     from ._steps import Step, StepResult
 
+
+# Functions that return the value of a virtual attribute at this moment, as JSON, by the name of the attribute.
+Virtual = Mapping[bytes, Callable[[], bytes]]
+# More bytes than any value has.
+_NO_LIMIT: Final = 1 << 32
 
 # The part of an item that a reply carries: value, flags, datatype, CAS. Where many items are read at once, making a whole `Item` of
 # each would take longer than reading it.
@@ -91,6 +97,8 @@ class Problem(Enum):
     PATH = "path"
     FAILED = "failed"
     UNKNOWN = "unknown"
+    UNPLANNED = "too large to be worked out in the transaction"
+    CHANGED = "the item has changed since the operation was planned"
 
 
 class Outcome(NamedTuple):
@@ -152,13 +160,21 @@ class Store(NamedTuple):  # the most frequent operation; a named tuple is made f
 
 @attrs.frozen
 class Concat:
-    """Append to a value, or prepend; NOT_STORED if there is no item, or if the result would exceed `max_size` bytes."""
+    """Append to a value, or prepend; NOT_STORED if there is no item, or if the result would exceed `max_size` bytes.
+
+    Attributes:
+        datatype: The datatype of a result that is JSON. If it is 0, nobody looks.
+        inline: The largest result, in bytes, that is looked at in the transaction. A larger one must be planned; else it is
+            UNPLANNED.
+    """
 
     key: bytes
     value: bytes
     prepend: bool = False
-    max_size: int = 1 << 32
+    max_size: int = _NO_LIMIT
     cas: int = 0
+    datatype: int = 0
+    inline: int = _NO_LIMIT
 
 
 @attrs.frozen
@@ -166,7 +182,8 @@ class Arithmetic:
     """Add `delta` to a decimal number, modulo 2**64; a negative delta stops at 0.
 
     A missing item is created with `initial` and `expiry` if `create` is set; otherwise the outcome is NOT_FOUND. An existing value
-    must consist of the decimal digits of a number below 2**64, else NOT_A_NUMBER. Its flags and expiry are kept.
+    must consist of the decimal digits of a number below 2**64, else NOT_A_NUMBER. Its flags and expiry are kept. `datatype` is
+    added to its datatype, or is that of a new item.
     """
 
     key: bytes
@@ -175,6 +192,7 @@ class Arithmetic:
     expiry: int = 0
     create: bool = True
     cas: int = 0
+    datatype: int = 0
 
 
 @attrs.frozen
@@ -224,6 +242,9 @@ class Edit:
         add: Whether the document must be missing (else EXISTS).
         max_size: The maximum bytes of the value, else TOO_BIG. The extended attributes have a limit of their own, 1 MiB.
         new_expiry: The expiry of a document that is created, where `expiry` is None.
+        virtual: Returns the virtual attributes of an item, for macros.
+        inline: The largest item and steps together, in bytes, that are edited in the transaction. Larger ones must be planned, or
+            they are UNPLANNED.
     """
 
     key: bytes
@@ -233,8 +254,50 @@ class Edit:
     create: bool = False
     add: bool = False
     cas: int = 0
-    max_size: int = 1 << 32
+    max_size: int = _NO_LIMIT
     new_expiry: int = 0
+    virtual: Callable[[Item], Virtual] | None = None
+    inline: int = _NO_LIMIT
+
+    def size(self, current: Item | None) -> int:
+        """Return the bytes that editing an item has to look at."""
+        size = 0 if current is None else len(current.value) + len(current.xattrs)
+        return size + sum(len(step.value) for step in self.steps)
+
+
+@attrs.frozen
+class Planned:
+    """An operation on a large item that was worked out beforehand, from the item as it was then: see `plan_in_thread`.
+
+    If value or attributes have changed since, nothing is done (CHANGED). Its conditions are those of the operation.
+
+    Attributes:
+        operation: The operation.
+        base: The item from which it was worked out; None if there was none.
+        outcome: The outcome, as it was worked out.
+        change: The item to store, or None if nothing is stored.
+        removes: Whether the item is removed.
+        texts: What is in the attributes in place of the CAS and the sequence number, which are known only in the transaction.
+        exact: Whether everything else of the item must be the same, too.
+    """
+
+    operation: Edit | Concat
+    base: Item | None
+    outcome: Outcome
+    change: Item | None
+    removes: bool = False
+    texts: tuple[bytes, bytes] | None = None
+    exact: bool = False
+
+    @property
+    def key(self) -> bytes:
+        """The key of the item."""
+        return self.operation.key
+
+    @property
+    def cas(self) -> int:
+        """The condition of the operation."""
+        return self.operation.cas
 
 
 @attrs.frozen
@@ -267,11 +330,13 @@ class Flush:
     at: float = 0
 
 
-Operation = Union[Store, Concat, Arithmetic, Delete, Touch, Lock, Unlock, Edit, Get, Flush, Remove, Remember]
+Operation = Union[Store, Concat, Arithmetic, Delete, Touch, Lock, Unlock, Edit, Planned, Get, Flush, Remove, Remember]
 
 
 def size_of(operation: Operation) -> int:
     """Return the bytes of an operation's values."""
     if isinstance(operation, Edit):
         return sum(len(step.value) for step in operation.steps)
+    if isinstance(operation, Planned):
+        return 0 if operation.change is None else len(operation.change.value) + len(operation.change.xattrs)
     return len(getattr(operation, "value", b""))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple, Union
 
-from ._json_paths import PathProblem
+from ._json_text import PathProblem
 
 
 class StepKind(Enum):
@@ -54,7 +54,7 @@ class XattrProblem(Enum):
     UNKNOWN_VIRTUAL = "no virtual attribute has this name"
     READ_ONLY = "a virtual attribute can't be changed"
     UNKNOWN_MACRO = "no macro has this name"
-    KEY = "the name of an attribute has 1 to 16 bytes, and does not begin with punctuation"
+    KEY = "the name of an attribute has 1 to 15 bytes, and does not begin with punctuation"
 
 
 StepProblem = Union[PathProblem, XattrProblem]

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import google_crc32c
 
 from . import _json_edits as edits
 from . import _json_paths as paths
-from ._json_paths import PathError, PathProblem
-from ._operations import Edit, Item, Outcome, Problem
+from ._json_document import Document
+from ._json_text import PathError, PathProblem, Rest
+from ._operations import Edit, Item, Outcome, Problem, Virtual
 from ._steps import Step, StepKind, StepProblem, StepResult, XattrProblem
 
 # The maximum bytes of the extended attributes of an item, as in Couchbase.
 MAX_XATTRS: Final = 1024 * 1024
 # The maximum bytes of the name of an extended attribute, as in Couchbase.
-_MAX_NAME: Final = 16
+_MAX_NAME: Final = 15
 # As in Couchbase: a name ends at the first dot or bracket, since it can't be quoted. It must not begin with a control character or
 # with punctuation, other than _ and $, which must not stand alone.
 _NAME: Final = re.compile(rb"(?:[_$][^.\[]|[^\x00-\x1f!-/:-@\[-`{-\x7f])[^.\[]*")
 _VIRTUAL: Final = b"$"
 _MACRO_START: Final = b'"${'
-
-# Functions that return the value of a virtual attribute at this moment, as JSON, by the name of the attribute.
-Virtual = Mapping[bytes, Callable[[], bytes]]
+_MACRO_END: Final = b'}"'
+_DOCUMENT: Final = b"$document"
 
 
 class Version(NamedTuple):
@@ -33,6 +33,16 @@ class Version(NamedTuple):
 
     cas: int = 0
     seqno: int = 0
+
+    @property
+    def cas_text(self) -> bytes:
+        """The CAS as JSON: the hexadecimal of its bytes, the lowest first, as Couchbase writes it."""
+        return b'"0x%s"' % self.cas.to_bytes(8, "little").hex().encode()
+
+    @property
+    def seqno_text(self) -> bytes:
+        """The sequence number as JSON."""
+        return b'"0x%016x"' % self.seqno
 
 
 class _StepError(Exception):
@@ -59,56 +69,70 @@ def _name_of(path: bytes) -> bytes:
 # Lookups
 
 
-def lookup(item: Item, steps: Sequence[Step], virtual: Virtual) -> tuple[StepResult, ...]:
+def lookup(item: Item, steps: Sequence[Step], virtual: Virtual, rest: Rest | None = None) -> tuple[StepResult, ...]:
     """Carry out steps that only read. A step that fails does not stop the others.
 
     Args:
         item: The item.
         steps: Steps of the kinds GET, EXISTS, COUNT and GET_DOCUMENT.
         virtual: The virtual attributes, which are not stored.
+        rest: Called again and again while a large item is read. What it raises ends the lookup.
 
     Returns:
         The result of each step.
     """
-    return tuple(_look(item, step, virtual) for step in steps)
+    looking = _Lookup(item, virtual, rest)
+    return tuple(looking.carry_out(step) for step in steps)
 
 
-def _look(item: Item, step: Step, virtual: Virtual) -> StepResult:
-    try:
-        if step.kind is StepKind.GET_DOCUMENT:
-            return StepResult(value=item.value)
-        document = _attributes(item, step.path, virtual) if step.xattr else item.value
-        if step.kind is StepKind.GET:
-            return StepResult(value=paths.get(document, step.path))
-        if step.kind is StepKind.COUNT:
-            return StepResult(value=paths.count(document, step.path))
-        paths.exists(document, step.path)
-        return StepResult()
-    except (PathError, _StepError) as exc:
-        return StepResult(exc.problem)
+class _Lookup:
+    """An item that is looked into."""
 
+    def __init__(self, item: Item, virtual: Virtual, rest: Rest | None) -> None:
+        self._item = item
+        self._virtual = virtual
+        self._rest = rest
+        self._document = Document(item.value, rest)
+        self._xattrs = Document(item.xattrs or b"{}", rest)
 
-def _attributes(item: Item, path: bytes, virtual: Virtual) -> bytes:
-    """Return the JSON object in which to look for an attribute."""
-    name = _name_of(path)
-    if not name.startswith(_VIRTUAL):
-        return item.xattrs or b"{}"
-    make = virtual.get(name)
-    if make is None:
-        raise _StepError(XattrProblem.UNKNOWN_VIRTUAL)
-    return b'{"%s":%s}' % (name, make())
+    def carry_out(self, step: Step) -> StepResult:
+        try:
+            if step.kind is StepKind.GET_DOCUMENT:
+                return StepResult(value=self._item.value)
+            document = self._attributes(step.path) if step.xattr else self._document
+            if step.kind is StepKind.GET:
+                return StepResult(value=paths.get(document, step.path))
+            if step.kind is StepKind.COUNT:
+                return StepResult(value=paths.count(document, step.path))
+            paths.exists(document, step.path)
+            return StepResult()
+        except (PathError, _StepError) as exc:
+            return StepResult(exc.problem)
+
+    def _attributes(self, path: bytes) -> Document:
+        """Return the JSON object in which to look for an attribute."""
+        name = _name_of(path)
+        if not name.startswith(_VIRTUAL):
+            return self._xattrs
+        make = self._virtual.get(name)
+        if make is None:
+            raise _StepError(XattrProblem.UNKNOWN_VIRTUAL)
+        return Document(b'{"%s":%s}' % (name, make()), self._rest)
 
 
 # Edits
 
 
-def edit(operation: Edit, current: Item | None, version: Version) -> tuple[Outcome, Item | Removed | None]:
+def edit(
+    operation: Edit, current: Item | None, version: Version, rest: Rest | None = None
+) -> tuple[Outcome, Item | Removed | None]:
     """Decide what an edit does to the item it finds.
 
     Args:
         operation: The edit.
         current: The item; None if it does not exist.
         version: The CAS and the sequence number that a change will get.
+        rest: Called again and again while a large item is edited. What it raises ends the edit.
 
     Returns:
         The outcome, and the item to store, or `REMOVED`, or None if nothing changes.
@@ -117,11 +141,13 @@ def edit(operation: Edit, current: Item | None, version: Version) -> tuple[Outco
         return Outcome(Problem.NOT_FOUND), None
     if current is not None and operation.add:
         return Outcome(Problem.EXISTS), None
-    state = _State(current, operation, version)
+    if operation.size(current) > operation.inline:
+        return Outcome(Problem.UNPLANNED), None
+    state = _State(current, operation, version, rest)
     results = state.carry_out_all()
     if state.summed is not None and state.summed != state.value:
         # Steps after the one with the checksum changed the value. They do not depend on attributes, so the value is final now.
-        state = _State(current, operation, version, summed=state.value)
+        state = _State(current, operation, version, rest, summed=state.value)
         results = state.carry_out_all()
     outcome = Outcome(results=results)
     if results and results[-1].problem is not None:
@@ -138,29 +164,38 @@ class _State:
     """An item that is being edited.
 
     Attributes:
-        value: The value of the item, so far.
         removed: Whether the item is to be removed.
         summed: The value whose checksum was put in the attributes; None if none was.
     """
 
-    def __init__(self, current: Item | None, operation: Edit, version: Version, summed: bytes | None = None) -> None:
+    def __init__(
+        self, current: Item | None, operation: Edit, version: Version, rest: Rest | None, summed: bytes | None = None
+    ) -> None:
         made = Item(_new_document(operation.steps), expiry=operation.new_expiry)
+        self._found = current
         self._current = current if current is not None else made
         self._operation = operation
         self._version = version
-        self.value = self._current.value
+        self._rest = rest
+        self._document = Document(self._current.value, rest)
         self._datatype = self._current.datatype if current is not None else operation.datatype
-        self._xattrs = self._current.xattrs or b"{}"
+        self._xattrs = Document(self._current.xattrs or b"{}", rest)
         self.removed = False
         self.summed = summed
 
+    @property
+    def value(self) -> bytes:
+        """The value of the item, so far."""
+        return self._document.content
+
     def item(self) -> Item:
         expiry = self._operation.expiry
+        xattrs = self._xattrs.content
         return self._current._replace(
             value=self.value,
             datatype=self._datatype,
             expiry=self._current.expiry if expiry is None else expiry,
-            xattrs=b"" if self._xattrs.strip() in (b"{}", b"{ }") else self._xattrs,
+            xattrs=b"" if xattrs.strip() in (b"{}", b"{ }") else xattrs,
         )
 
     def carry_out_all(self) -> tuple[StepResult, ...]:
@@ -176,8 +211,8 @@ class _State:
 
     def _carry_out(self, step: Step) -> bytes:
         if step.kind is StepKind.SET_DOCUMENT:
-            self.value = step.value
-            self._datatype = self._operation.datatype if paths.is_json(step.value) else 0
+            self._document = Document(step.value, self._rest)
+            self._datatype = self._operation.datatype if paths.is_json(step.value, self._rest) else 0
             return b""
         if step.kind is StepKind.REMOVE_DOCUMENT:
             self.removed = True
@@ -185,10 +220,9 @@ class _State:
         if step.xattr:
             if _name_of(step.path).startswith(_VIRTUAL):
                 raise _StepError(XattrProblem.READ_ONLY)
-            self._xattrs, result = _change(self._xattrs, step, self._expanded(step))
-        else:
-            self.value, result = _change(self.value, step, step.value)
-            self._datatype = self._operation.datatype
+            return _change(self._xattrs, step, self._expanded(step))
+        result = _change(self._document, step, step.value)
+        self._datatype = self._operation.datatype
         return result
 
     def _expanded(self, step: Step) -> bytes:
@@ -196,13 +230,24 @@ class _State:
         if not step.macros or not value.startswith(_MACRO_START):
             return value
         if value == b'"${Mutation.CAS}"':
-            return b'"0x%s"' % self._version.cas.to_bytes(8, "little").hex().encode()
+            return self._version.cas_text
         if value == b'"${Mutation.seqno}"':
-            return b'"0x%016x"' % self._version.seqno
+            return self._version.seqno_text
         if value == b'"${Mutation.value_crc32c}"':
             if self.summed is None:
                 self.summed = self.value
             return b'"0x%08x"' % google_crc32c.value(self.summed)
+        return self._virtual_value(value[len(_MACRO_START) : -len(_MACRO_END)] if value.endswith(_MACRO_END) else b"")
+
+    def _virtual_value(self, path: bytes) -> bytes:
+        """Return what a part of ``$document`` was before the edit."""
+        virtual = self._operation.virtual
+        if virtual is not None and (path == _DOCUMENT or path.startswith(_DOCUMENT + b".")):
+            made = virtual(self._found if self._found is not None else Item(b""))[_DOCUMENT]()
+            try:
+                return paths.get(Document(b'{"%s":%s}' % (_DOCUMENT, made)), path)
+            except PathError:
+                pass
         raise _StepError(XattrProblem.UNKNOWN_MACRO)
 
 
@@ -215,27 +260,28 @@ def _new_document(steps: Sequence[Step]) -> bytes:
     return b"{}"
 
 
-def _change(document: bytes, step: Step, value: bytes) -> tuple[bytes, bytes]:
-    """Return a document with the change of a step, and the value of the step's result."""
+def _change(document: Document, step: Step, value: bytes) -> bytes:
+    """Change a document as a step says, and return the value of the step's result."""
     path, create = step.path, step.create
     match step.kind:
         case StepKind.ADD:
-            return edits.add(document, path, value, create), b""
+            edits.add(document, path, value, create)
         case StepKind.UPSERT:
-            return edits.upsert(document, path, value, create), b""
+            edits.upsert(document, path, value, create)
         case StepKind.REPLACE:
-            return edits.replace(document, path, value), b""
+            edits.replace(document, path, value)
         case StepKind.REMOVE:
-            return edits.remove(document, path), b""
+            edits.remove(document, path)
         case StepKind.PUSH_LAST:
-            return edits.push_last(document, path, value, create), b""
+            edits.push_last(document, path, value, create)
         case StepKind.PUSH_FIRST:
-            return edits.push_first(document, path, value, create), b""
+            edits.push_first(document, path, value, create)
         case StepKind.INSERT:
-            return edits.insert(document, path, value), b""
+            edits.insert(document, path, value)
         case StepKind.ADD_UNIQUE:
-            return edits.add_unique(document, path, value, create), b""
+            edits.add_unique(document, path, value, create)
         case StepKind.COUNTER:
-            document, number = edits.counter(document, path, value, create)
-            return document, b"%d" % number
-    raise _StepError(PathProblem.INVALID)
+            return b"%d" % edits.counter(document, path, value, create)
+        case _:
+            raise _StepError(PathProblem.INVALID)
+    return b""

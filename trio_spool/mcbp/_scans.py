@@ -267,17 +267,17 @@ def pack_keys(records: Iterable[tuple[bytes, bytes, int, int, int, int, int]], s
     return pieces
 
 
-def pack_xattrs(xattrs: bytes) -> bytes:
+def pack_xattrs(xattrs: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Pack extended attributes as they are sent before a document.
 
     The layout: u32 length of the rest, and repeated {u32 length of the pair, name, 0, JSON, 0}.
 
     Args:
-        xattrs: The attributes, as a JSON object.
+        xattrs: The names of the attributes, and their values in JSON. Both are packed as they are.
     """
     packed = bytearray()
-    for name, value in json.loads(xattrs).items():
-        pair = name.encode() + b"\0" + json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\0"
+    for name, value in xattrs:
+        pair = name + b"\0" + value + b"\0"
         packed += _PAIR.pack(len(pair)) + pair
     return _PAIR.pack(len(packed)) + bytes(packed)
 

@@ -13,8 +13,6 @@ from .expiry import expiry_in, flush_time
 # Seconds for which an item is locked if the client does not say, or asks for more than the maximum. Both are kv_engine's.
 DEFAULT_LOCK: Final = 15
 MAX_LOCK: Final = 30
-# The largest value, in bytes, in which JSON is detected: a larger one would keep the event loop for milliseconds.
-MAX_DETECTED: Final = 256 * 1024
 # The CAS that is shown of a locked item, as kv_engine does.
 LOCKED_CAS: Final = 0xFFFFFFFFFFFFFFFF
 # The datatype of a value that is JSON.
@@ -37,22 +35,21 @@ def store(
     return Store(key, value, flags, expiry_in(bucket, key, expiry), datatype, mode, cas, keep_expiry)
 
 
-def datatype_of_value(value: bytes, said: int) -> int:
-    """Return the datatype of a value, whatever the client `said`, unless the value is too large to look at here."""
-    if len(value) > MAX_DETECTED:
-        return said
+def datatype_of_value(value: bytes) -> int:
+    """Return the datatype of a value. For a large one, call `documents.detect_json_in_thread`."""
     return JSON if is_json(value) else 0
 
 
-def concatenate(key: bytes, value: bytes, *, prepend: bool, cas: int, max_size: int) -> Concat:
-    """Append to a value, or prepend. The item keeps its flags and its expiry."""
-    return Concat(key, value, prepend, max_size, cas)
+def concatenate(key: bytes, value: bytes, *, prepend: bool, cas: int, max_size: int, datatype: int = 0, inline: int = 0) -> Concat:
+    """Append to a value, or prepend. The item keeps its flags and its expiry; `datatype` is that of a result which is JSON."""
+    return Concat(key, value, prepend, max_size, cas, datatype, inline)
 
 
-def count(bucket: Bucket, key: bytes, delta: int, *, initial: int, expiry: int | None, cas: int) -> Arithmetic:
+def count(bucket: Bucket, key: bytes, delta: int, *, initial: int, expiry: int | None, cas: int, datatype: int = 0) -> Arithmetic:
     """Add to a number. An expiry of None says not to create it."""
     create = expiry is not None
-    return Arithmetic(key, delta, initial, expiry_in(bucket, key, expiry) if expiry is not None else 0, create, cas)
+    absolute = expiry_in(bucket, key, expiry) if expiry is not None else 0
+    return Arithmetic(key, delta, initial, absolute, create, cas, datatype)
 
 
 def touch(bucket: Bucket, key: bytes, expiry: int) -> Touch:

@@ -41,12 +41,13 @@ class Exchange:
         pending: For each operation, its place in `replies`, and how the reply follows from the outcome.
         size: The bytes of `replies`, of `operations`, and of what those are expected to return; or of what waits to be queued.
         work: The long command that a request turned out to be.
+        changes: Whether that command changes an item, so that what follows has to wait for it.
         closing: Whether the connection ends once the replies are sent.
     """
 
     __slots__ = (
-        "_bucket", "_counted", "_growth", "began", "closing", "local", "operations", "pending", "reader", "replies", "session",
-        "shared", "size", "work",
+        "_bucket", "_counted", "_growth", "_preparations", "began", "changes", "closing", "local", "operations", "pending",
+        "reader", "replies", "session", "shared", "size", "work",
     )  # fmt: skip
 
     def __init__(self, shared: Shared, session: Session) -> None:
@@ -61,8 +62,10 @@ class Exchange:
         self.pending: list[tuple[int, Encode, Any]] = []
         self._growth: dict[bytes, int] = {}  # by how much the operations make each item larger, as far as they are counted
         self._counted = 0
+        self._preparations: list[tuple[int, Callable[[], Operation]]] = []
         self.size = 0
         self.work: Work | None = None
+        self.changes = False
         self.closing = False
         self.follow_session()
 
@@ -108,6 +111,10 @@ class Exchange:
         self.operations.append(operation)
         self.size += size
 
+    def prepare(self, function: Callable[[], Operation]) -> None:
+        """Let a worker thread make the next operation that is collected, before it is carried out: the one given replaces it."""
+        self._preparations.append((len(self.operations), function))
+
     def read(self, key: bytes, request: Any, size: int, encode: EncodeItem) -> None:
         """Reply with what `encode` makes of an item, as all operations before leave it.
 
@@ -147,9 +154,14 @@ class Exchange:
         """Whether there is so much to be sent and carried out that this should come first."""
         return self.size > EXCHANGE_SIZE
 
-    def later(self, work: Work) -> None:
-        """Reply with what `work` makes. It runs in a task of its own, once the collected operations have been carried out."""
-        self.work = work
+    def later(self, work: Work, *, changes: bool = False) -> None:
+        """Reply with what `work` makes. It runs in a task of its own, once the collected operations have been carried out.
+
+        Args:
+            work: As above.
+            changes: Whether it changes an item. If so, what follows waits for it, even if commands may overlap: it sees the change.
+        """
+        self.work, self.changes = work, changes
 
     def close(self) -> None:
         """Close the connection once everything has been sent."""
@@ -163,6 +175,8 @@ class Exchange:
         """
         if self.operations:
             self._release()
+            if self._preparations:
+                await trio.to_thread.run_sync(self._prepare_in_thread, limiter=self.shared.limiter)
             self._resolve(await self.bucket.operate(list(self.operations)))
         data = self.take() if self.replies else b""
         if data:
@@ -177,6 +191,11 @@ class Exchange:
         if self.local:  # `_release`, without a call for each request of a client that waits for replies
             self.reader.release()
 
+    def _prepare_in_thread(self) -> None:
+        while self._preparations:
+            index, function = self._preparations.pop()
+            self.operations[index] = function()
+
     def _release(self) -> None:
         """Let the next read see what has been committed meanwhile."""
         if self.local:
@@ -184,11 +203,25 @@ class Exchange:
 
     def _resolve(self, outcomes: list[Outcome]) -> None:
         for (position, encode, request), outcome in zip(self.pending, outcomes, strict=True):
-            self.replies[position] = encode(self, request, outcome)
+            try:
+                self.replies[position] = encode(self, request, outcome)
+            except Exception:
+                self.replies[position] = self.failure(request)
         self.pending.clear()
         self.operations.clear()
         self._growth.clear()
         self._counted = 0
+
+    def undo(self, replies: int, operations: int) -> None:
+        """Forget what a command that failed has collected: all behind so many replies and operations."""
+        del self.replies[replies:], self.operations[operations:], self.pending[operations:]
+        self._preparations = [preparation for preparation in self._preparations if preparation[0] < operations]
+        self._counted = min(self._counted, operations)
+        self.work = None
+
+    def failure(self, request: Any) -> bytes:
+        """Return the reply to a request whose command has just raised an error that is a bug. Call it where the error is caught."""
+        raise
 
     def take(self) -> bytes:
         """Return all replies, and forget them."""

@@ -270,9 +270,16 @@ class Jobs:
             max_running: As above.
             meanwhile: Runs until then. If it returns, the client has gone, and all commands are cancelled.
         """
+        await self._wait(lambda: len(self.running) <= max_running, meanwhile)
+
+    async def wait_for(self, context: CommandContext, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        """Wait until one command has ended. `meanwhile` is that of `wait`."""
+        await self._wait(lambda: context not in self.running, meanwhile)
+
+    async def _wait(self, is_over: Callable[[], bool], meanwhile: Callable[[], Awaitable[None]]) -> None:
         # trio_util.move_on_when says this in one line, and starts a task for each wait: a fifth of the processor time of a STAT of
         # one row went there.
-        while len(self.running) > max_running:
+        while not is_over():
             with trio.CancelScope() as self._waiting:
                 await meanwhile()
                 self._nursery.cancel_scope.cancel()

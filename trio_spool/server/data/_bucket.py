@@ -11,6 +11,7 @@ from ..._formats import Collection
 from ...engine import DataDirectoryError, Engine, EngineError, Item, Operation, Outcome, Problem, Remember, Remove, Space
 from ._keys import collection_id, prefix_of
 from ._manifest import Manifest, ManifestError, StillRemovingError, check_change, parse_manifest
+from ._turns import Turns
 
 # The namespace of the uuids of buckets and vbuckets. A random UUID: it only has to stay the same.
 _NAMESPACE: Final = UUID("6f1f9b52-6a5e-4b8e-9d0f-5a1c6f0f7c11")
@@ -30,6 +31,7 @@ class Bucket:
         reader: Point reads for the event loop's thread, if the engine is local.
         manifest: The scopes and collections.
         vbuckets: The number of vbuckets.
+        turns: Makes those wait for each other who plan operations on the same key.
 
     Raises:
         DataDirectoryError: The stored manifest is damaged.
@@ -40,6 +42,7 @@ class Bucket:
         self.engine = engine
         self.reader = engine.open_reader()
         self.vbuckets = vbuckets
+        self.turns = Turns()
         self._identity = engine.identity
         self._uuids: dict[int, int] = {}
         self._changing = trio.Lock()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import google_crc32c
 
-from ...engine import Item, Virtual
+from ...engine import Item, Virtual, members
 
 # CAS values follow the time, in nanoseconds: see the engine's batches.
 _NANOSECONDS = 10**9
@@ -44,6 +44,6 @@ def virtual_attributes(item: Item, vbucket_uuid: int, hybrid_time: Callable[[], 
         return json.dumps({"HLC": {"now": str(hybrid_time() // _NANOSECONDS), "mode": "real"}}, separators=(",", ":")).encode()
 
     def contents() -> bytes:
-        return json.dumps(list(json.loads(item.xattrs or b"{}")), separators=(",", ":")).encode()
+        return b"[%b]" % b",".join(b'"%b"' % name for name, _ in members(item.xattrs or b"{}"))
 
     return {b"$document": document, b"$vbucket": vbucket, b"$XTOC": contents}

@@ -41,6 +41,7 @@ class Counters:
     bad_requests: int = 0
     streams: int = 0
     stream_failures: int = 0
+    command_failures: int = 0
 
     def reset(self) -> None:
         """Set every counter to 0."""

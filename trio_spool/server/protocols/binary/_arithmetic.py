@@ -28,6 +28,7 @@ def count(exchange: BinaryExchange, request: Request) -> None:
     operation = items.count(
         exchange.bucket, request.key, -delta if _decrements(exchange, request) else delta, initial=initial,
         expiry=None if expiry == _DO_NOT_CREATE else expiry, cas=request.cas,
+        datatype=0 if exchange.features.classic else items.JSON,
     )  # fmt: skip
     exchange.operate(request, request.size, operation, _encode)
 

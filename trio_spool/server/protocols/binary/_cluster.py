@@ -8,7 +8,8 @@ from typing import Final
 from ...data import Bucket
 
 _CAPABILITIES: Final = (
-    "cccp", "cbhello", "collections", "durableWrite", "nodesExt", "rangeScan", "touch", "xattr", "xdcrCheckpointing",
+    "cccp", "cbhello", "collections", "durableWrite", "nodesExt", "rangeScan", "subdoc.ReplicaRead", "touch", "xattr",
+    "xdcrCheckpointing",
 )  # fmt: skip
 
 

@@ -55,8 +55,8 @@ def hello(exchange: BinaryExchange, request: Request) -> None:
 def _agent_name(key: bytes) -> str:
     text = key.decode("utf-8", "replace")
     try:
-        return str(json.loads(text)["a"])
-    except (ValueError, KeyError, TypeError):
+        return str(json.loads(text)["a"]).encode("utf-8", "replace").decode()  # an escape may be half a character
+    except (ValueError, KeyError, TypeError, RecursionError):
         return text
 
 

@@ -49,6 +49,13 @@ class BinaryExchange(Exchange):
         """Reply with the status that an error of a command stands for, or that of a value that can't be parsed."""
         self.error(request, status_of_error(error), str(error))
 
+    def failure(self, request: Request) -> bytes:
+        """Return the reply to a request whose command has just raised an error. It costs this request, and no other."""
+        shared, command = self.shared, self.table.names[request.opcode]
+        shared.counters.command_failures += 1
+        shared.log.exception("command failed", command=command, key=request.key.decode("utf-8", "replace"))
+        return self.features.error(request.opcode, request.opaque, Status.INTERNAL, "see the service's log")
+
     def is_quiet(self, request: Request) -> bool:
         """Whether a request is the quiet form of its command."""
         return request.opcode in self.table.loud

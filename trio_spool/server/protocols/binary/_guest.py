@@ -20,7 +20,7 @@ from ...conversation import Host
 from ...settings import EXCHANGE_SIZE, KIB, ServiceError
 from ._exchange import BinaryContext, BinaryExchange
 from ._gate import admit, is_plain
-from ._reading import get_run
+from ._reading import get_first, get_run
 from ._refusing import refuse_request
 from ._row import Table
 from ._storing import refuse_too_big
@@ -109,7 +109,10 @@ class BinaryGuest:
             if exchange.local and not exchange.operations and not session.allowed[Opcode.GET] and (gets := decoder.next_gets()):
                 counts[Opcode.GET] = counts.get(Opcode.GET, 0) + len(gets)
                 while gets:
-                    get_run(exchange, gets)
+                    try:
+                        get_run(exchange, gets)
+                    except Exception:
+                        get_first(exchange, gets)
                     if exchange.size > EXCHANGE_SIZE or gets:
                         await self._finish_turn()
             try:
@@ -133,10 +136,14 @@ class BinaryGuest:
                 if session.allowed[opcode] or not is_plain(event):
                     request = admit(exchange, event)
                 if request is not None:
+                    replies, operations = len(exchange.replies), len(exchange.operations)
                     try:
                         handlers[opcode](exchange, request)
                     except (ServiceError, RemoteProtocolError) as exc:
                         exchange.refuse(request, exc)
+                    except Exception:
+                        exchange.undo(replies, operations)
+                        exchange.reply(exchange.failure(request))
                 if exchange.work is not None and request is not None:
                     await self._start_job(request)
                 else:
@@ -173,9 +180,12 @@ class BinaryGuest:
         await exchange.finish(host.sender)
         await host.jobs.wait(host.shared.settings.max_jobs - 1, host.read_ahead)
         self._commands += 1
-        host.jobs.start(BinaryContext(host, exchange, request), work)
+        context = BinaryContext(host, exchange, request)
+        host.jobs.start(context, work)
         if not self._features.unordered or self._is_barrier(request):
             await host.jobs.wait(0, host.read_ahead)
+        elif exchange.changes:
+            await host.jobs.wait_for(context, host.read_ahead)
 
     def _reject(self, rejected: Rejected) -> None:
         exchange, features = self._exchange, self._features

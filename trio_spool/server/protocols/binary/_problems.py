@@ -23,6 +23,8 @@ STATUS_OF: Final[dict[Problem, Status]] = {
     Problem.NO_SPACE: Status.TEMPORARY_FAILURE,
     Problem.FAILED: Status.INTERNAL,
     Problem.UNKNOWN: Status.INTERNAL,  # for completeness: nobody gets it, since the connection ends
+    Problem.UNPLANNED: Status.TEMPORARY_FAILURE,  # another client made the item large at this very moment
+    Problem.CHANGED: Status.TEMPORARY_FAILURE,
 }
 
 # An error that is not listed has the status of its nearest base class that is.

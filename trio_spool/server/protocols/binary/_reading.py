@@ -68,6 +68,17 @@ def get_run(exchange: BinaryExchange, gets: list[tuple[int, bytes]]) -> None:
     del gets[: len(found)]
 
 
+def get_first(exchange: BinaryExchange, gets: list[tuple[int, bytes]]) -> None:
+    """Answer the first of a run of plain GETs that failed as a whole, and remove it. An error costs only that one."""
+    opaque, key = gets.pop(0)
+    request = Request(Opcode.GET, 0, 0, opaque, 0, b"", key, b"", 0)
+    try:
+        reply = _encode(exchange, request, exchange.reader.get(key))
+    except Exception:
+        reply = exchange.failure(request)
+    exchange.reply(reply)
+
+
 def _encode_outcome(exchange: BinaryExchange, request: Request, outcome: Outcome) -> bytes:
     return _encode(exchange, request, outcome.item)
 

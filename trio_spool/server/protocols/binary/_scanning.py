@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final
 
-from ....engine import EXTENDED, Engine, Record, split_extended
+from ....engine import EXTENDED, Engine, Record, members, split_extended
 from ....mcbp import (
     ALL_VBUCKETS,
     CONTINUE,
@@ -168,7 +168,7 @@ def _with_xattrs(record: Record) -> Record:
     if not datatype & EXTENDED:
         return record
     xattrs, value = split_extended(value)
-    return key, pack_xattrs(xattrs) + value, flags, expiry, datatype & ~EXTENDED | DataType.XATTR, cas, seqno
+    return key, pack_xattrs(members(xattrs)) + value, flags, expiry, datatype & ~EXTENDED | DataType.XATTR, cas, seqno
 
 
 def cancel_scan(exchange: BinaryExchange, request: Request) -> None:

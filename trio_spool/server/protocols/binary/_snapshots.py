@@ -28,6 +28,9 @@ from ._exchange import BinaryContext, BinaryExchange
 from ._gate import not_my_vbucket
 from ._row import Command
 
+# The maximum bytes of JSON that asks for a snapshot: it is parsed on the event loop. Couchbase's own have some dozens.
+_MAX_VALUE: Final = 16 * 1024
+
 
 def prepare_snapshot(exchange: BinaryExchange, request: Request) -> None:
     """Make a snapshot of the database's files.
@@ -35,7 +38,7 @@ def prepare_snapshot(exchange: BinaryExchange, request: Request) -> None:
     Value: a JSON object, of which nothing is needed here, or nothing. Reply: the manifest, JSON.
     """
     try:
-        valid = not request.value or isinstance(json.loads(request.value), dict)
+        valid = not request.value or (len(request.value) <= _MAX_VALUE and isinstance(json.loads(request.value), dict))
     except (ValueError, RecursionError):
         valid = False
     if request.vbucket >= exchange.bucket.vbuckets:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
+from functools import partial
 from typing import Final
 
-from ....engine import Outcome, StoreMode
+from ....engine import Concat, Outcome, StoreMode
 from ....mcbp import FrameInfoId, Opcode, Rejected, Request, Status, item_shape
-from ...commands import items
+from ...commands import documents, items
 from ...conversation import WRITE
-from ._exchange import BinaryExchange
+from ._exchange import BinaryContext, BinaryExchange
 from ._mutation import encode_mutation
 from ._row import Command
 
@@ -27,11 +28,17 @@ def store(exchange: BinaryExchange, request: Request) -> None:
     Extras: flags u32, expiry u32. A CAS in the header is a condition.
     """
     flags, expiry = _EXTRAS.unpack(request.extras)
-    datatype = request.datatype if exchange.features.classic else items.datatype_of_value(request.value, request.datatype)
+    value, large = request.value, False
+    datatype = request.datatype
+    if not exchange.features.classic:
+        large = len(value) > documents.LARGE
+        datatype = 0 if large else items.datatype_of_value(value)
     operation = items.store(
-        exchange.bucket, request.key, request.value, mode=_MODES[exchange.loud(request)], flags=flags, expiry=expiry,
+        exchange.bucket, request.key, value, mode=_MODES[exchange.loud(request)], flags=flags, expiry=expiry,
         cas=request.cas, keep_expiry=keeps_expiry(request), datatype=datatype,
     )  # fmt: skip
+    if large:
+        exchange.prepare(lambda: operation._replace(datatype=documents.detect_json_in_thread(value)))
     exchange.operate(request, request.size, operation, _encode)
 
 
@@ -42,10 +49,22 @@ def keeps_expiry(request: Request) -> bool:
 
 def concatenate(exchange: BinaryExchange, request: Request) -> None:
     """Append to the value of an item, or prepend to it. The item keeps its flags and its expiry."""
-    limit = exchange.shared.settings.max_item_size
-    prepend = exchange.loud(request) == Opcode.PREPEND
-    operation = items.concatenate(request.key, request.value, prepend=prepend, cas=request.cas, max_size=limit)
-    exchange.operate(request, request.size, operation, _encode)
+    classic = exchange.features.classic
+    operation = items.concatenate(
+        request.key, request.value, prepend=exchange.loud(request) == Opcode.PREPEND, cas=request.cas,
+        max_size=exchange.shared.settings.max_item_size, datatype=0 if classic else items.JSON, inline=documents.LARGE,
+    )  # fmt: skip
+    if not classic and exchange.expected_size(request.key) + len(request.value) > documents.LARGE:
+        exchange.later(partial(_concatenate_large, operation=operation), changes=True)
+    else:
+        exchange.operate(request, request.size, operation, _encode)
+
+
+async def _concatenate_large(context: BinaryContext, operation: Concat) -> None:
+    outcome = await documents.plan_and_operate(context.bucket, operation, context.in_worker)
+    reply = _encode(context.exchange, context.request, outcome)
+    if reply:  # a quiet command does not answer everything
+        await context.reply(reply)
 
 
 def _encode(exchange: BinaryExchange, request: Request, outcome: Outcome) -> bytes:

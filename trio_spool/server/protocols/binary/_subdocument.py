@@ -6,6 +6,7 @@ from functools import partial
 from typing import Final
 
 from ....engine import (
+    Edit,
     Item,
     Outcome,
     PathProblem,
@@ -68,6 +69,7 @@ _STATUS_OF: Final[dict[StepProblem, Status]] = {
     PathProblem.DELTA: Status.SUBDOC_DELTA_INVALID,
     PathProblem.NUMBER_RANGE: Status.SUBDOC_NUM_RANGE,
     PathProblem.TOO_DEEP: Status.SUBDOC_DOC_TOO_DEEP,
+    PathProblem.VALUE_TOO_DEEP: Status.SUBDOC_VALUE_TOO_DEEP,
     XattrProblem.UNKNOWN_VIRTUAL: Status.SUBDOC_XATTR_UNKNOWN_VATTR,
     XattrProblem.READ_ONLY: Status.SUBDOC_XATTR_CANT_MODIFY_VATTR,
     XattrProblem.UNKNOWN_MACRO: Status.SUBDOC_XATTR_UNKNOWN_MACRO,
@@ -117,7 +119,8 @@ async def _look_up_in_worker(context: BinaryContext, asked: SubdocumentRequest) 
 
     def look_up_in_thread() -> tuple[bytes, bool]:
         item = bucket.read_in_thread(request.key)
-        return _encode_found(context.exchange, request, item, asked), item is not None
+        results = None if item is None else documents.look_up_in_thread(bucket, request.vbucket, item, _steps(asked))
+        return _encode_found(context.exchange, request, item, results, asked), item is not None
 
     frame, found = await context.in_worker(look_up_in_thread)
     items.count_get(context.shared.counters, found=found)
@@ -126,14 +129,16 @@ async def _look_up_in_worker(context: BinaryContext, asked: SubdocumentRequest) 
 
 def _encode_lookup(exchange: BinaryExchange, request: Request, item: Item | None, asked: SubdocumentRequest) -> bytes:
     items.count_get(exchange.shared.counters, found=item is not None)
-    return _encode_found(exchange, request, item, asked)
+    results = None if item is None else documents.look_up(exchange.bucket, request.vbucket, item, _steps(asked))
+    return _encode_found(exchange, request, item, results, asked)
 
 
-def _encode_found(exchange: BinaryExchange, request: Request, item: Item | None, asked: SubdocumentRequest) -> bytes:
+def _encode_found(
+    exchange: BinaryExchange, request: Request, item: Item | None, results: list[StepResult] | None, asked: SubdocumentRequest
+) -> bytes:
     features = exchange.features
-    if item is None:
+    if item is None or results is None:
         return features.error(request.opcode, request.opaque, Status.NOT_FOUND)
-    results = documents.look_up(exchange.bucket, request.vbucket, item, _steps(asked))
     cas = items.shown_cas(exchange.bucket, request.key, item.cas)
     if asked.multi:
         value = encode_lookup_results((_status(result), result.value) for result in results)
@@ -154,11 +159,23 @@ def mutate(exchange: BinaryExchange, request: Request) -> None:
     """
     asked = _parse(exchange, request)
     operation = documents.edit(
-        exchange.bucket, request.key, _steps(asked), expiry=asked.expiry, keep_expiry=keeps_expiry(request),
+        exchange.bucket, request.key, request.vbucket, _steps(asked), expiry=asked.expiry, keep_expiry=keeps_expiry(request),
         create=bool(asked.flags & DocumentFlag.CREATE), add=bool(asked.flags & DocumentFlag.ADD), cas=request.cas,
         max_size=exchange.shared.settings.max_item_size,
     )  # fmt: skip
-    exchange.operate(request, request.size, operation, partial(_encode_mutated, asked=asked))
+    if exchange.expected_size(request.key) + operation.size(None) > documents.LARGE:
+        exchange.later(partial(_mutate_large, operation=operation, asked=asked), changes=True)
+    else:
+        exchange.operate(request, request.size, operation, partial(_encode_mutated, asked=asked))
+
+
+async def _mutate_large(context: BinaryContext, operation: Edit, asked: SubdocumentRequest) -> None:
+    outcome = Outcome(Problem.UNPLANNED)
+    if not context.exchange.local:  # it is not known to be large
+        (outcome,) = await context.bucket.operate([operation])
+    if outcome.problem is Problem.UNPLANNED:
+        outcome = await documents.plan_and_operate(context.bucket, operation, context.in_worker)
+    await context.reply(_encode_mutated(context.exchange, context.request, outcome, asked))
 
 
 def _encode_mutated(exchange: BinaryExchange, request: Request, outcome: Outcome, asked: SubdocumentRequest) -> bytes:

@@ -1,0 +1,218 @@
+"""Changes of large documents: in worker threads, and what other requests see of them."""
+
+from __future__ import annotations
+
+import json
+import struct
+import threading
+
+import pytest
+import trio
+
+from trio_spool.mcbp import DataType, Feature, Opcode, PathFlag, Status, encode_request
+from trio_spool.server.commands import documents
+
+EXTRAS = bytes(8)
+PAD = b"x" * 20_000
+LARGE = b'{"pad":"%b","n":1}' % PAD
+UPSERT, COUNTER, GET = Opcode.SUBDOC_DICT_UPSERT, Opcode.SUBDOC_COUNTER, Opcode.SUBDOC_GET
+
+
+@pytest.fixture(params=["memory", "lmdb"])
+async def service(request, run_service, tmp_path):
+    options = {"engine": request.param, "fsync": "no", "max_item_size": 200_000}
+    if request.param == "lmdb":
+        options["data_dir"] = tmp_path / "data"
+    async with run_service(**options) as served:
+        yield served
+
+
+@pytest.fixture(params=[False, True], ids=["ordered", "unordered"])
+async def sub(raw, request):
+    await raw.hello(Feature.XATTR, Feature.JSON, Feature.XERROR, *([Feature.UNORDERED_EXECUTION] if request.param else []))
+    await put(raw, LARGE)
+    return raw
+
+
+async def put(raw, value: bytes, key: bytes = b"k") -> int:
+    reply = await raw.call(Opcode.SET, key=key, value=value, extras=EXTRAS)
+    assert reply.status == 0
+    return reply.cas
+
+
+async def value_of(raw, key: bytes = b"k") -> tuple[bytes, int]:
+    reply = await raw.call(Opcode.GET, key=key)
+    return reply.value, reply.datatype
+
+
+def path(opcode: int, path: bytes, value: bytes = b"", flags: int = 0, **kwargs) -> bytes:
+    return encode_request(opcode, key=b"k", extras=struct.pack(">HB", len(path), flags), value=path + value, **kwargs)
+
+
+async def answers(raw, *frames: bytes) -> list:
+    await raw.send(*frames, encode_request(Opcode.NOOP, opaque=99))
+    replies = []
+    while (reply := await raw.receive()).opaque != 99:
+        replies.append(reply)
+    return sorted(replies, key=lambda reply: reply.opaque)
+
+
+async def test_what_follows_sees_the_change(sub) -> None:
+    replies = await answers(
+        sub,
+        path(COUNTER, b"n", b"1", opaque=1),
+        path(GET, b"n", opaque=2),
+        encode_request(Opcode.GET, key=b"k", opaque=3),
+        path(COUNTER, b"n", b"1", opaque=4),
+        encode_request(Opcode.APPEND, key=b"k", value=b" ", opaque=5),
+        encode_request(Opcode.GET, key=b"k", opaque=6),
+        encode_request(Opcode.DELETE, key=b"k", opaque=7),
+        path(COUNTER, b"n", b"1", opaque=8),
+    )
+    assert [reply.status for reply in replies] == [0] * 7 + [Status.NOT_FOUND]
+    assert [reply.value for reply in replies[:4]] == [b"2", b"2", LARGE[:-2] + b"2}", b"3"]
+    assert (replies[5].value, replies[5].datatype) == (LARGE[:-2] + b"3} ", DataType.JSON)
+
+
+async def test_a_large_value_in_a_pipeline_and_its_edit(sub) -> None:
+    """What a request before it stores is known to be large, though it is not stored yet."""
+    await put(sub, b"{}")
+    replies = await answers(
+        sub,
+        encode_request(Opcode.SET, key=b"k", value=LARGE, extras=EXTRAS, opaque=1),
+        path(COUNTER, b"n", b"1", opaque=2),
+        path(UPSERT, b"m", b'"%b"' % PAD, opaque=3),
+        encode_request(Opcode.GET, key=b"k", opaque=4),
+    )
+    assert [reply.status for reply in replies] == [0] * 4
+    assert replies[3].value == b'%b2,"m":"%b"}' % (LARGE[:-2], PAD)
+
+
+async def test_a_large_value_for_a_small_document(sub) -> None:
+    await put(sub, b'{"a":1}')
+    (reply,) = await answers(sub, path(UPSERT, b"b", b'"%b"' % PAD))
+    assert reply.status == 0
+    assert await value_of(sub) == (b'{"a":1,"b":"%b"}' % PAD, DataType.JSON)
+
+
+@pytest.mark.parametrize("value, datatype", [(b"[%b1]" % (b"1," * 20_000), 1), (b"[%b1" % (b"1," * 20_000), 0), (PAD, 0)])
+async def test_json_is_detected_in_values_of_any_size(sub, value: bytes, datatype: int) -> None:
+    await put(sub, value)
+    assert await value_of(sub) == (value, datatype)
+    replies = await answers(
+        sub,
+        *(
+            encode_request(Opcode.SETQ, key=b"key %d" % number, value=value if number % 2 else b"{}", extras=EXTRAS)
+            for number in range(6)
+        ),
+    )
+    assert replies == []
+    for number in range(6):
+        assert await value_of(sub, b"key %d" % number) == ((value, datatype) if number % 2 else (b"{}", 1))
+
+
+async def test_datatypes_of_appended_values_and_counters(sub) -> None:
+    await put(sub, b"[1")
+    await sub.call(Opcode.APPEND, key=b"k", value=b",2]")
+    assert await value_of(sub) == (b"[1,2]", DataType.JSON)
+    await sub.call(Opcode.PREPEND, key=b"k", value=b"x")
+    assert await value_of(sub) == (b"x[1,2]", 0)
+    await sub.call(Opcode.INCREMENT, key=b"counter", extras=struct.pack(">QQL", 1, 5, 0))
+    assert await value_of(sub, b"counter") == (b"5", DataType.JSON)
+    await put(sub, b"007", b"counter")
+    await sub.call(Opcode.INCREMENT, key=b"counter", extras=struct.pack(">QQL", 1, 5, 0))
+    assert await value_of(sub, b"counter") == (b"8", DataType.JSON)
+
+
+async def test_clients_that_edit_one_document_all_succeed(service, sub) -> None:
+    async def count(times: int) -> None:
+        async with service.connect() as raw:
+            for _ in range(times):
+                await raw.send(path(COUNTER, b"n", b"1"))
+                assert (await raw.receive()).status == 0
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(4):
+            nursery.start_soon(count, 5)
+    assert json.loads((await value_of(sub))[0])["n"] == 21
+
+
+async def test_a_document_that_others_always_store_is_a_temporary_failure(service, sub, monkeypatch) -> None:
+    """Each time that the edit is planned, another client stores something else."""
+    plan, bucket = documents.plan_in_thread, service.inside.buckets.default
+    tries = []
+
+    def plan_late_in_thread(operation, item, rest):
+        planned = plan(operation, item, rest)
+        tries.append(threading.get_ident())
+        trio.from_thread.run(put, other, LARGE[:-1] + b',"t":%d}' % len(tries))
+        return planned
+
+    async with service.connect() as other:
+        monkeypatch.setattr(documents, "plan_in_thread", plan_late_in_thread)
+        (reply,) = await answers(sub, path(COUNTER, b"n", b"1"))
+        assert reply.status == Status.TEMPORARY_FAILURE
+        assert 1 < len(tries) < 100
+        plans = iter([plan_late_in_thread, plan])
+        monkeypatch.setattr(documents, "plan_in_thread", lambda *arguments: next(plans)(*arguments))
+        (reply,) = await answers(sub, path(COUNTER, b"n", b"1"))
+        assert (reply.status, reply.value) == (0, b"2")
+    assert json.loads((await value_of(sub))[0])["t"] == len(tries)
+    assert len(bucket.turns) == 0
+
+
+async def test_a_large_edit_ends_when_its_client_is_dropped(service, sub, until, monkeypatch) -> None:
+    """As when a service stops and its drain timeout has passed."""
+    began, go_on = threading.Event(), threading.Event()
+    real, ended = documents.plan_in_thread, []
+
+    def plan_in_thread(operation, item, rest):
+        began.set()
+        assert go_on.wait(20)
+        try:
+            while True:
+                rest()
+        finally:
+            ended.append(True)
+        return real(operation, item, rest)
+
+    monkeypatch.setattr(documents, "plan_in_thread", plan_in_thread)
+    async with service.connect() as other:
+        await other.send(path(COUNTER, b"n", b"1"))
+        assert await trio.to_thread.run_sync(began.wait, 20)
+    go_on.set()
+    await until(lambda: ended == [True])
+    assert (await value_of(sub))[0] == LARGE
+
+
+async def test_too_deep(sub) -> None:
+    deep = b"[" * 513 + b"]" * 513
+    await put(sub, deep)
+    assert await value_of(sub) == (deep, 0)
+    (reply,) = await answers(sub, path(GET, b"[0]"))
+    assert reply.status == Status.SUBDOC_DOC_TOO_DEEP
+    await put(sub, b"{}")
+    (reply,) = await answers(sub, path(UPSERT, b"a", deep[1:-1]))
+    assert reply.status == Status.SUBDOC_VALUE_TOO_DEEP
+
+
+async def test_macros_of_the_document_as_it_was(sub) -> None:
+    for value in (b"{}", LARGE):
+        cas = await put(sub, value)
+        wanted = {
+            b"a": (b"$document.CAS", f"0x{cas:016x}"), b"b": (b"$document.value_bytes", len(value)),
+            b"c": (b"$document.datatype", None), b"d": (b"$document", None),
+        }  # fmt: skip
+        for name, (macro, expected) in wanted.items():
+            await put(sub, value)
+            frame = path(UPSERT, name, b'"${%b}"' % macro, PathFlag.XATTR | PathFlag.EXPAND_MACROS)
+            before = (await answers(sub, path(GET, macro, flags=PathFlag.XATTR)))[0].value
+            (reply,) = await answers(sub, frame)
+            assert reply.status == 0
+            (stored,) = await answers(sub, path(GET, name, flags=PathFlag.XATTR))
+            assert stored.value == before
+            if expected is not None and name == b"b":
+                assert json.loads(stored.value) == expected
+    for unknown in (b"$document.none", b"$documents", b"$vbucket", b"$XTOC", b"Mutation.none"):
+        frame = path(UPSERT, b"e", b'"${%b}"' % unknown, PathFlag.XATTR | PathFlag.EXPAND_MACROS)
+        assert (await answers(sub, frame))[0].status == Status.SUBDOC_XATTR_UNKNOWN_MACRO
