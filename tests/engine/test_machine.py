@@ -228,7 +228,7 @@ class EngineMachine(RuleBasedStateMachine):
                 return
             number, item = 17, Item(b"17")
         else:
-            text = current.value
+            text = current.value.rstrip(b" ")
             if not (text.isdigit() and len(text) <= 20 and int(text) < 2**64):
                 assert outcome.problem is Problem.NOT_A_NUMBER
                 return

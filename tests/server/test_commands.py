@@ -45,8 +45,10 @@ async def test_misses(raw) -> None:
     missing = await raw.call(Opcode.GET, key=b"none", opaque=9)
     assert (missing.status, missing.opaque, missing.cas, missing.extras, missing.key) == (Status.NOT_FOUND, 9, 0, b"", b"")
     assert missing.value and missing.datatype == 0
-    missing = await raw.call(Opcode.GETK, key=b"none")
-    assert (missing.status, missing.key) == (Status.NOT_FOUND, b"none")
+    for opcode, extras in ((Opcode.GETK, b""), (Opcode.GATK, bytes(4))):
+        missing = await raw.call(opcode, key=b"none", extras=extras)
+        # The key, and no text, as in memcached.
+        assert (missing.status, missing.key, missing.value) == (Status.NOT_FOUND, b"none", b"")
 
 
 async def test_quiet_gets_answer_hits_with_their_own_opcode(raw) -> None:
@@ -120,11 +122,22 @@ async def test_counters(raw) -> None:
     assert (await ask(raw, count(Opcode.INCREMENT, delta=2))).value == struct.pack(">Q", 1)
 
 
-@pytest.mark.parametrize("text", [b"abc", b"", b"12x", b" 12", b"-1", b"18446744073709551616", b"0" * 21])
+@pytest.mark.parametrize(
+    "text", [b"abc", b"", b"12x", b" 12", b" ", b"1 2 ", b"1\t", b"1" + b" " * 256, b"-1", b"18446744073709551616", b"0" * 21]
+)
 async def test_not_a_number(raw, text: bytes) -> None:
     await ask(raw, store(key=b"n", value=text))
     assert (await ask(raw, count(Opcode.INCREMENT))).status == Status.NOT_A_NUMBER
     assert (await get(raw, b"n")).value == text
+
+
+@pytest.mark.parametrize("text", [b"5 ", b"5" + b" " * 19, b"5" + b" " * 255])
+async def test_blanks_behind_a_number(raw, text: bytes) -> None:
+    """Where memcached decrements a number to fewer digits, it pads it with blanks."""
+    for opcode, number in ((Opcode.INCREMENT, 6), (Opcode.DECREMENT, 4)):
+        await ask(raw, store(key=b"n", value=text))
+        assert (await ask(raw, count(opcode))).value == struct.pack(">Q", number)
+        assert (await get(raw, b"n")).value == b"%d" % number
 
 
 async def test_quiet_mutations_answer_only_failures(raw) -> None:

@@ -22,6 +22,7 @@ from trio_spool.mcbp import (
     encode_frame_infos,
     encode_request,
 )
+from trio_spool.server.protocols.binary._table import TABLE
 
 EXTRAS = bytes(8)
 LOCKED_CAS = 0xFFFFFFFFFFFFFFFF
@@ -285,6 +286,48 @@ async def test_frame_infos_that_are_refused(raw, framing: bytes, status: int) ->
             await raw.hello(*features)
         assert (await put(raw, framing=framing)).status == status
         assert (await raw.call(Opcode.GET, key=b"k")).status == Status.NOT_FOUND
+
+
+@pytest.mark.parametrize("timeout", [b"\0\0", b"\xff\xff"])
+async def test_durability_timeouts_that_are_none(raw, timeout: bytes) -> None:
+    assert (await put(raw, framing=durability(1, timeout))).status == Status.INVALID
+    assert (await raw.call(Opcode.GET, key=b"k")).status == Status.NOT_FOUND
+
+
+CHANGES = {
+    Opcode.SET, Opcode.SETQ, Opcode.ADD, Opcode.ADDQ, Opcode.REPLACE, Opcode.REPLACEQ, Opcode.APPEND, Opcode.APPENDQ, Opcode.PREPEND,
+    Opcode.PREPENDQ, Opcode.DELETE, Opcode.DELETEQ, Opcode.INCREMENT, Opcode.INCREMENTQ, Opcode.DECREMENT, Opcode.DECREMENTQ,
+    Opcode.TOUCH, Opcode.GAT, Opcode.GATQ, Opcode.GATK, Opcode.GATKQ, Opcode.SUBDOC_MULTI_MUTATION, *range(0xC7, 0xD0),
+}  # fmt: skip
+SETS_EXPIRY = {
+    Opcode.ADD, Opcode.ADDQ, Opcode.DELETE, Opcode.DELETEQ, Opcode.TOUCH, Opcode.GAT, Opcode.GATQ, Opcode.GATK, Opcode.GATKQ,
+}  # fmt: skip
+
+
+async def test_what_would_have_no_effect_is_refused() -> None:
+    for command in TABLE.commands:
+        for opcode in command.opcodes:
+            infos = TABLE.infos[opcode]
+            assert (FrameInfoId.DURABILITY in infos) == (opcode in CHANGES), command
+            assert (FrameInfoId.PRESERVE_TTL in infos) == (opcode in CHANGES - SETS_EXPIRY), command
+
+
+@pytest.mark.parametrize("opcode", [Opcode.GET, Opcode.GETQ, Opcode.NOOP, Opcode.STAT, Opcode.HELLO, Opcode.SUBDOC_MULTI_LOOKUP])
+async def test_a_command_that_changes_nothing_is_not_durable(raw, opcode: int) -> None:
+    await put(raw)
+    await raw.send(raw.plain_frame(opcode, framing=durability(1)))
+    reply = await raw.receive()
+    assert (reply.opcode, reply.status) == (opcode, Status.INVALID)
+    await raw.send(raw.plain_frame(0xF3, framing=durability(1)))
+    assert (await raw.receive()).status == Status.UNKNOWN_COMMAND
+
+
+@pytest.mark.parametrize("opcode", [Opcode.TOUCH, Opcode.GAT, Opcode.ADD, Opcode.GET, Opcode.DELETE])
+async def test_an_expiry_is_kept_where_it_can_be(raw, opcode: int) -> None:
+    await put(raw, expiry=FAR)
+    await raw.send(raw.plain_frame(opcode, framing=encode_frame_infos([KEEP])))
+    assert (await raw.receive()).status == Status.NOT_SUPPORTED
+    assert (await meta(raw))[2] == FAR
 
 
 async def test_preserve_ttl(raw) -> None:

@@ -27,6 +27,7 @@ from ._subdocument import Removed, Version, edit
 
 _TWO_64: Final = 1 << 64
 _MAX_DIGITS: Final = 20  # of a number below 2**64
+_MAX_WIDTH: Final = 256  # of a number with the blanks behind it: more than any server pads. Picked, not measured.
 
 DONE: Final = Outcome()
 NOT_FOUND: Final = Outcome(Problem.NOT_FOUND)
@@ -169,8 +170,9 @@ def _arithmetic(operation: Arithmetic, current: Item | None) -> tuple[Outcome, I
         number = operation.initial
         item = Item(b"%d" % number, expiry=operation.expiry, datatype=operation.datatype)
     else:
-        old = current.value
-        # `bytes.isdigit` is true only of ASCII digits, so that a sign, a blank or an underscore is refused.
+        # memcached pads a number that became shorter with blanks, and counts on; what was copied from there has them.
+        old = current.value.rstrip(b" ") if len(current.value) <= _MAX_WIDTH else current.value
+        # `bytes.isdigit` is true only of ASCII digits, so that a sign, a blank in front or an underscore is refused.
         if not old.isdigit() or len(old) > _MAX_DIGITS or int(old) >= _TWO_64:
             return NOT_A_NUMBER, None
         number = max(int(old) + operation.delta, 0) % _TWO_64

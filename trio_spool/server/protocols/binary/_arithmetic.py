@@ -11,7 +11,7 @@ from ...commands import items
 from ...conversation import READ_AND_WRITE
 from ._exchange import BinaryExchange
 from ._mutation import encode_mutation
-from ._row import Command
+from ._row import KEEPING, Command
 
 _EXTRAS = struct.Struct(">QQL")
 _NUMBER = struct.Struct(">Q")
@@ -44,6 +44,6 @@ def _encode(exchange: BinaryExchange, request: Request, outcome: Outcome) -> byt
 
 
 COMMANDS: Final = (
-    Command(Opcode.INCREMENT, item_shape(20), count, READ_AND_WRITE, quiet=Opcode.INCREMENTQ, reorderable=True),
-    Command(Opcode.DECREMENT, item_shape(20), count, READ_AND_WRITE, quiet=Opcode.DECREMENTQ, reorderable=True),
+    Command(Opcode.INCREMENT, item_shape(20), count, READ_AND_WRITE, quiet=Opcode.INCREMENTQ, reorderable=True, infos=KEEPING),
+    Command(Opcode.DECREMENT, item_shape(20), count, READ_AND_WRITE, quiet=Opcode.DECREMENTQ, reorderable=True, infos=KEEPING),
 )

@@ -11,7 +11,7 @@ from ...commands.errors import NotSupportedError
 from ...conversation import ADMIN_OF_BUCKET, WRITE
 from ._exchange import BinaryExchange
 from ._mutation import encode_mutation
-from ._row import Command
+from ._row import DURABLE, Command
 
 
 def delete(exchange: BinaryExchange, request: Request) -> None:
@@ -40,6 +40,6 @@ def _encode_flush(exchange: BinaryExchange, request: Request, outcome: Outcome) 
 
 
 COMMANDS: Final = (
-    Command(Opcode.DELETE, item_shape(0), delete, WRITE, quiet=Opcode.DELETEQ, reorderable=True),
+    Command(Opcode.DELETE, item_shape(0), delete, WRITE, quiet=Opcode.DELETEQ, reorderable=True, infos=DURABLE),
     Command(Opcode.FLUSH, shape(0, 4), flush, ADMIN_OF_BUCKET, quiet=Opcode.FLUSHQ),
 )

@@ -7,6 +7,7 @@ import cramjam
 from ....mcbp import DEFAULT_COLLECTION, DataType, FrameInfoId, RemoteProtocolError, Request, Status, decode_leb128
 from ...commands.durability import Durability, is_met
 from ...conversation import Refusal
+from ...data import Bucket
 from ._exchange import BinaryExchange
 
 
@@ -22,6 +23,11 @@ def admit(exchange: BinaryExchange, request: Request) -> Request | None:
     if refusal:
         _refuse(exchange, request, refusal)
         return None
+    if request.frame_infos:
+        problem = _frame_info_problem(exchange, request)
+        if problem is not None:
+            exchange.error(request, *problem)
+            return None
     shape = exchange.table.shapes[request.opcode]
     bucket = session.bucket
     if shape is not None and shape.collection and bucket is not None:
@@ -31,11 +37,6 @@ def admit(exchange: BinaryExchange, request: Request) -> Request | None:
         if request.key[0] and bucket.collection_of(request.key) is None:
             number = decode_leb128(request.key)[0]
             exchange.error(request, Status.UNKNOWN_COLLECTION, f"no collection has the id 0x{number:x}")
-            return None
-    if request.frame_infos:
-        problem = _durability_problem(exchange, request)
-        if problem is not None:
-            exchange.error(request, *problem)
             return None
     if request.datatype & DataType.SNAPPY:
         return _inflate(exchange, request)
@@ -63,18 +64,32 @@ def not_my_vbucket(exchange: BinaryExchange, request: Request) -> None:
         exchange.answer(request, status=Status.NOT_MY_VBUCKET, value=exchange.cluster_config(), datatype=DataType.JSON)
 
 
-def _durability_problem(exchange: BinaryExchange, request: Request) -> tuple[Status, str] | None:
-    bucket = exchange.session.bucket
+def _frame_info_problem(exchange: BinaryExchange, request: Request) -> tuple[Status, str] | None:
+    """Return why the frame infos of a request are refused: what would have no effect is not accepted in silence."""
+    name, infos = exchange.table.names[request.opcode], exchange.table.infos[request.opcode]
+    if infos is None:
+        return None  # an unknown command, which says so itself
     for info in request.frame_infos:
-        if info.id != FrameInfoId.DURABILITY:
-            continue
-        try:
-            durability = Durability(info.value[0])
-        except ValueError:
-            return Status.DURABILITY_INVALID_LEVEL, f"no durability level has the number {info.value[0]}"
-        if bucket is not None and not is_met(bucket, durability):
-            reason = "mutations are acknowledged before they are on disk, unless --fsync is always"
-            return Status.DURABILITY_IMPOSSIBLE, reason
+        if info.id == FrameInfoId.DURABILITY:
+            if info.id not in infos:
+                return Status.INVALID, f"{name} can't be durable: it changes no item"
+            if problem := _durability_problem(exchange.session.bucket, info.value):
+                return problem
+        elif info.id == FrameInfoId.PRESERVE_TTL and info.id not in infos:
+            return Status.NOT_SUPPORTED, f"{name} can't keep an expiry"
+    return None
+
+
+def _durability_problem(bucket: Bucket | None, value: bytes) -> tuple[Status, str] | None:
+    try:
+        durability = Durability(value[0])
+    except ValueError:
+        return Status.DURABILITY_INVALID_LEVEL, f"no durability level has the number {value[0]}"
+    # kv_engine refuses these two as well. Any other has no effect: one commit is all that there is to wait for.
+    if len(value) > 1 and (timeout := int.from_bytes(value[1:], "big")) in (0, 0xFFFF):
+        return Status.INVALID, f"a durability timeout is 1 to 65534 milliseconds; got {timeout}"
+    if bucket is not None and not is_met(bucket, durability):
+        return Status.DURABILITY_IMPOSSIBLE, "mutations are acknowledged before they are on disk, unless --fsync is always"
     return None
 
 

@@ -15,7 +15,6 @@ from ....mcbp import (
     encode_get_hit,
     encode_response,
     item_shape,
-    status_text,
 )
 from ...commands import items
 from ...conversation import READ
@@ -94,11 +93,10 @@ def _encode(exchange: BinaryExchange, request: Request, item: Item | None) -> by
 
 
 def encode_miss(exchange: BinaryExchange, request: Request) -> bytes:
-    """Encode NOT_FOUND, with the key for those commands that return keys."""
-    if exchange.loud(request) == Opcode.GETK:
-        value = status_text(Status.NOT_FOUND) if exchange.features.classic else b""
+    """Encode NOT_FOUND: with the key, and then without a text, for those commands that return keys."""
+    if exchange.loud(request) in (Opcode.GETK, Opcode.GATK):
         key = exchange.features.shown_key(request.key)
-        return encode_response(request.opcode, Status.NOT_FOUND, request.opaque, key=key, value=value)
+        return encode_response(request.opcode, Status.NOT_FOUND, request.opaque, key=key)
     return exchange.features.error(request.opcode, request.opaque, Status.NOT_FOUND)
 
 

@@ -7,12 +7,15 @@ from typing import Any, Final
 
 import attrs
 
-from ....mcbp import Opcode, Request, Shape, opcode_name
+from ....mcbp import FrameInfoId, Opcode, Request, Shape, opcode_name
 from ...conversation import ANYBODY, NOBODY, Rule
 
 # Answers a request; its first argument is a `BinaryExchange`.
 Handler = Callable[[Any, Request], None]
 _OPCODES: Final = 256
+# For commands that change an item, and for those that change one which may have an expiry that is not the purpose of the command.
+DURABLE: Final = frozenset({FrameInfoId.DURABILITY})
+KEEPING: Final = DURABLE | {FrameInfoId.PRESERVE_TTL}
 
 
 @attrs.frozen
@@ -30,6 +33,8 @@ class Command:
         reorderable: Whether it may overtake long commands on an unordered connection. If not, it waits for everything before it,
             and everything after it waits for it.
         changes_session: Whether it changes what later requests mean: those before it are carried out, and answered, first.
+        infos: The frame infos that mean something to it, besides the barrier, which every command takes. Any other is refused: a
+            client that asks for what a command can't do is told so.
     """
 
     opcode: Opcode | int
@@ -39,6 +44,7 @@ class Command:
     quiet: Opcode | None = attrs.field(default=None, kw_only=True)
     reorderable: bool = attrs.field(default=False, kw_only=True)
     changes_session: bool = attrs.field(default=False, kw_only=True)
+    infos: frozenset[FrameInfoId] = attrs.field(default=frozenset(), kw_only=True)
 
     @property
     def opcodes(self) -> tuple[int, ...]:
@@ -56,6 +62,7 @@ class Table:
         rules: Who may use it. Opcodes without a row are answered, with an error, to anybody who has logged in.
         reorderable: Whether it may overtake.
         changing: The opcodes of commands that change the session.
+        infos: The frame infos that mean something; None for opcodes without a row.
         loud: For each opcode that is a quiet form, the opcode of its command.
         names: The name of the command, in lower case, for statistics and logs.
 
@@ -75,6 +82,7 @@ class Table:
         reorderable = [False] * _OPCODES
         names = [opcode_name(opcode) for opcode in range(_OPCODES)]
         changing: set[int] = set()
+        infos: list[frozenset[FrameInfoId] | None] = [None] * _OPCODES
         loud: dict[int, int] = {}
         for command in self.commands:
             for opcode in command.opcodes:
@@ -84,6 +92,7 @@ class Table:
                 shapes[opcode] = command.shape
                 rules[opcode] = command.who
                 reorderable[opcode] = command.reorderable
+                infos[opcode] = command.infos
                 names[opcode] = opcode_name(command.opcode)
                 if command.changes_session:
                     changing.add(opcode)
@@ -95,4 +104,5 @@ class Table:
         self.reorderable = tuple(reorderable)
         self.names = tuple(names)
         self.changing = frozenset(changing)
+        self.infos = tuple(infos)
         self.loud = loud

@@ -12,7 +12,7 @@ from ...commands import documents, items
 from ...conversation import WRITE
 from ._exchange import BinaryContext, BinaryExchange
 from ._mutation import encode_mutation
-from ._row import Command
+from ._row import DURABLE, KEEPING, Command
 
 _EXTRAS = struct.Struct(">LL")
 _MODES: Final[dict[int, StoreMode]] = {
@@ -87,9 +87,9 @@ def _encode_too_big(exchange: BinaryExchange, request: Request, outcome: Outcome
 
 
 COMMANDS: Final = (
-    Command(Opcode.SET, item_shape(8, stores=True), store, WRITE, quiet=Opcode.SETQ, reorderable=True),
-    Command(Opcode.ADD, item_shape(8, stores=True), store, WRITE, quiet=Opcode.ADDQ, reorderable=True),
-    Command(Opcode.REPLACE, item_shape(8, stores=True), store, WRITE, quiet=Opcode.REPLACEQ, reorderable=True),
-    Command(Opcode.APPEND, item_shape(0, stores=True), concatenate, WRITE, quiet=Opcode.APPENDQ, reorderable=True),
-    Command(Opcode.PREPEND, item_shape(0, stores=True), concatenate, WRITE, quiet=Opcode.PREPENDQ, reorderable=True),
+    Command(Opcode.SET, item_shape(8, stores=True), store, WRITE, quiet=Opcode.SETQ, reorderable=True, infos=KEEPING),
+    Command(Opcode.ADD, item_shape(8, stores=True), store, WRITE, quiet=Opcode.ADDQ, reorderable=True, infos=DURABLE),
+    Command(Opcode.REPLACE, item_shape(8, stores=True), store, WRITE, quiet=Opcode.REPLACEQ, reorderable=True, infos=KEEPING),
+    Command(Opcode.APPEND, item_shape(0, stores=True), concatenate, WRITE, quiet=Opcode.APPENDQ, reorderable=True, infos=KEEPING),
+    Command(Opcode.PREPEND, item_shape(0, stores=True), concatenate, WRITE, quiet=Opcode.PREPENDQ, reorderable=True, infos=KEEPING),
 )

@@ -38,7 +38,7 @@ from ...commands.errors import NotSupportedError
 from ...conversation import READ, WRITE
 from ._exchange import BinaryContext, BinaryExchange
 from ._mutation import encode_mutation
-from ._row import Command
+from ._row import KEEPING, Command
 from ._storing import keeps_expiry
 
 _KINDS: Final[dict[int, StepKind]] = {
@@ -204,7 +204,7 @@ _MUTATIONS: Final = (
 )  # fmt: skip
 COMMANDS: Final = (
     *(Command(opcode, _PATH_LOOKUP, look_up, READ, reorderable=True) for opcode in _LOOKUPS),
-    *(Command(opcode, _PATH_MUTATION, mutate, WRITE, reorderable=True) for opcode in _MUTATIONS),
+    *(Command(opcode, _PATH_MUTATION, mutate, WRITE, reorderable=True, infos=KEEPING) for opcode in _MUTATIONS),
     Command(Opcode.SUBDOC_MULTI_LOOKUP, item_shape(0, 1, value=True), look_up, READ, reorderable=True),
-    Command(Opcode.SUBDOC_MULTI_MUTATION, item_shape(0, 1, 4, 5, value=True), mutate, WRITE, reorderable=True),
+    Command(Opcode.SUBDOC_MULTI_MUTATION, item_shape(0, 1, 4, 5, value=True), mutate, WRITE, reorderable=True, infos=KEEPING),
 )

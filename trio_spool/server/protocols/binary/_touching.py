@@ -10,8 +10,8 @@ from ...commands import items
 from ...conversation import READ_AND_WRITE, WRITE
 from ._exchange import BinaryExchange
 from ._mutation import encode_mutation
-from ._reading import datatype_of
-from ._row import Command
+from ._reading import datatype_of, encode_miss
+from ._row import DURABLE, Command
 
 
 def touch(exchange: BinaryExchange, request: Request) -> None:
@@ -46,15 +46,15 @@ def _encode_get(exchange: BinaryExchange, request: Request, outcome: Outcome) ->
     items.count_touch(counters, outcome)
     items.count_get(counters, found=item is not None)
     if item is None:
-        if outcome.problem is Problem.NOT_FOUND and exchange.is_quiet(request):
-            return b""
+        if outcome.problem is Problem.NOT_FOUND:
+            return b"" if exchange.is_quiet(request) else encode_miss(exchange, request)
         return encode_mutation(exchange, request, outcome)
     key = exchange.features.shown_key(request.key) if exchange.loud(request) == Opcode.GATK else b""
     return encode_get_hit(request.opcode, request.opaque, item.cas, item.flags, item.value, key, datatype_of(exchange, item))
 
 
 COMMANDS: Final = (
-    Command(Opcode.TOUCH, item_shape(4), touch, WRITE, reorderable=True),
-    Command(Opcode.GAT, item_shape(4), get_and_touch, READ_AND_WRITE, quiet=Opcode.GATQ, reorderable=True),
-    Command(Opcode.GATK, item_shape(4), get_and_touch, READ_AND_WRITE, quiet=Opcode.GATKQ, reorderable=True),
+    Command(Opcode.TOUCH, item_shape(4), touch, WRITE, reorderable=True, infos=DURABLE),
+    Command(Opcode.GAT, item_shape(4), get_and_touch, READ_AND_WRITE, quiet=Opcode.GATQ, reorderable=True, infos=DURABLE),
+    Command(Opcode.GATK, item_shape(4), get_and_touch, READ_AND_WRITE, quiet=Opcode.GATKQ, reorderable=True, infos=DURABLE),
 )
