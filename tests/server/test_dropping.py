@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 
 import pytest
+import trio
 
 from trio_spool._formats import Collection, Scope, decode_leb128
 from trio_spool.engine import Remove
-from trio_spool.mcbp import Feature, Opcode, Status, encode_leb128, encode_request
+from trio_spool.mcbp import Feature, Opcode, ScanRequest, Status, encode_leb128, encode_request, encode_scan_request
 from trio_spool.server.data import Manifest
-from trio_spool.server.shared import Tuning
+from trio_spool.server.shared import ContinueLimits, Ending, Tuning
 
 EXTRAS = bytes(8)
 DEFAULT = Manifest().scopes
@@ -92,6 +93,58 @@ async def test_what_was_in_it_does_not_come_back(run_service, options) -> None:
         assert items(service) == {}
         assert await set_manifest(raw, manifest(3, Collection(8, "returns"))) == 0
         assert (await raw.call(Opcode.GET, key=key_in(8, b"1"))).status == Status.NOT_FOUND
+
+
+# Scans
+
+
+async def open_scan(raw, collection: int) -> bytes:
+    reply = await raw.call(Opcode.RANGE_SCAN_CREATE, value=encode_scan_request(ScanRequest(collection=collection)))
+    assert reply.status == 0
+    return reply.value
+
+
+async def go_on(raw, scan: bytes, items: int = 5) -> int:
+    await raw.send(encode_request(Opcode.RANGE_SCAN_CONTINUE, extras=scan + items.to_bytes(4, "big") + bytes(8)))
+    while (reply := await raw.receive()).status == 0:
+        pass
+    return reply.status
+
+
+async def test_a_scan_of_it_ends(service, named) -> None:
+    begun, new, other = [await open_scan(named, number) for number in (8, 8, 300)]
+    assert await go_on(named, begun) == Status.SCAN_MORE
+    assert await set_manifest(named, manifest(2, STOCK)) == 0
+    assert [await go_on(named, scan) for scan in (begun, new)] == [Status.UNKNOWN_COLLECTION] * 2
+    assert await go_on(named, other) == Status.SCAN_MORE
+    # It has ended with that.
+    assert await go_on(named, begun) == Status.NOT_FOUND
+    assert len(list(service.inside.scans)) == 1
+
+
+async def test_a_scan_of_it_does_not_go_on_in_another_one_of_its_id(service, named, until) -> None:
+    scan = await open_scan(named, 8)
+    assert await set_manifest(named, manifest(2, STOCK)) == 0
+    await until(lambda: 8 not in items(service))
+    assert await set_manifest(named, manifest(3, STOCK, ORDERS)) == 0
+    await fill(named, 8)
+    assert await go_on(named, scan) == Status.UNKNOWN_COLLECTION
+
+
+async def test_a_change_of_its_limit_ends_no_scan(named) -> None:
+    scan = await open_scan(named, 8)
+    assert await set_manifest(named, manifest(2, Collection(8, "orders", 1000), STOCK)) == 0
+    assert await go_on(named, scan) == Status.SCAN_MORE
+
+
+async def test_a_continue_that_runs_is_told(service, named) -> None:
+    scan_id = await open_scan(named, 8)
+    (scan,) = service.inside.scans
+    with service.inside.scans.continuing(scan, 1, ContinueLimits(), lambda records, skip: [b"data"] * len(records)) as continue_:
+        assert await set_manifest(named, manifest(2, STOCK)) == 0
+        assert await trio.to_thread.run_sync(continue_.next_in_thread) == []
+        assert continue_.ending is Ending.DROPPED
+    assert await go_on(named, scan_id) == Status.NOT_FOUND
 
 
 async def test_a_collection_that_is_made_while_one_of_its_id_is_being_removed_loses_nothing(

@@ -10,6 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from trio_spool.mcbp import FragmentRequest, Opcode, Status, encode_fragment_request, encode_request
 from trio_spool.server.shared import Tuning
+from trio_spool.server.shared._file_snapshots import PATIENCE
 
 IDLE = 10.0
 
@@ -141,3 +142,71 @@ async def test_it_is_kept_while_it_is_read(service, raw, clock) -> None:
         clock.now += 0.2
         await clock.wait_looked_at()
         assert await kept(raw) == []
+
+
+# Places
+
+
+@pytest.fixture
+async def two_places(run_service, clock, tmp_path):
+    tuning = Tuning(clock=clock, housekeeping=0.01)
+    options = {"data_dir": tmp_path / "data", "fsync": "no", "max_snapshots": 2, "tuning": tuning, "drain_timeout": 1}
+    async with run_service(**options) as served:
+        yield served
+
+
+async def gone(service, number: int) -> None:
+    with trio.fail_after(20):
+        while len(service.inside.connections) > number:
+            await trio.sleep(0.001)
+
+
+async def test_those_of_clients_that_have_left_give_way(two_places, tmp_path) -> None:
+    left = []
+    for _ in range(2):
+        async with two_places.connect() as raw:
+            left.append((await prepare(raw))[0])
+    await gone(two_places, 0)
+    async with two_places.connect() as raw:
+        described = await raw.stat(b"snapshots")
+        assert [json.loads(described[uuid.encode()])["connection"] for uuid in left] == [0, 0]
+        new, _ = await prepare(raw)
+        assert sorted(await kept(raw)) == sorted([left[1], new])
+        assert not (tmp_path / "data" / "snapshots" / left[0]).exists()
+
+
+async def test_one_that_goes_on_being_read_by_another_connection_does_not(two_places) -> None:
+    async with two_places.connect() as raw:
+        uuid, size = await prepare(raw)
+    await gone(two_places, 0)
+    async with two_places.connect() as again, two_places.connect() as other, two_places.connect() as third:
+        await again.send(fragment(uuid, size))
+        assert (await again.receive()).status == 0
+        mine, _ = await prepare(other)
+        assert (await third.call(Opcode.PREPARE_SNAPSHOT)).status == Status.TEMPORARY_FAILURE
+        assert sorted(await kept(other)) == sorted([uuid, mine])
+
+
+async def test_one_that_its_client_has_stopped_reading_gives_way(two_places, clock) -> None:
+    async with two_places.connect() as first, two_places.connect() as second, two_places.connect() as third:
+        one, size = await prepare(first)
+        two, _ = await prepare(second)
+        clock.now += PATIENCE - 1
+        assert (await third.call(Opcode.PREPARE_SNAPSHOT)).status == Status.TEMPORARY_FAILURE
+        await first.send(fragment(one, size))
+        assert (await first.receive()).status == 0
+        clock.now += 1
+        three, _ = await prepare(third)
+        assert sorted(await kept(third)) == sorted([one, three])
+        await second.send(fragment(two, 1))
+        assert (await second.receive()).status == Status.NOT_FOUND
+
+
+async def test_one_connection_has_a_share(run_service, tmp_path) -> None:
+    options = {"data_dir": tmp_path / "data", "fsync": "no", "max_snapshots_per_connection": 1, "drain_timeout": 1}
+    async with run_service(**options) as service, service.connect() as raw, service.connect() as other:
+        uuid, _ = await prepare(raw)
+        assert (await raw.call(Opcode.PREPARE_SNAPSHOT)).status == Status.TEMPORARY_FAILURE
+        await prepare(other)
+        assert (await raw.call(Opcode.RELEASE_SNAPSHOT, key=uuid.encode())).status == 0
+        await prepare(raw)

@@ -384,7 +384,9 @@ async def test_reader_slots_do_not_run_out(run_service, tmp_path) -> None:
     """With all scans open that there may be, from as many connections, there are slots for everything else that reads."""
     most = 30
     async with (
-        run_service(engine="lmdb", data_dir=tmp_path / "data", max_scans=most, fsync="no") as service,
+        run_service(
+            engine="lmdb", data_dir=tmp_path / "data", max_scans=most, max_snapshots_per_connection=3, fsync="no"
+        ) as service,
         AsyncExitStack() as stack,
     ):
         connections = [await stack.enter_async_context(service.connect()) for _ in range(most + 1)]
@@ -488,8 +490,8 @@ async def test_leaving_while_waiting_for_a_seqno(service, raw, until) -> None:
         requirements = SnapshotRequirements(vbucket_uuid=service.inside.buckets.default.vbucket_uuid(0), seqno=10**9, timeout=1000)
         value = encode_scan_request(ScanRequest(requirements=requirements))
         await leaving.send(encode_request(Opcode.RANGE_SCAN_CREATE, value=value))
-        await until(lambda: service.inside.scans.reserved)
-    await until(lambda: not service.inside.scans.reserved)
+        await until(lambda: len(service.inside.waits))
+    await until(lambda: not len(service.inside.waits))
 
 
 async def test_leaving_between_continues(service, raw, until) -> None:

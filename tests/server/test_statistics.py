@@ -39,7 +39,7 @@ EXPECTED = {
     },
     "threads": {(GAUGE, ""): {"num_frontend_threads", "num_writer_threads", "num_worker_threads"}},
     "buckets": {(GAUGE, ""): {"default"}},
-    "range-scans": {(GAUGE, ""): {"open", "open_max"}, (COUNTER, ""): {"created", "expired", "lost"}},
+    "range-scans": {(GAUGE, ""): {"open", "open_max", "waiting"}, (COUNTER, ""): {"created", "expired", "lost"}},
     "snapshots": {(GAUGE, ""): {"kept", "kept_max"}, (COUNTER, ""): {"prepared", "expired"}},
     "collections": {(GAUGE, ""): {"0x0:0x0:items"}, (GAUGE, "bytes"): {"0x0:0x0:data_size"}},
     "scopes": {(GAUGE, ""): {"0x0:collections", "0x0:items"}, (GAUGE, "bytes"): {"0x0:data_size"}},

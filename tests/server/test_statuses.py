@@ -42,6 +42,7 @@ ERRORS = {
     "WrongHistoryError": Status.VBUCKET_UUID_DIFFERS,
     "ScanError": Status.INTERNAL,
     "ScanBusyError": Status.BUSY,
+    "ScanCancelledError": Status.SCAN_CANCELLED,
     "ScanEndedError": Status.NOT_FOUND,
     "TooManyScansError": Status.TEMPORARY_FAILURE,
     "TooManyFileSnapshotsError": Status.TEMPORARY_FAILURE,

@@ -43,6 +43,17 @@ class LineGuest:
     def buffered(self) -> int:
         return len(self._line)
 
+    @property
+    def skipping(self) -> int:
+        return 0
+
+    @property
+    def held(self) -> int:
+        return len(self._line)
+
+    def refuse_unfinished(self, why: str) -> bytes:
+        return b""
+
     def describe(self) -> dict[str, object]:
         return {"session": "lines"}
 
@@ -105,7 +116,7 @@ async def _scan(context: LineContext, prefix: bytes) -> None:
         scan = await scans.create(context.shared, context.connection, context.bucket, None, query, None, context.in_worker)
     except NotFoundError:
         return await context.reply(b"end\n")
-    with context.shared.scans.continuing(scan, ContinueLimits(), _pack) as continue_:
+    with context.shared.scans.continuing(scan, context.connection, ContinueLimits(), _pack) as continue_:
 
         def lines_in_thread() -> Iterator[bytes]:
             while continue_.ending is None:

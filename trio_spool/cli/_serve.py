@@ -151,6 +151,7 @@ class _Serve(click.Command):
     type=int,
 )
 @_setting("max-snapshots", "The maximum number of copies of databases that are kept for backups.", type=int)
+@_setting("max-snapshots-per-connection", "The maximum number of such copies of one connection.", type=int)
 @_setting("snapshot-idle", "Delete a copy for a backup that no client has read for this time.", type=float)
 @_setting("window", "The maximum size of replies that wait for one connection, in bytes.", type=int)
 @_setting("batch", "The size of one write to a connection, in bytes.", type=int)

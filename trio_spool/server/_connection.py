@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import trio
 
-from .._core import Receiver, Sender, SpoolStatistics, open_sender, progress
+from .._core import Receiver, Sender, SpoolBrokenError, SpoolStatistics, open_sender, progress
+from .._formats import host_of
 from ..auth import User
 from ._turning_away import see_off
 from .conversation import CommandContext, Detect, Guest, Host, Jobs, Session
@@ -19,6 +21,8 @@ READ_SIZE = 16 * 1024
 # Bytes that are looked ahead at once. A buffer of this size is allocated for each read, however little the client has sent. The
 # size of the default look-ahead; picked, not measured.
 READ_AHEAD_SIZE = 64 * 1024
+# What the library says of a peer that has accepted nothing for as long as it may.
+STALLED = "accepted no byte"
 
 
 class Connection:
@@ -93,6 +97,21 @@ class Connection:
         if self._told:
             await see_off(stream, self._shared.tuning.farewell)
 
+    def _note_stall(self, sender: Sender) -> None:
+        """Report a client that was given up because it took no replies."""
+        try:
+            sender.send_nowait(b"")
+        except SpoolBrokenError as exc:
+            if STALLED in str(exc):
+                self._report("client does not read", reason=str(exc))
+        except trio.WouldBlock:
+            pass
+
+    def _report(self, event: str, **details: Any) -> None:
+        """Report what a client does that it should not: in the log, each address has a line of its own."""
+        peer = self._session.peer
+        self._shared.incidents.report(event, place=host_of(peer), connection=self.number, peer=peer, **details)
+
     def log_in(self, user: User) -> None:
         """Let in a user who has proved their identity by other means than a login. Call it before `run`."""
         self._session.log_in(user)
@@ -109,14 +128,16 @@ class Connection:
             data = await self._receive()
             begin = self._detect(data[0]) if data else None
             if begin is None:
-                self._shared.counters.bad_requests += bool(data)
+                if data:
+                    self._shared.counters.bad_requests += 1
+                    self._report("not a protocol that is spoken here", first_byte=f"0x{data[0]:02x}")
                 return
             guest = self._guest = begin(host)
             await self._feed(guest, data)
             while not guest.closing and (data := await self._receive()):
                 await self._feed(guest, data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # the client has gone
+            self._note_stall(host.sender)  # the client has gone, or was given up
 
     async def _feed(self, guest: Guest, data: bytes) -> None:
         if self._shared.buffers.tight:
@@ -132,9 +153,10 @@ class Connection:
             data = bytes(self._ahead)
             self._ahead.clear()
             return data
-        if self._stopping and not self._buffered:
+        if self._may_end:
             await self._jobs.wait(0, trio.sleep_forever)
-            return b""
+            if self._may_end:  # what ran may have opened a scan
+                return b""
         guest = self._guest
         self._idle = guest is None or not guest.buffered  # `_buffered`, without a second call for each read
         self._receiving = True
@@ -154,6 +176,8 @@ class Connection:
                 self._ahead += data
                 self._count_read(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
+            if self._sender is not None:
+                self._note_stall(self._sender)
             return
         await trio.sleep_forever()
 
@@ -162,13 +186,21 @@ class Connection:
         self._shared.buffers.add(len(data))
         self._shared.counters.bytes_read += len(data)
 
+    @property
+    def _may_end(self) -> bool:
+        """Whether the service stops, and the client has asked for nothing that is not answered but perhaps by jobs."""
+        return self._stopping and not self._buffered and not self._shared.scans.is_scanning(self.number)
+
     def stop(self) -> None:
-        """Close the connection as soon as what was asked has been answered."""
+        """Close the connection as soon as what was asked has been answered, and no scan is open.
+
+        Call it again now and then: a scan may be ended by others.
+        """
         self._stopping = True
         self._job_ended()
 
     def _job_ended(self) -> None:
-        if self._stopping and self._idle and not self.jobs():
+        if self._idle and self._may_end and not self.jobs():
             self._reading.cancel()
 
     # Limits

@@ -7,15 +7,21 @@ import os
 import socket
 import ssl
 import stat
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Final, NoReturn
 
 import attrs
 import trio
 
 from .._files import explain
+from .._incidents import Incidents
 from .settings import BACKLOG, Address, ServiceError, Settings, SettingsError, TcpAddress, UnixAddress
 from .shared import Listener
+
+# Seconds between two tries to accept a connection while the system has no descriptor or memory for one, as in Trio and hypercorn.
+_RETRY: Final = 0.1
+CANNOT_ACCEPT: Final = "connections can't be accepted"
 
 
 class ListenError(ServiceError):
@@ -38,6 +44,27 @@ class BoundListener:
     listener: Listener
     tls: ssl.SSLContext | None = None
 
+    async def accept(
+        self, handle: Callable[[trio.SocketStream], Awaitable[object]], nursery: trio.Nursery, incidents: Incidents
+    ) -> NoReturn:
+        """Accept connections for ever, each in a task of its own, which closes the stream when `handle` has ended.
+
+        While the system lacks descriptors or memory for another one, clients wait, and the log says so once.
+        """
+        async with self.socket:
+            while True:
+                try:
+                    stream = await self.socket.accept()
+                except OSError as exc:
+                    incidents.report(
+                        CANNOT_ACCEPT, lasts=True, level="error", address=str(self.address), reason=explain(exc),
+                        hint="clients wait; if there are too few descriptors, raise ulimit -n or lower --max-connections",
+                    )  # fmt: skip
+                    await trio.sleep(_RETRY)
+                else:
+                    incidents.passed(CANNOT_ACCEPT)
+                    nursery.start_soon(_handle, handle, stream)
+
     def close(self) -> None:
         """Stop listening, and remove the file of a Unix domain socket."""
         self.socket.socket.close()
@@ -46,6 +73,13 @@ class BoundListener:
                 os.unlink(self.address.path)
             except OSError:
                 pass
+
+
+async def _handle(handle: Callable[[trio.SocketStream], Awaitable[object]], stream: trio.SocketStream) -> None:
+    try:
+        await handle(stream)
+    finally:
+        await trio.aclose_forcefully(stream)
 
 
 async def listen(address: Address, settings: Settings, *, login: bool, advertised: int = 0) -> list[BoundListener]:

@@ -30,6 +30,9 @@ _AT_ONCE: Final = 256
 # answered at once, and a supervisor should soon start the service again.
 FAILED_DRAIN: Final = 1.0
 
+# Seconds between two looks at connections that wait for the end of their scans. Picked, not measured.
+DRAIN_INTERVAL: Final = 0.05
+
 
 class Service:
     """A service that has not begun yet. Make it in the event loop that is to run it, and `run` it, once.
@@ -129,6 +132,7 @@ class Service:
                 background.start_soon(self._sweep)
                 if self._reloading.of_anything:
                     await background.start(self._reloading.on_signal)  # a signal that came earlier would end the process
+                background.start_soon(shared.waits.look)
                 async with trio.open_nursery() as handlers:
                     async with trio.open_nursery() as accepting:
                         for listener in opened:
@@ -136,25 +140,40 @@ class Service:
                         task_status.started([str(address) for address in shared.listening])
                         await wait_any(stop.wait, shared.buckets.failed.wait)
                         accepting.cancel_scope.cancel()
-                    self._drain()
+                    self._draining = True
                     patience = shared.settings.drain_timeout
                     if shared.buckets.failure is not None:
                         self._failing()
                         patience = min(patience, FAILED_DRAIN)
-                    handlers.cancel_scope.deadline = trio.current_time() + patience
+                    background.start_soon(self._drain, handlers.cancel_scope, patience)
                 background.cancel_scope.cancel()
             if shared.buckets.failure is not None:
                 raise shared.buckets.failure
         finally:
-            shared.scans.end_all()
+            shared.scans.close()
             for listener in opened:
                 listener.close()
 
-    def _drain(self) -> None:
-        """Accept no further connections, and end each open one as soon as everything that was asked for is answered."""
-        self._draining = True
-        for connection in self.shared.connections:
-            connection.stop()
+    async def _drain(self, handlers: trio.CancelScope, patience: float) -> None:
+        """End each open connection as soon as everything that was asked for is answered, and all of them after a while.
+
+        Clients whose scans are cut off get a moment to hear of it: Couchbase's SDKs take a connection that ends between two
+        continues for the end of the scan, and would return a part of the documents for all of them.
+        """
+        with trio.move_on_after(patience):
+            await self._end_connections()
+        if any(self.shared.scans):
+            self.shared.scans.close()
+            with trio.move_on_after(self.shared.tuning.last_words):
+                await self._end_connections()
+        handlers.cancel()
+
+    async def _end_connections(self) -> None:
+        """End each connection as soon as everything that was asked for is answered; what ends its scan may be something else."""
+        while True:
+            for connection in self.shared.connections:
+                connection.stop()
+            await trio.sleep(DRAIN_INTERVAL)
 
     # Connections
 
@@ -162,7 +181,7 @@ class Service:
         async def handle(stream: trio.SocketStream) -> None:
             await self._handle(stream, listener.listener, listener.tls)
 
-        await trio.serve_listeners(handle, [listener.socket], handler_nursery=handlers)
+        await listener.accept(handle, handlers, self.shared.incidents)
 
     async def _handle(self, stream: trio.SocketStream, listener: Listener, tls: ssl.SSLContext | None) -> None:
         """Serve one connection, and let nothing that goes wrong in it go further."""
@@ -196,6 +215,7 @@ class Service:
             shared.timekeeper.forget(connection)
             shared.buffers.forget(connection)
             shared.scans.end_of(connection.number)
+            shared.snapshots.end_of(connection.number)
 
     async def _refuse(self, stream: trio.SocketStream, peer: str, refusal: NoPlace, tls: ssl.SSLContext | None) -> None:
         """Tell a client for which there is no place, unless many are being told already."""
@@ -223,7 +243,9 @@ class Service:
                 with trio.fail_after(self.shared.tuning.tls_timeout):
                     await stream.do_handshake()
             except (trio.BrokenResourceError, trio.TooSlowError) as exc:
-                self.shared.log.info("no TLS handshake", connection=connection.number, reason=str(exc.__cause__ or exc))
+                reason = str(exc.__cause__ or exc) or f"it took more than {self.shared.tuning.tls_timeout:g} seconds"
+                peer, _ = connection.who()
+                self.shared.incidents.report("no TLS handshake", place=host_of(peer), peer=peer, reason=reason)
                 return
             self._log_in_by_certificate(connection, stream)
             await connection.run(stream)

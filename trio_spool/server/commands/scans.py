@@ -5,16 +5,12 @@ from __future__ import annotations
 import uuid
 
 import attrs
-import trio
 
 from ...engine import EngineClosedError, EngineFailedError, NoSpaceError, SnapshotError
 from ..data import Bucket
-from ..shared import RangeScan, ScanQuery, Shared
+from ..shared import RangeScan, ScanCancelledError, ScanQuery, Shared
 from .errors import NoCollectionError, NotFoundError, NotStoredError, UnavailableError, WrongHistoryError
 from .workers import InWorker
-
-# Seconds between two looks at whether a sequence number has been reached. A look compares two numbers. Picked, not measured.
-POLL = 0.005
 
 
 @attrs.frozen(kw_only=True)
@@ -87,9 +83,11 @@ async def create(
 
     If cancelled, no scan is left open.
     """
+    if requirements is not None:
+        await _wait_seqno(shared, owner, bucket, query, requirements)
+    if shared.scans.closing:
+        raise UnavailableError("the service ends")
     with shared.scans.place(owner) as opened:
-        if requirements is not None:
-            await _wait_seqno(bucket, requirements, shared.settings.max_scan_life)
         try:
             scan = await in_worker(
                 lambda: _open_in_thread(RangeScan(owner, query, bucket, vbucket, shared.scans.clock), requirements)
@@ -100,14 +98,14 @@ async def create(
     return scan
 
 
-async def _wait_seqno(bucket: Bucket, requirements: Requirements, max_seconds: float) -> None:
-    """Wait until the sequence number is reached, for as long as the client says, and no longer than a scan may live."""
-    engine, seqno = bucket.engine, requirements.seqno
-    with trio.move_on_after(min(requirements.timeout, max_seconds)):
-        while engine.seqno < seqno:  # noqa: ASYNC110 - the writer thread gets there
-            await trio.sleep(POLL)
-    if engine.seqno < seqno:
-        raise UnavailableError(f"the sequence number {seqno} is not reached: the last one is {engine.seqno}")
+async def _wait_seqno(shared: Shared, owner: int, bucket: Bucket, query: ScanQuery, requirements: Requirements) -> None:
+    """Wait until the sequence number is reached, for as long as the client says, and no longer than a scan may live.
+
+    The scan has no place yet: whoever waits for a number that never comes must not keep others from scanning.
+    """
+    seqno, timeout = requirements.seqno, min(requirements.timeout, shared.settings.max_scan_life)
+    if not await shared.waits.wait(bucket, seqno, owner=owner, name=query.name, timeout=timeout):
+        raise UnavailableError(f"the sequence number {seqno} is not reached: the last one is {bucket.engine.seqno}")
 
 
 def _open_in_thread(scan: RangeScan, requirements: Requirements | None) -> RangeScan:
@@ -127,8 +125,15 @@ def find(shared: Shared, bucket: Bucket, identity: bytes) -> RangeScan:
 
     Raises:
         NotFoundError: There is no such scan.
+        NoCollectionError: Its collection has been dropped, and the scan has ended.
+        ScanCancelledError: The service ends, and so has the scan.
     """
     scan = shared.scans.find(identity, bucket)
     if scan is None:
+        if shared.scans.closing:
+            raise ScanCancelledError("the service ends")
         raise NotFoundError(f"no scan {uuid.UUID(bytes=identity)} is open: it has ended, or it never existed")
+    if scan.is_dropped:
+        shared.scans.end(scan)
+        raise NoCollectionError(f"the collection 0x{scan.query.collection:x} has been dropped")
     return scan

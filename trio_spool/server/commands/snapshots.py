@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import trio
 
@@ -19,13 +20,17 @@ from .workers import InWorker
 # Bytes of a file that are read, and handed over, at once. Picked, not measured: the largest size of a batch by default is half of
 # it.
 PIECE = 256 * 1024
+_FAILED: Final = "snapshot failed"
 
 
-async def prepare(shared: Shared, bucket: Bucket, in_worker: InWorker, begun: Callable[[FileSnapshot], object]) -> FileSnapshot:
+async def prepare(
+    shared: Shared, owner: int, bucket: Bucket, in_worker: InWorker, begun: Callable[[FileSnapshot], object]
+) -> FileSnapshot:
     """Make a snapshot of a bucket.
 
     Args:
         shared: What all connections share.
+        owner: The number of the connection.
         bucket: The bucket.
         in_worker: Runs a function in a worker thread, under a limiter.
         begun: Called with the snapshot before it is made.
@@ -38,22 +43,24 @@ async def prepare(shared: Shared, bucket: Bucket, in_worker: InWorker, begun: Ca
     If cancelled, nothing is left.
     """
     snapshots, engine = shared.snapshots, bucket.engine
-    snapshot = snapshots.begin(bucket.uuid, engine.seqno)
+    snapshot, gone = snapshots.begin(bucket.uuid, owner, engine.seqno)
     begun(snapshot)
     try:
+        await snapshots.remove(gone)  # first: there may be no room on the disk for both
         snapshot.files = await in_worker(
             lambda: engine.copy_files(snapshot.directory, trio.from_thread.check_cancelled), shared.copiers
         )
         snapshot.touch()
     except (EngineError, OSError) as exc:
         refused = _translated(exc)
-        shared.log.warning("snapshot failed", reason=str(refused))
+        shared.incidents.report(_FAILED, lasts=True, bucket=bucket.name, reason=str(refused))
         raise refused from exc
     finally:
         if not snapshot.files:
             snapshots.forget(snapshot)
             await snapshots.remove([snapshot])
     snapshots.prepared += 1
+    shared.incidents.passed(_FAILED)
     return snapshot
 
 
@@ -65,27 +72,27 @@ def _translated(error: EngineError | OSError) -> CommandError:
     return UnavailableError(str(error))
 
 
-def find(shared: Shared, bucket: Bucket, uuid: str) -> FileSnapshot:
-    """Return a snapshot of a bucket, and note that it is in use.
+def find(shared: Shared, owner: int, bucket: Bucket, uuid: str) -> FileSnapshot:
+    """Return a snapshot of a bucket, and note that the connection with the number `owner` uses it.
 
     Raises:
         NotFoundError: There is no such snapshot.
     """
-    snapshot = shared.snapshots.find(uuid, bucket.uuid)
+    snapshot = shared.snapshots.find(uuid, bucket.uuid, owner)
     if snapshot is None:
-        raise NotFoundError(f"no snapshot {uuid!r:.80} exists: it was released, or nobody read it for too long")
+        raise NotFoundError(f"no snapshot {uuid!r:.80} exists: it was released, or removed because nobody read it")
     return snapshot
 
 
 @contextmanager
-def reading(shared: Shared, bucket: Bucket, uuid: str, file_id: int, offset: int, length: int) -> Iterator[Path]:
+def reading(shared: Shared, owner: int, bucket: Bucket, uuid: str, file_id: int, offset: int, length: int) -> Iterator[Path]:
     """Return the path of a file of a snapshot. The snapshot is in use for as long as the block lasts.
 
     Raises:
         NotFoundError: There is no such snapshot, or it has no such file.
         InvalidRequestError: The file ends before `offset` + `length`, in bytes.
     """
-    snapshot = find(shared, bucket, uuid)
+    snapshot = find(shared, owner, bucket, uuid)
     file = snapshot.file(file_id)
     if file is None:
         raise NotFoundError(f"the snapshot has no file {file_id}")
@@ -99,13 +106,13 @@ def reading(shared: Shared, bucket: Bucket, uuid: str, file_id: int, offset: int
         snapshot.touch()
 
 
-async def release(shared: Shared, bucket: Bucket, uuid: str) -> None:
+async def release(shared: Shared, owner: int, bucket: Bucket, uuid: str) -> None:
     """Release a snapshot and delete its files.
 
     Raises:
         NotFoundError: There is no such snapshot.
     """
-    snapshot = find(shared, bucket, uuid)
+    snapshot = find(shared, owner, bucket, uuid)
     shared.snapshots.forget(snapshot)
     await shared.snapshots.remove([snapshot])
 

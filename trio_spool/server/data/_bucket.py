@@ -45,6 +45,8 @@ class Bucket:
         self.turns = Turns()
         self._identity = engine.identity
         self._uuids: dict[int, int] = {}
+        self._drops: dict[int, int] = {}
+        self._collections: dict[int, Collection] = {}
         self._changing = trio.Lock()
         self._noted = 0
         stored = engine.recall(_MANIFEST)
@@ -54,8 +56,11 @@ class Bucket:
             raise DataDirectoryError(f"the stored manifest of the bucket {name} is damaged: {exc}; restore a backup") from exc
 
     def _use(self, manifest: Manifest) -> None:
+        before = self._collections
         self.manifest = manifest
         self._collections = manifest.by_id()
+        for number in before.keys() - self._collections.keys():
+            self._drops[number] = self._drops.get(number, 0) + 1
 
     @property
     def uuid(self) -> str:
@@ -88,6 +93,10 @@ class Bucket:
     def collection(self, number: int) -> Collection | None:
         """Return the collection with an id, or None."""
         return self._collections.get(number)
+
+    def drops(self, number: int) -> int:
+        """Return how often a collection with this id was dropped since the bucket was opened: another one may get the id."""
+        return self._drops.get(number, 0)
 
     def held(self, collection: int) -> Space:
         """Return how much a collection holds, given its id."""

@@ -100,7 +100,9 @@ class Settings:
         max_held_size: How much of deleted and overwritten items open range scans may keep in each bucket's file, or as much as the
             items need, if that is more. When the file grows beyond that, the oldest scan is ended.
         max_snapshots: The maximum number of snapshots of the database's files. Each is a copy of the database.
-        snapshot_idle: How long a snapshot is kept that nobody reads.
+        max_snapshots_per_connection: The maximum number of snapshots that belong to one connection.
+        snapshot_idle: How long a snapshot is kept that nobody reads. If its place is needed, it is removed after half a minute, and
+            at once if its connection has gone.
         window: The most bytes that a spool holds for a client, and that are queued for a connection.
         batch: The most bytes of one write.
         look_ahead: The most bytes that are read of further requests while an answer is streamed.
@@ -154,6 +156,7 @@ class Settings:
     max_scan_life: float = attrs.field(default=180.0, validator=seconds(0.001))
     max_held_size: int = _live(256 * KIB * KIB, size())  # picked, not measured
     max_snapshots: int = _live(4, whole(1))
+    max_snapshots_per_connection: int = _live(2, whole(1))
     snapshot_idle: float = _live(300.0, seconds(0.001))
     # With these, a client that stops reading costs the process 613 KiB (the names of all keys) or 602 KiB (a scan), measured like
     # ``nox -s bench -- memory``: a window, the batch that is being written, and what the allocator can't use.

@@ -27,10 +27,13 @@ from ._range_scan import Pack as Pack
 from ._range_scan import RangeScan as RangeScan
 from ._range_scan import ScanQuery as ScanQuery
 from ._scan_state import ScanBusyError as ScanBusyError
+from ._scan_state import ScanCancelledError as ScanCancelledError
 from ._scan_state import ScanEndedError as ScanEndedError
 from ._scan_state import ScanError as ScanError
 from ._scans import Scans as Scans
 from ._scans import TooManyScansError as TooManyScansError
+from ._sequence_waits import SequenceWait as SequenceWait
+from ._sequence_waits import SequenceWaits as SequenceWaits
 from ._shared import Shared as Shared
 from ._shares import Shares as Shares
 from ._throttle import Throttle as Throttle

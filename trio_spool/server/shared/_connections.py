@@ -84,7 +84,7 @@ class OpenConnection(Protocol):
         """End it at once, and send nothing more."""
 
     def stop(self) -> None:
-        """End as soon as everything that was asked for is answered."""
+        """End as soon as everything that was asked for is answered and no scan is open. Call it again: others may end a scan."""
 
 
 class Connections:

@@ -1,8 +1,12 @@
 """Snapshots of the database's files.
 
 Each is a directory under ``snapshots`` in the data directory, from which a service can be started. It exists until it is
-released, until nobody has read it for a while, and never longer than the service runs. Functions whose name ends with
-``_in_thread`` belong to worker threads; the event loop's thread uses the rest.
+released, until nobody has read it for a while, and never longer than the service runs. A snapshot *belongs* to the connection that
+made it, or that read it after that one had gone. When its connection has gone, it waits for another one, since a backup goes on
+after a broken connection; but then it does not keep others from making one: it gives way to them, and so does a snapshot that its
+client has stopped reading.
+
+Functions whose name ends with ``_in_thread`` belong to worker threads; the event loop's thread uses the rest.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 import attrs
 import trio
@@ -20,6 +25,9 @@ from ...engine import CopiedFile
 from ..settings import ServiceError
 
 DIRECTORY = "snapshots"
+# Seconds after which a snapshot that nobody reads gives way to another one, although its connection is open: a backup asks for the
+# next fragment as soon as it has written one. Picked, not measured.
+PATIENCE: Final = 30.0
 
 
 class TooManyFileSnapshotsError(ServiceError):
@@ -33,6 +41,7 @@ class FileSnapshot:
     Attributes:
         uuid: The name by which clients ask for it.
         bucket: The uuid of its bucket.
+        owner: The number of the connection that it belongs to; 0 if that has gone.
         directory: Where its files are.
         seqno: The engine's sequence number when the copy began. The copy has at least everything up to it.
         clock: The monotonic clock.
@@ -44,6 +53,7 @@ class FileSnapshot:
 
     uuid: str
     bucket: str
+    owner: int
     directory: Path
     seqno: int
     clock: Callable[[], float] = time.monotonic
@@ -58,6 +68,12 @@ class FileSnapshot:
     def touch(self) -> None:
         """Note that it is in use now."""
         self.used = self.clock()
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether it may be removed if there is no other place for a new one."""
+        unread = self.files and not self.readers
+        return bool(unread) and (not self.owner or self.clock() - self.used >= PATIENCE)
 
     def manifest(self) -> dict[str, object]:
         """Return the list of its files that clients get, in values that JSON can hold."""
@@ -80,6 +96,7 @@ class FileSnapshot:
         now = self.clock()
         return {
             "state": ("sending" if self.readers else "ready") if self.files else "copying",
+            "connection": self.owner,
             "seconds": round(now - self.began, 3),
             "idle": 0 if self.readers or not self.files else round(now - self.used, 3),
             "seqno": self.seqno,
@@ -94,6 +111,7 @@ class FileSnapshots:
     Args:
         data_dir: The data directory; None if there is none.
         max_kept: The maximum number of snapshots.
+        max_per_connection: The maximum number of snapshots that belong to one connection.
         max_idle: Seconds after which a snapshot that nobody reads is removed.
         clock: The monotonic clock.
 
@@ -102,9 +120,17 @@ class FileSnapshots:
         expired: How many of them were removed because nobody read them.
     """
 
-    def __init__(self, data_dir: Path | None, max_kept: int, max_idle: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        data_dir: Path | None,
+        max_kept: int,
+        max_per_connection: int,
+        max_idle: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._directory = data_dir / DIRECTORY if data_dir is not None else Path()
         self._max_kept = max_kept
+        self._max_per_connection = max_per_connection
         self._max_idle = max_idle
         self._clock = clock
         # Removing is one thread's work: several would take turns at the disk.
@@ -116,32 +142,70 @@ class FileSnapshots:
     def __iter__(self) -> Iterator[FileSnapshot]:
         return iter(list(self._kept.values()))
 
-    def change(self, max_kept: int, max_idle: float) -> None:
+    def change(self, max_kept: int, max_per_connection: int, max_idle: float) -> None:
         """Have other limits. Snapshots that are kept already stay."""
         self._max_kept = max_kept
+        self._max_per_connection = max_per_connection
         self._max_idle = max_idle
 
-    def begin(self, bucket: str, seqno: int) -> FileSnapshot:
+    def begin(self, bucket: str, owner: int, seqno: int) -> tuple[FileSnapshot, list[FileSnapshot]]:
         """Keep a place for a snapshot that is about to be made.
+
+        Args:
+            bucket: The uuid of its bucket.
+            owner: The number of the connection that makes it.
+            seqno: The engine's sequence number.
+
+        Returns:
+            The snapshot, and those that gave way to it. `remove` deletes their files.
 
         Raises:
             TooManyFileSnapshotsError: No place is free.
         """
+        if sum(snapshot.owner == owner for snapshot in self) >= self._max_per_connection:
+            raise TooManyFileSnapshotsError(
+                f"the limit of {self._max_per_connection} snapshots of one connection is reached: release one, or raise "
+                "--max-snapshots-per-connection"
+            )
+        gone = self._make_room()
         if len(self._kept) >= self._max_kept:
             raise TooManyFileSnapshotsError(
-                f"the limit of {self._max_kept} snapshots is reached: release one, or raise --max-snapshots"
+                f"the limit of {self._max_kept} snapshots is reached, and all are being read: release one, or raise --max-snapshots"
             )
         identity = str(uuid.uuid4())
-        snapshot = self._kept[identity] = FileSnapshot(identity, bucket, self._directory / identity, seqno, self._clock)
-        return snapshot
+        snapshot = FileSnapshot(identity, bucket, owner, self._directory / identity, seqno, self._clock)
+        self._kept[identity] = snapshot
+        return snapshot, gone
 
-    def find(self, identity: str, bucket: str) -> FileSnapshot | None:
-        """Return a finished snapshot, or None, and note that it is in use. To clients of another bucket it does not exist."""
+    def _make_room(self) -> list[FileSnapshot]:
+        """If no place is free, forget the snapshot that was read the longest ago, first of those whose connection has gone."""
+        if len(self._kept) < self._max_kept:
+            return []
+        waiting = [snapshot for snapshot in self if snapshot.gives_way]
+        if not waiting:
+            return []
+        oldest = min(waiting, key=lambda snapshot: (snapshot.owner != 0, snapshot.used))
+        self.expired += 1
+        self.forget(oldest)
+        return [oldest]
+
+    def find(self, identity: str, bucket: str, owner: int) -> FileSnapshot | None:
+        """Return a finished snapshot, or None, and note that it is in use. To clients of another bucket it does not exist.
+
+        It belongs to the connection that asks from now on, if that to which it belonged has gone.
+        """
         snapshot = self._kept.get(identity)
         if snapshot is None or snapshot.bucket != bucket or not snapshot.files:
             return None
+        snapshot.owner = snapshot.owner or owner
         snapshot.touch()
         return snapshot
+
+    def end_of(self, owner: int) -> None:
+        """Note that a connection has gone: its snapshots give way to others from now on."""
+        for snapshot in self:
+            if snapshot.owner == owner:
+                snapshot.owner = 0
 
     def forget(self, snapshot: FileSnapshot) -> None:
         """Give the place of a snapshot back. `remove` deletes its files."""

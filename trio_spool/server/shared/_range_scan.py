@@ -74,6 +74,7 @@ class Ending(Enum):
     MORE = auto()
     COMPLETE = auto()
     CANCELLED = auto()
+    DROPPED = auto()  # the collection is gone
     FAILED = auto()
 
 
@@ -98,6 +99,7 @@ class RangeScan:
     Attributes:
         id: 16 bytes by which clients name it.
         owner: The number of the connection that created it.
+        user: The number of the connection that has last continued it.
         query: What it returns.
         bucket: The bucket that it reads.
         clock: The monotonic clock.
@@ -122,11 +124,12 @@ class RangeScan:
         self, owner: int, query: ScanQuery, bucket: Bucket, vbucket: int | None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         engine = bucket.engine
+        self._drops = bucket.drops(query.collection)  # before the snapshot: what is dropped later is noticed
         self._snapshot = engine.snapshot(keys_only=query.keys_only, xattrs=query.include_xattrs)
         prefix = prefix_of(query.collection)
         self.bucket = bucket
         self.id = uuid.uuid4().bytes
-        self.owner = owner
+        self.owner = self.user = owner
         self.query = query
         self.clock = clock
         self.began = clock()
@@ -164,6 +167,12 @@ class RangeScan:
     def lost(self) -> bool:
         """Whether the engine has ended the snapshot, so that nothing more can be read."""
         return self._snapshot.ended
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether the collection has been dropped since the scan was created. All threads may ask."""
+        number = self.query.collection
+        return self.bucket.collection(number) is None or self.bucket.drops(number) != self._drops
 
     @property
     def at_end(self) -> bool:
@@ -283,10 +292,12 @@ class Continue:
         except Exception:
             _log.exception("range scan failed", scan=str(uuid.UUID(bytes=scan.id)), name=scan.query.name)
             ending = Ending.FAILED
-        if ending is not None and ending is not Ending.FAILED and scan.state is ScanState.STOPPING:
+        if ending is not Ending.FAILED and scan.is_dropped:
+            ending = Ending.DROPPED
+        elif ending is not None and ending is not Ending.FAILED and scan.state is ScanState.STOPPING:
             ending = Ending.CANCELLED  # whatever was read: the client must not take a cancelled scan for a complete one
         self.ending = ending
-        return [] if ending in (Ending.CANCELLED, Ending.FAILED) else pieces
+        return [] if ending in (Ending.CANCELLED, Ending.DROPPED, Ending.FAILED) else pieces
 
     def _fill_in_thread(self, pieces: list[bytes]) -> Ending | None:
         """Read as much as is handed over at once, and return how the continue has ended, if it has."""

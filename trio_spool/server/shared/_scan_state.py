@@ -70,6 +70,10 @@ class ScanEndedError(ScanError):
     """The scan has ended."""
 
 
+class ScanCancelledError(ScanError):
+    """The scan was ended, and not by its client."""
+
+
 _S, _E = ScanState, ScanEvent
 
 # What each event makes of each state. A pair that is missing can't happen, or is refused.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 
 from ..data import Bucket
 from ._range_scan import Continue, ContinueLimits, Ending, Pack, RangeScan
@@ -26,24 +27,34 @@ class Scans:
         max_open: The maximum number of open scans.
         max_per_connection: The maximum number of open scans of one connection.
         max_life: Seconds after which a scan is ended.
+        between: Seconds for which a connection whose scan has ended counts as scanning: see `is_scanning`.
         clock: The monotonic clock.
 
     Attributes:
         clock: As above.
+        closing: Whether the service ends, and lets no scan go on.
         created: How many scans have been created.
         expired: How many of them were ended because of their age.
         lost: How many of them were ended because the engine had ended their snapshots.
     """
 
     def __init__(
-        self, max_open: int, max_per_connection: int, max_life: float, clock: Callable[[], float] = time.monotonic
+        self,
+        max_open: int,
+        max_per_connection: int,
+        max_life: float,
+        between: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_open = max_open
         self._max_per_connection = max_per_connection
         self._max_life = max_life
+        self._between = between
         self.clock = clock
         self._open: dict[bytes, RangeScan] = {}
         self._reserved: list[int] = []  # the owners of scans that are being created
+        self._last: dict[int, float] = {}  # when each connection last worked on a scan, by the clock
+        self.closing = False
         self.created = 0
         self.expired = 0
         self.lost = 0
@@ -72,6 +83,8 @@ class Scans:
             )
         self._reserved.append(owner)
 
+        self._last[owner] = self.clock()
+
         def opened(scan: RangeScan) -> None:
             self._open[scan.id] = scan
             self.created += 1
@@ -92,10 +105,16 @@ class Scans:
         return scan if scan is not None and scan.bucket is bucket else None
 
     @contextmanager
-    def continuing(self, scan: RangeScan, limits: ContinueLimits, pack: Pack) -> Iterator[Continue]:
+    def continuing(self, scan: RangeScan, user: int, limits: ContinueLimits, pack: Pack) -> Iterator[Continue]:
         """Continue a scan within this block, which must not end normally before the last frame is queued.
 
         If the block raises, documents that were read may never be sent: the scan ends.
+
+        Args:
+            scan: The scan.
+            user: The number of the connection that continues it.
+            limits: How far it goes.
+            pack: Makes the bytes of records.
 
         Raises:
             ScanBusyError: Another continue of this scan is running.
@@ -103,6 +122,7 @@ class Scans:
         """
         scan.send(ScanEvent.CONTINUE)
         scan.continues += 1
+        scan.user = user
         event = ScanEvent.CUT_OFF
         try:
             continue_ = Continue(scan, limits, pack)
@@ -110,6 +130,7 @@ class Scans:
             event = ScanEvent.PAUSE if continue_.ending is Ending.MORE else ScanEvent.FINISH
         finally:
             scan.send(event)
+            self._last[user] = self.clock()
             if scan.state is ScanState.ENDED:
                 self._open.pop(scan.id, None)
 
@@ -120,6 +141,7 @@ class Scans:
 
     def end_of(self, owner: int) -> None:
         """End the scans of a connection that is gone."""
+        self._last.pop(owner, None)
         for scan in self:
             if scan.owner == owner:
                 self.end(scan)
@@ -141,7 +163,18 @@ class Scans:
                 self.lost += 1
                 self.end(scan)
 
-    def end_all(self) -> None:
-        """End every scan."""
+    def is_scanning(self, connection: int) -> bool:
+        """Whether a connection has an open scan, or is between two: clients scan one vbucket after the other.
+
+        Couchbase's SDKs take the end of a connection on which nothing runs for the end of the scan, and do not say that documents
+        are missing.
+        """
+        if self.clock() - self._last.get(connection, -inf) < self._between:
+            return True
+        return any(connection in (scan.owner, scan.user) for scan in self._open.values())
+
+    def close(self) -> None:
+        """End every scan, and let none begin or go on: the service ends. Clients that continue one are told."""
+        self.closing = True
         for scan in self:
             self.end(scan)

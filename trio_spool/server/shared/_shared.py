@@ -20,6 +20,7 @@ from ._file_snapshots import FileSnapshots
 from ._listener import Listener
 from ._logins import Logins
 from ._scans import Scans
+from ._sequence_waits import SequenceWaits
 from ._shares import Shares, Workers
 from ._throttle import Throttle
 from ._timekeeper import Timekeeper
@@ -49,6 +50,7 @@ class Shared:
         copiers: Bounds the threads that copy the database.
         snapshots: The snapshots of the database's files.
         scans: The open range scans.
+        waits: The clients that wait until a bucket has reached a sequence number.
         connections: The open connections.
         listening: The addresses that it listens on, with the ports that the system chose. The service sets them when it begins.
         listeners: The same, as clients see them. The service sets them when it begins.
@@ -82,8 +84,13 @@ class Shared:
         self.verbosity = 0
         self.limiter = trio.CapacityLimiter(settings.workers)
         self.copiers = trio.CapacityLimiter(COPIERS)
-        self.snapshots = FileSnapshots(settings.data_dir, settings.max_snapshots, settings.snapshot_idle, tuning.clock)
-        self.scans = Scans(settings.max_scans, settings.max_scans_per_connection, settings.max_scan_life, tuning.clock)
+        self.snapshots = FileSnapshots(
+            settings.data_dir, settings.max_snapshots, settings.max_snapshots_per_connection, settings.snapshot_idle, tuning.clock
+        )
+        self.scans = Scans(
+            settings.max_scans, settings.max_scans_per_connection, settings.max_scan_life, tuning.between_scans, tuning.clock
+        )
+        self.waits = SequenceWaits(tuning.clock)
         self.connections = Connections()
         self.listening: list[Address] = []
         self.listeners: list[Listener] = []
@@ -103,7 +110,7 @@ class Shared:
         """Go on with other settings. Those that can't change while the service runs must be the same as before."""
         self.settings = settings
         self.buckets.change(settings)
-        self.snapshots.change(settings.max_snapshots, settings.snapshot_idle)
+        self.snapshots.change(settings.max_snapshots, settings.max_snapshots_per_connection, settings.snapshot_idle)
         self.scans.change(settings.max_scans_per_connection)
         self.limiter.total_tokens = settings.workers
         self.buffers.change()

@@ -23,6 +23,10 @@ class Tuning:
             handshake takes two round trips, which over a satellite are two seconds.
         farewell: How long a client that may not stay is listened to, so that it can be told, and as long again so that it can
             read that. Picked, not measured: some round trips.
+        between_scans: For how long a connection whose scan has ended may begin the next one while the service ends. An SDK, which
+            scans one vbucket after the other, does so at once; picked, not measured, for clients that are far away.
+        last_words: For how long clients whose scans are cut off at the end of the service may ask for more, and hear that.
+            Picked, not measured: a round trip on any network.
         first_refusal: By how much the refusal of a connection's first failed login is delayed. The delay doubles with each
             failure: it makes guessing slow, and a mistyped password costs nobody much. Picked, not measured.
         max_refusal: The longest such delay.
@@ -33,5 +37,7 @@ class Tuning:
     sweep: int = SWEEP
     tls_timeout: float = 10.0
     farewell: float = 1.0
+    between_scans: float = 1.0
+    last_words: float = 0.5
     first_refusal: float = 0.1
     max_refusal: float = 3.0

@@ -27,17 +27,22 @@ def tasks(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None
 
 
 def range_scans(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
-    """The number of open range scans and its limit, and one JSON object for each, keyed by its uuid."""
+    """The number of open range scans and its limit, and one JSON object for each, keyed by its uuid.
+
+    Creates that wait for a sequence number are counted apart, and come last, as ``waiting:NUMBER``.
+    """
     if argument:
         return None
     scans = list(shared.scans)
     return [
         gauge("open", len(scans)),
         gauge("open_max", shared.settings.max_scans),
+        gauge("waiting", len(shared.waits)),
         counter("created", shared.scans.created),
         counter("expired", shared.scans.expired),
         counter("lost", shared.scans.lost),
         *(Row(str(UUID(bytes=scan.id)), json.dumps(scan.describe())) for scan in scans),
+        *(Row(f"waiting:{number}", json.dumps(wait.describe())) for number, wait in enumerate(shared.waits, 1)),
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import Final
 
+from ...._formats import host_of
 from ....mcbp import (
     MAX_FRAME,
     NEED_DATA,
@@ -117,8 +118,8 @@ class BinaryGuest:
                         await self._finish_turn()
             try:
                 event = decoder.next_event()
-            except RemoteProtocolError:
-                exchange.shared.counters.bad_requests += 1
+            except RemoteProtocolError as exc:
+                self._report_bad(str(exc))
                 exchange.close()
                 break
             if event is NEED_DATA:
@@ -168,6 +169,12 @@ class BinaryGuest:
         if self._host.shared.buffers.tight:
             await self._host.shared.buffers.wait_room(self._host.jobs.connection)
 
+    def _report_bad(self, reason: str) -> None:
+        """Report bytes after which the next request can't be found."""
+        shared, peer = self._host.shared, self._session.peer
+        shared.counters.bad_requests += 1
+        shared.incidents.report("bytes that are no request", place=host_of(peer), peer=peer, reason=reason)
+
     def _is_barrier(self, request: Request) -> bool:
         """Whether a request is answered after everything before it, and before everything after it."""
         return not self._table.reorderable[request.opcode] or any(info.id == FrameInfoId.BARRIER for info in request.frame_infos)
@@ -189,7 +196,10 @@ class BinaryGuest:
 
     def _reject(self, rejected: Rejected) -> None:
         exchange, features = self._exchange, self._features
-        exchange.shared.counters.bad_requests += 1
+        if rejected.lost:
+            self._report_bad(rejected.reason)
+        else:
+            exchange.shared.counters.bad_requests += 1
         if rejected.too_big and not self._session.allowed[rejected.opcode]:
             refuse_too_big(exchange, rejected)
             return

@@ -9,7 +9,7 @@ from ....mcbp import RemoteProtocolError, Status
 from ...commands import errors
 from ...data import BucketError, BucketExistsError, ManifestChangeError, ManifestError, NoBucketError, StillRemovingError
 from ...settings import ServiceError
-from ...shared import ScanBusyError, ScanEndedError, TooManyFileSnapshotsError, TooManyScansError
+from ...shared import ScanBusyError, ScanCancelledError, ScanEndedError, TooManyFileSnapshotsError, TooManyScansError
 from ...statistics import NoGroupError, NotForUserError
 
 STATUS_OF: Final[dict[Problem, Status]] = {
@@ -44,6 +44,7 @@ _STATUS_OF_ERROR: Final[dict[type[BaseException], Status]] = {
     TooManyScansError: Status.TEMPORARY_FAILURE,
     ScanBusyError: Status.BUSY,
     ScanEndedError: Status.NOT_FOUND,
+    ScanCancelledError: Status.SCAN_CANCELLED,
     TooManyFileSnapshotsError: Status.TEMPORARY_FAILURE,
     BucketError: Status.INVALID,
     BucketExistsError: Status.EXISTS,

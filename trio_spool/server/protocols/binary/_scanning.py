@@ -43,6 +43,7 @@ _STATUS_OF: Final = {
     Ending.MORE: Status.SCAN_MORE,
     Ending.COMPLETE: Status.SCAN_COMPLETE,
     Ending.CANCELLED: Status.SCAN_CANCELLED,
+    Ending.DROPPED: Status.UNKNOWN_COLLECTION,
     Ending.FAILED: Status.INTERNAL,
 }
 
@@ -101,7 +102,7 @@ async def _continue(context: BinaryContext, identity: bytes, limits: ContinueLim
     scan = scans.find(context.shared, context.bucket, identity)
     context.label = scan.query.name or str(uuid.UUID(bytes=identity))
     extras = KEYS_EXTRAS if scan.query.keys_only else DOCUMENTS_EXTRAS
-    with context.shared.scans.continuing(scan, limits, _packer(scan.query)) as continue_:
+    with context.shared.scans.continuing(scan, context.connection, limits, _packer(scan.query)) as continue_:
         frames = _Frames(continue_, context.request.opaque, extras, context.shared.buffers.add_in_thread)
         # A small answer is one frame, which costs less to fetch than to stream.
         first = await context.in_worker(frames.next_in_thread)

@@ -53,7 +53,7 @@ async def _prepare(context: BinaryContext) -> None:
     def begun(snapshot: FileSnapshot) -> None:
         context.label = snapshot.uuid
 
-    snapshot = await snapshots.prepare(context.shared, context.bucket, context.in_worker, begun)
+    snapshot = await snapshots.prepare(context.shared, context.connection, context.bucket, context.in_worker, begun)
     manifest = json.dumps(snapshot.manifest()).encode()
     await context.reply(context.encode(value=manifest, datatype=DataType.JSON))
 
@@ -68,7 +68,8 @@ def get_file_fragment(exchange: BinaryExchange, request: Request) -> None:
 
 
 async def _fragment(context: BinaryContext, wanted: FragmentRequest) -> None:
-    with snapshots.reading(context.shared, context.bucket, _uuid(context.request), wanted.id, wanted.offset, wanted.length) as path:
+    shared, owner, bucket, uuid = context.shared, context.connection, context.bucket, _uuid(context.request)
+    with snapshots.reading(shared, owner, bucket, uuid, wanted.id, wanted.offset, wanted.length) as path:
         await context.spool_whole(frame_in_thread(path, wanted, context.request.opaque))
 
 
@@ -123,7 +124,7 @@ def release_snapshot(exchange: BinaryExchange, request: Request) -> None:
 
 
 async def _release(context: BinaryContext) -> None:
-    await snapshots.release(context.shared, context.bucket, _uuid(context.request))
+    await snapshots.release(context.shared, context.connection, context.bucket, _uuid(context.request))
     await context.reply(context.encode())
 
 
