@@ -28,7 +28,16 @@ EXPECTED = {
         (COUNTER, "bytes"): {"bytes"},
         (COUNTER, "seconds"): {"blocked_seconds"},
         (GAUGE, ""): {"workers", "workers_busy", "producers_waiting_for_worker", "producers_overdue", "loop_tasks"},
-        (GAUGE, "bytes"): {"high_water", "window", "batch", "connection_bytes_max"},
+        (GAUGE, "bytes"): {
+            "high_water",
+            "window",
+            "batch",
+            "connection_bytes_max",
+            "buffered",
+            "buffered_high_water",
+            "buffered_max",
+            "memory_max",
+        },
     },
     "engine": {
         (COUNTER, ""): {"map_growths", "seqno", "snapshots_ended", "snapshots_ended_for_space", "operations", "commits", "expired"},

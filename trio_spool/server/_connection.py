@@ -133,16 +133,11 @@ class Connection:
                     self._report("not a protocol that is spoken here", first_byte=f"0x{data[0]:02x}")
                 return
             guest = self._guest = begin(host)
-            await self._feed(guest, data)
+            await guest.feed(data)
             while not guest.closing and (data := await self._receive()):
-                await self._feed(guest, data)
+                await guest.feed(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._note_stall(host.sender)  # the client has gone, or was given up
-
-    async def _feed(self, guest: Guest, data: bytes) -> None:
-        if self._shared.buffers.tight:
-            await self._shared.buffers.wait_room(self.number)
-        await guest.feed(data)
 
     @property
     def _buffered(self) -> int:

@@ -17,7 +17,7 @@ from ..._core import Sender, Spool, SpoolLimits, SpoolStatistics, open_spool
 from ..._incidents import place_of
 from ..data import Bucket
 from ..settings import ServiceError
-from ..shared import Shared
+from ..shared import SMALL, Shared
 from ._session import Session
 
 T = TypeVar("T")
@@ -249,7 +249,7 @@ class Jobs:
     async def _work(self, context: CommandContext, work: Work) -> None:
         try:
             if self.shared.buffers.tight:
-                await self.shared.buffers.wait_room(self.connection)
+                await self.shared.buffers.wait_room(self.connection, SMALL)  # what it holds in a worker is counted with those
             await work(context)
         except ServiceError as exc:
             await context.refuse(exc)

@@ -32,6 +32,8 @@ from ._errors import SettingsError
 from ._limits import (
     DEFAULT_MAX_ITEM_SIZE,
     EXCHANGE_SIZE,
+    GROUP_BYTES,
+    IDLE_CONNECTION_BYTES,
     KIB,
     MAX_ITEM_SIZE,
     MAX_JOBS,
@@ -39,6 +41,7 @@ from ._limits import (
     MAX_MAX_JOBS,
     MAX_SCANS,
     MAX_SWITCH_INTERVAL,
+    PROGRAM_BYTES,
 )
 
 FSYNC_POLICIES = ("always", "everysec", "no")
@@ -226,6 +229,18 @@ class Settings:
     def least_buffered(self) -> int:
         """The least that `max_buffered` may be: for two connections with a reply queued and the next one ready."""
         return 4 * self.turn_bytes
+
+    def memory_bytes(self, buckets: int) -> int:
+        """Return the most memory that the process needs, in bytes, apart from the pages of databases that the system can drop.
+
+        The sum of what the program takes by itself, of the objects of each connection that there may be, of `max_buffered`, of what
+        each worker and the event loop have in hand (a value, the reply with it, and the batch with that), and of what each
+        bucket's writer has: a group of operations, their pages, and a value more of each.
+        """
+        in_hand = 3 * self.turn_bytes
+        writer = 2 * (GROUP_BYTES + self.max_item_size)
+        program = PROGRAM_BYTES + self.max_connections * IDLE_CONNECTION_BYTES
+        return program + self.max_buffered + (self.workers + 1) * in_hand + buckets * writer
 
     @property
     def connection_bytes(self) -> int:

@@ -9,11 +9,11 @@ and nothing is subtracted, until the estimate says that there might be no room f
 before others get to run: the requests of one read, up to an exchange's size and one more reply. Then everybody is looked at, and
 the estimate is right again. Near the bound that happens often, far from it hardly ever.
 
-A turn begins only when there is room for it: quick commands never cross the bound, and nothing of theirs has to be thrown away.
-If there is no room, connections are closed to make some: those that hold most first, but before all others those whose clients
-have neither sent nor taken anything for `PATIENCE` seconds. A client that reads 20 MB is making room by itself. Only if that has
-not made room for `STARVED` seconds, or if the bound has been crossed by what worker threads have spooled, everybody is a
-candidate.
+When it is tight, each request waits until there is room for what it may add. So quick commands never cross the bound, and nothing
+of theirs has to be thrown away. A part before the bound is kept for small requests, which need not wait behind large ones. If there
+is no room, connections are closed to make some: those that hold most first, but before all others those whose clients have
+neither sent nor taken anything for `PATIENCE` seconds. A client that reads 20 MB is making room by itself. Only if that has not
+made room for `STARVED` seconds, or if the bound has been crossed by what worker threads have spooled, everybody is a candidate.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Final
 import trio
 
 from ..._incidents import Incidents
-from ..settings import Settings
+from ..settings import KIB, Settings
 from ._connections import Connections, OpenConnection
 from ._counters import Counters
 
@@ -37,6 +37,10 @@ PATIENCE: Final = 0.25
 STARVED: Final = 2.0
 # Seconds between two looks while a turn waits for room. A look takes 1 to 2 µs for a connection. Picked, not measured.
 INTERVAL: Final = 0.02
+# The part of the bound that large requests leave to small ones: one of so many. Picked, not measured.
+KEPT: Final = 16
+# Bytes that a small request adds at most. Picked, not measured.
+SMALL: Final = 64 * KIB
 CLOSED: Final = "connections are closed: all together hold too much"
 
 
@@ -51,7 +55,7 @@ class Buffers:
         clock: The monotonic clock.
 
     Attributes:
-        tight: Whether there may be no room for another turn: then `wait_room` before beginning one.
+        tight: Whether there may be no room for another turn: then `wait_room` before each request.
         high_water: The most that the connections were seen to hold.
     """
 
@@ -86,7 +90,7 @@ class Buffers:
         """Take note that the settings have changed."""
         settings = self._settings()
         self._bound = settings.max_buffered
-        self._room = settings.max_buffered - settings.turn_bytes
+        self._room = settings.max_buffered - settings.turn_bytes - settings.max_buffered // KEPT
         self.tight = self._estimate > self._room
 
     def add(self, size: int) -> None:
@@ -105,15 +109,18 @@ class Buffers:
         """Return what all connections hold, counted now."""
         return sum(connection.held() for connection in self._connections) + sum(self._ending.values())
 
-    async def wait_room(self, connection: int) -> None:
-        """Wait until there is room for another turn of a connection.
+    async def wait_room(self, connection: int, size: int) -> None:
+        """Wait until there is room for a request of a connection.
 
         Args:
             connection: The number of the connection.
+            size: What the request may add, in bytes.
 
         Raises:
             trio.BrokenResourceError: The connection had to be closed.
         """
+        if self.has_room(size):
+            return
         self._waiting[connection] += 1
         try:
             async with self._turns:
@@ -121,7 +128,7 @@ class Buffers:
                     self.look()
                     if connection in self._ending:
                         raise trio.BrokenResourceError("the connection was closed, since all together held too much")
-                    if not self.tight:
+                    if self.has_room(size):
                         return
                     with trio.move_on_after(INTERVAL):
                         await self._ended.wait()
@@ -129,6 +136,10 @@ class Buffers:
             self._waiting[connection] -= 1
             if not self._waiting[connection]:
                 del self._waiting[connection]
+
+    def has_room(self, size: int) -> bool:
+        """Whether a request may add so many bytes, as far as is known without a look at everybody."""
+        return self._estimate <= self._room or (size <= SMALL and self._estimate + size <= self._bound)
 
     def forget(self, connection: OpenConnection) -> None:
         """Take note that a connection has ended."""

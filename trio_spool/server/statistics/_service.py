@@ -126,6 +126,10 @@ def spool(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None
         gauge("window", shared.settings.window, "bytes"),
         gauge("batch", shared.settings.batch, "bytes"),
         gauge("connection_bytes_max", shared.settings.connection_bytes, "bytes"),
+        gauge("buffered", shared.buffers.held(), "bytes"),
+        gauge("buffered_high_water", shared.buffers.high_water, "bytes"),
+        gauge("buffered_max", shared.settings.max_buffered, "bytes"),
+        gauge("memory_max", shared.settings.memory_bytes(len(shared.buckets)), "bytes"),
         gauge("loop_tasks", trio.lowlevel.current_statistics().tasks_living),
     ]
 

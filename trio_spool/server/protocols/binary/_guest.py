@@ -100,14 +100,20 @@ class BinaryGuest:
             trio.BrokenResourceError: The client has gone, or does not read.
         """
         exchange, decoder, session, features = self._exchange, self._decoder, self._session, self._features
-        table, jobs, sender = self._table, self._host.jobs, self._host.sender
+        table, jobs, sender, buffers = self._table, self._host.jobs, self._host.sender, self._host.shared.buffers
         handlers, changing = table.handlers, table.changing
         counts: dict[int, int] = {}
         in_flight = exchange.shared.settings.max_in_flight
         decoder.receive_data(data)
         exchange.began = started = perf_counter()
         while not exchange.closing:
-            if exchange.local and not exchange.operations and not session.allowed[Opcode.GET] and (gets := decoder.next_gets()):
+            if (
+                exchange.local
+                and not exchange.operations
+                and not buffers.tight
+                and not session.allowed[Opcode.GET]
+                and (gets := decoder.next_gets())
+            ):
                 counts[Opcode.GET] = counts.get(Opcode.GET, 0) + len(gets)
                 while gets:
                     try:
@@ -115,7 +121,9 @@ class BinaryGuest:
                     except Exception:
                         get_first(exchange, gets)
                     if exchange.size > EXCHANGE_SIZE or gets:
-                        await self._finish_turn()
+                        await exchange.finish(sender)
+                        while gets and buffers.tight:
+                            await self._answer_carefully(gets)
             try:
                 event = decoder.next_event()
             except RemoteProtocolError as exc:
@@ -133,6 +141,8 @@ class BinaryGuest:
                 if jobs.running and self._is_barrier(event):
                     await exchange.finish(sender)
                     await jobs.wait(0, self._host.read_ahead)
+                if buffers.tight:
+                    await self._wait_room(event)
                 request: Request | None = event
                 if session.allowed[opcode] or not is_plain(event):
                     request = admit(exchange, event)
@@ -150,7 +160,7 @@ class BinaryGuest:
                 else:
                     counts[opcode] = counts.get(opcode, 0) + 1
             if exchange.size > EXCHANGE_SIZE or len(exchange.replies) >= in_flight:  # `is_full`, without a call for each request
-                await self._finish_turn()
+                await exchange.finish(sender)
             if session.changed or features.changed:
                 self.follow_session()
         await exchange.finish(sender)
@@ -163,11 +173,23 @@ class BinaryGuest:
                 self._commands += count
                 timings.record(names[opcode], seconds, count)
 
-    async def _finish_turn(self) -> None:
-        """Carry out and answer what there is, before going on with the same read. That takes room for another turn."""
-        await self._exchange.finish(self._host.sender)
-        if self._host.shared.buffers.tight:
-            await self._host.shared.buffers.wait_room(self._host.jobs.connection)
+    async def _wait_room(self, request: Request) -> None:
+        """Wait until there is room for a request, if need be after answering those before it: see `Buffers`."""
+        exchange, shape = self._exchange, self._table.shapes[request.opcode]
+        size = request.size
+        if shape is not None and shape.collection and not self._session.allowed[request.opcode]:
+            size += exchange.expected_size(request.key)
+        buffers = exchange.shared.buffers
+        if not buffers.has_room(exchange.size + size):
+            await exchange.finish(self._host.sender)
+            await buffers.wait_room(self._host.jobs.connection, size)
+
+    async def _answer_carefully(self, gets: list[tuple[int, bytes]]) -> None:
+        """Answer the first GET of a run once there is room for it, and remove it."""
+        exchange, get = self._exchange, gets.pop(0)
+        await exchange.shared.buffers.wait_room(self._host.jobs.connection, exchange.expected_size(get[1]))
+        get_run(exchange, [get])
+        await exchange.finish(self._host.sender)
 
     def _report_bad(self, reason: str) -> None:
         """Report bytes after which the next request can't be found."""
