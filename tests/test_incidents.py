@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 
 import pytest
@@ -147,3 +148,29 @@ def test_lines_by_the_standard_library(caplog: pytest.LogCaptureFixture) -> None
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("ERROR", "commits fail: reason=no space submissions=3")
     ]
+
+
+def test_a_log_that_can_not_be_written_is_no_reason_to_fail() -> None:
+    def write(*line: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    now = 0.0
+    incidents = Incidents(write, lambda: now)
+    incidents.report("no room", lasts=True)
+    incidents.report("no room", lasts=True)
+    incidents.passed("no room")
+    now += QUIET
+    incidents.look()
+    assert incidents.going_on() == []
+    assert incidents.counts() == {"no room": 2}
+
+
+def test_what_passes_in_one_place_says_nothing_of_another(log: Log) -> None:
+    log.incidents.report("no room", place="a", lasts=True)
+    log.incidents.report("no room", place="b", lasts=True)
+    log.incidents.passed("no room", "a")
+    log.after(QUIET)
+    assert [(event, details.get("place")) for event, details in log.lines[2:]] == [("no room: over", "a")]
+    log.incidents.passed("no room")
+    log.after(QUIET)
+    assert log.lines[3][1]["place"] == "b"

@@ -18,6 +18,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import attrs
@@ -88,7 +89,7 @@ class Incidents:
     """The incidents that are going on. All threads may use it.
 
     Args:
-        write: Writes a line of the log.
+        write: Writes a line of the log. What it raises is ignored: the disk that has the log may be the one that is full.
         clock: The monotonic clock.
         quiet: Seconds without a report after which an incident is over.
         every: Seconds between two lines that say that an incident goes on.
@@ -138,7 +139,11 @@ class Incidents:
                 return
             incident = self._going_on[event, place] = Incident(event, place, level, now, now, lasts)
             incident._noted = now
-        self._write(level, event, _shown(details), error)
+        self._tell(level, event, details, error)
+
+    def _tell(self, level: str, event: str, details: dict[str, object], error: BaseException | None = None) -> None:
+        with suppress(Exception):
+            self._write(level, event, _shown(details), error)
 
     def _place(self, event: str, place: str) -> str:
         if not place or (event, place) in self._going_on:
@@ -146,13 +151,18 @@ class Incidents:
         places = sum(event == each for each, _ in self._going_on)
         return place if places < MAX_PLACES else _ELSEWHERE
 
-    def passed(self, event: str) -> None:
-        """Note that something went well that an incident which `lasts` would have kept from going well."""
+    def passed(self, event: str, place: str = "") -> None:
+        """Note that something went well that an incident which `lasts` would have kept from going well.
+
+        Args:
+            event: The event.
+            place: The place where it went well; an empty string for all of them.
+        """
         if not self._going_on:  # in nearly all cases; a report that comes at this moment is later than what went well
             return
         with self._lock:
             for incident in self._going_on.values():
-                if incident.event == event:
+                if incident.event == event and (not place or incident.place in (place, _ELSEWHERE)):
                     incident.passed = True
 
     def look(self) -> None:
@@ -174,7 +184,7 @@ class Incidents:
                     details = {**where, "times": news, "in_all": incident.count, "seconds": seconds}
                     lines.append((incident.level, f"{incident.event}: still", details))
         for level, event, details in lines:
-            self._write(level, event, _shown(details), None)
+            self._tell(level, event, details)
 
     def going_on(self) -> list[dict[str, object]]:
         """Describe the incidents that are going on, in the order in which they began."""

@@ -7,10 +7,12 @@ import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from support.disk_faults import DiskFaults, How, build, environment
+from support.process import Process
 from trio_spool.mcbp import NEED_DATA, Opcode, ResponseDecoder, Status, encode_request
 
 FAILED = 74
@@ -156,3 +158,23 @@ def test_a_process_that_does_not_end_properly_is_ended() -> None:
     script = "import threading; from trio_spool.server._signals import end_soon; end_soon(0.01); threading.Event().wait(100)"
     process = subprocess.run([sys.executable, "-c", script], timeout=LIMIT)
     assert process.returncode == FAILED
+
+
+def test_a_log_that_can_not_be_written(connect, library, tmp_path) -> None:
+    """It may be on the disk that is full."""
+    faults = DiskFaults(tmp_path / "faults")
+    data = tmp_path / "data"
+    with Path("/dev/full").open("w") as full:
+        process = Process(str(data), "--listen", "tcp://127.0.0.1:0", env=environment(library, faults), stderr=full)
+        try:
+            client = connect(process)
+            faults.fail_from(0, How.BEFORE, errno.ENOSPC)
+            assert client.store(b"k") == Status.TEMPORARY_FAILURE
+            faults.clear()
+            assert client.store(b"k") == 0
+            data.rename(tmp_path / "elsewhere")
+            assert process.popen.wait(LIMIT) == FAILED
+        finally:
+            process.popen.kill()
+            process.popen.wait()
+            process.popen.stdout.close()

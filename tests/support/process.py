@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 def command(*arguments: str | bytes | os.PathLike[str]) -> list[str]:
@@ -18,11 +19,13 @@ def command(*arguments: str | bytes | os.PathLike[str]) -> list[str]:
 class Process:
     """``trio-spool serve``, as a user starts it."""
 
-    def __init__(self, *arguments: str, env: dict[str, str] | None = None, listeners: int = 1) -> None:
+    def __init__(
+        self, *arguments: str, env: dict[str, str] | None = None, listeners: int = 1, stderr: Any = subprocess.PIPE
+    ) -> None:
         self.popen = subprocess.Popen(
             command("serve", *arguments),
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
             env={**os.environ, **(env or {})},
         )

@@ -11,6 +11,7 @@ from types import TracebackType
 
 import attrs
 
+from .._incidents import Incidents
 from ._errors import EngineFailedError, NoFilesError
 from ._operations import Entry, Operation, Outcome, Problem, Space
 from ._reading import Reader, Snapshot
@@ -47,6 +48,7 @@ class EngineOptions:
             these bytes are more than what the items need, the oldest snapshot is ended. The default is picked, not measured.
         space_of: Returns the part of a key by which `Engine.spaces` counts items.
         map_size: Bytes of address space that LMDB reserves at first; None for its default.
+        incidents: Takes note of what keeps going wrong. By default, the engine logs it.
     """
 
     directory: Path | None = None
@@ -63,6 +65,7 @@ class EngineOptions:
     max_held_size: int = 256 * 1024 * 1024
     space_of: SpaceOf = one_space
     map_size: int | None = None
+    incidents: Incidents | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -70,7 +70,7 @@ class Writer:
 
     Args:
         storage: Where the items are kept.
-        options: `wake`, `failed`, `clock`, `steady_clock`, `expiry_interval` and `space_of` are used.
+        options: those about files, snapshots and maps are not used, but for the name of the directory.
         checks: Called in the writer thread before a group is answered, and when nothing was submitted for `expiry_interval`
             seconds. What one of them raises ends the engine, and nobody is told that the group is committed.
         chores: Called in the writer thread after each group, and when nothing was submitted for `expiry_interval` seconds. What one
@@ -95,7 +95,8 @@ class Writer:
         self.clocks = Clocks(options.clock, options.steady_clock, recovered.state.cas)
         self._flush_at = recovered.state.flush_at  # of `shared`, as every read looks at it
         self._queue = SubmissionQueue()
-        self._incidents = Incidents(by_logging(_log))
+        self._incidents = options.incidents if options.incidents is not None else Incidents(by_logging(_log))
+        self._place = "" if options.directory is None else str(options.directory)
         # The writer thread alone changes these.
         self._unanswered: list[Submission] = []  # taken from the queue
         self._failures = 0  # of transactions, in a row
@@ -291,7 +292,7 @@ class Writer:
             self._committing = False
             self._commits += 1
             self._failures = 0
-            self._incidents.passed(_REFUSED)
+            self._incidents.passed(_REFUSED, self._place)
         else:
             batch.transaction.abort()
         self.shared = batch.shared(state, changed_spaces)
@@ -321,10 +322,10 @@ class Writer:
             if self._failures >= MAX_FAILURES:
                 raise LostStoreError(f"{error}, {self._failures} times in a row", undone=True) from error
         if isinstance(error, NoSpaceError):
-            self._incidents.report(_REFUSED, level="error", lasts=True, reason=str(error))
+            self._incidents.report(_REFUSED, place=self._place, level="error", lasts=True, store=self._place, reason=str(error))
             return Problem.NO_SPACE
         if isinstance(error, StorageError):
-            self._incidents.report("a write failed", level="error", reason=str(error))
+            self._incidents.report("a write failed", place=self._place, level="error", store=self._place, reason=str(error))
         else:
             self._incidents.report("an operation failed", place=place_of(error), level="error", error=error)
         return Problem.FAILED

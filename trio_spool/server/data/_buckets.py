@@ -12,6 +12,7 @@ import structlog
 import trio
 
 from ..._files import explain
+from ..._incidents import Incidents
 from ...engine import DirectoryLock, Engine, EngineError, EngineFailedError, UnfinishedDirectoryError, find_engine, open_engine
 from ..settings import ServiceError, Settings
 from ._bucket import Bucket
@@ -52,6 +53,7 @@ class Buckets:
         settings: Where the buckets are, and how they are opened.
         wake: Calls a function in the event loop's thread: see `Engine`.
         open_engine: Stands in for the engine's own function.
+        incidents: Takes note of what keeps going wrong; by default, each engine logs it.
 
     Attributes:
         failed: Set when the engine of a bucket has failed.
@@ -63,10 +65,12 @@ class Buckets:
         settings: Settings,
         wake: Callable[[Callable[[], None]], object],
         open_engine: Callable[..., Engine] = open_engine,
+        incidents: Incidents | None = None,
     ) -> None:
         self._settings = settings
         self._wake = wake
         self._open_engine = open_engine
+        self._incidents = incidents
         # Where each bucket has a directory of its own; None for an engine that keeps nothing there.
         self._root = settings.data_dir if find_engine(settings.engine).needs_directory else None
         self._buckets: dict[str, Bucket] = {}
@@ -170,7 +174,8 @@ class Buckets:
         settings = self._settings
         return self._open_engine(
             settings.engine, directory, create=create, allow_network=settings.allow_network_storage, fsync=settings.fsync,
-            wake=self._wake, failed=self._fail_in_thread, space_of=space_of, max_snapshots=settings.max_scans,
+            wake=self._wake, failed=self._fail_in_thread, incidents=self._incidents,
+            space_of=space_of, max_snapshots=settings.max_scans,
             max_snapshot_life=settings.max_scan_life + LIFE_MARGIN, max_held_size=settings.max_held_size,
         )  # fmt: skip
 

@@ -74,7 +74,10 @@ class Shared:
     def __init__(self, settings: Settings, tuning: Tuning) -> None:
         self.settings = settings
         self.tuning = tuning
-        self.buckets = Buckets(settings, trio.lowlevel.current_trio_token().run_sync_soon)
+        self.log: Any = structlog.get_logger("trio_spool")
+        self.incidents = Incidents(self._write, tuning.clock)
+        wake = trio.lowlevel.current_trio_token().run_sync_soon
+        self.buckets = Buckets(settings, wake, incidents=self.incidents)
         self.logins = Logins(settings.users, tuning.first_refusal, tuning.max_refusal)
         self.counters = Counters()
         self.timings = Timings()
@@ -94,8 +97,6 @@ class Shared:
         self.connections = Connections()
         self.listening: list[Address] = []
         self.listeners: list[Listener] = []
-        self.log: Any = structlog.get_logger("trio_spool")
-        self.incidents = Incidents(self._write, tuning.clock)
         self.admission = Admission()
         self.buffers = Buffers(self._now, self.connections, self.counters, self.incidents, tuning.clock)
         self.timekeeper = Timekeeper(self._now, self.counters, self.incidents, tuning.clock)
