@@ -30,14 +30,17 @@ def test_directory_is_made(tmp_path) -> None:
     path = tmp_path / "deep" / "er"
     open_engine("lmdb", path).close()
     marker = json.loads((path / "trio-spool.json").read_text())
-    assert (marker["format"], marker["engine"]) == (2, "lmdb")
+    assert (marker["format"], marker["engine"]) == (3, "lmdb")
 
 
 @pytest.mark.parametrize(
     ("marker", "message"),
     [
-        ('{"format": 3, "engine": "lmdb", "uuid": "x"}', "newer version .*upgrade trio-spool"),
-        ('{"format": 1, "engine": "lmdb", "uuid": "x"}', r"older version \(format 1; .* reads 2\); dump it with that version"),
+        ('{"format": 4, "engine": "lmdb", "uuid": "x"}', "newer version .*upgrade trio-spool"),
+        (
+            '{"format": 1, "engine": "lmdb", "uuid": "x"}',
+            r"older version \(format 1; .* reads 2 and later\); dump it with that version",
+        ),
         ('{"format": 2, "engine": "other", "uuid": "x"}', "belongs to the engine 'other'"),
         ("not json", "is not what trio-spool writes"),
         ('{"format": 1}', "is not what trio-spool writes"),

@@ -204,7 +204,7 @@ STEPS = [
     ("trio_spool.engine.lmdb._engine", "begin_directory"),
     ("trio_spool.engine.lmdb._engine", "check_database"),
     ("lmdb", "open"),
-    ("trio_spool.engine.lmdb._storage.LmdbStorage", "_recover_state"),
+    ("trio_spool.engine.lmdb._storage", "prepare"),
     ("trio_spool.engine.lmdb._engine", "finish_directory"),
 ]
 

@@ -9,9 +9,9 @@ import lmdb
 import pytest
 
 from trio_spool.engine import (
+    DamagedError,
     NoSpaceError,
     Problem,
-    StorageError,
     Store,
 )
 
@@ -48,7 +48,7 @@ def test_errors_of_writing_are_told_apart(make_faulty, faults, error: Exception,
     assert engine.execute([Store(b"k", b"v")])[0].problem is None
 
 
-@pytest.mark.parametrize(("error", "expected"), [(lmdb.DiskError("x"), NoSpaceError), (lmdb.PageNotFoundError("x"), StorageError)])
+@pytest.mark.parametrize(("error", "expected"), [(lmdb.DiskError("x"), NoSpaceError), (lmdb.PageNotFoundError("x"), DamagedError)])
 def test_errors_of_reading_are_ours(make_faulty, faults, error: Exception, expected: type[Exception]) -> None:
     engine = make_faulty()
     engine.execute([Store(b"k", b"v")])

@@ -98,6 +98,10 @@ class _Serve(click.Command):
     type=click.Choice(["always", "everysec", "no"]),
 )  # fmt: skip
 @_setting("allow-network-storage", "Allow a DATA_DIR on a network file system: NFS, SMB, 9p and the like.", is_flag=True)
+@_setting("verify-reads", "Verify the checksum of each item that is read by its key. Scans and copies always do.", is_flag=True)
+@_setting(
+    "scrub-rate", "How many bytes of each bucket are read in a second, to verify all items in the background. 0: none.", type=int
+)
 @_setting("no-auth", "Allow to listen on addresses that other machines can reach, without users.", is_flag=True)
 @_setting(
     "users", "The file of users, made by trio-spool user, and read again at SIGHUP. By default, no login is needed.", type=_FILE

@@ -5,6 +5,7 @@ from ._directory import MARKER as MARKER
 from ._directory import DirectoryLock as DirectoryLock
 from ._directory import claim_directory as claim_directory
 from ._errors import CopyError as CopyError
+from ._errors import DamagedError as DamagedError
 from ._errors import DataDirectoryError as DataDirectoryError
 from ._errors import EngineClosedError as EngineClosedError
 from ._errors import EngineError as EngineError
@@ -48,6 +49,7 @@ from ._operations import Problem as Problem
 from ._operations import Record as Record
 from ._operations import Remember as Remember
 from ._operations import Remove as Remove
+from ._operations import Seal as Seal
 from ._operations import Space as Space
 from ._operations import Store as Store
 from ._operations import StoreMode as StoreMode

@@ -5,11 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ._apply import NO_VERSION, Deleted, apply
+from ._apply import DELETED, NO_VERSION, Deleted, apply
 from ._clocks import Moment
 from ._interface import SpaceOf
-from ._operations import Edit, Flush, Get, Item, Lock, Operation, Outcome, Planned, Remember, Remove, Space
-from ._storage import State, Transaction
+from ._operations import (
+    Delete,
+    Edit,
+    Flush,
+    Get,
+    Item,
+    Lock,
+    Operation,
+    Outcome,
+    Planned,
+    Problem,
+    Remember,
+    Remove,
+    Seal,
+    Space,
+    Store,
+    StoreMode,
+)
+from ._storage import DamagedItemError, State, Transaction
 from ._subdocument import Version
 
 
@@ -74,7 +91,7 @@ class Batch:
         changed = dict.fromkeys(before, Space()) if self._cleared else {}
         for space, (items, size) in self._space_changes.items():
             old = Space() if self._cleared else before.get(space, Space())
-            held = Space(old.items + items, old.bytes + size)
+            held = Space(max(old.items + items, 0), max(old.bytes + size, 0))  # a damaged item may have counted for less
             if held != old or space in changed:
                 changed[space] = held
         return changed
@@ -92,10 +109,13 @@ class Batch:
 
     def run(self, operation: Operation) -> Outcome:
         """Carry out an operation."""
-        if isinstance(operation, (Flush, Remove, Remember)):
+        if isinstance(operation, (Flush, Remove, Remember, Seal)):
             return self._run_on_all(operation)
         key = operation.key
-        stored = self.transaction.get(key)
+        try:
+            stored = self.transaction.get(key)
+        except DamagedItemError as error:
+            return self._run_on_damaged(operation, key, error.remains)
         current = stored if stored is not None and not 0 < stored.expiry <= self.now else None
         locks = self._shared.locks if self.locks is None else self.locks
         locked = bool(locks) and locks.get(key, 0.0) > self._steady
@@ -108,6 +128,10 @@ class Batch:
                 self._own_locks().pop(key, None)  # any change of a locked item ends the lock
         if change is None:
             return outcome
+        return self._make(key, stored, outcome, change)
+
+    def _make(self, key: bytes, stored: Item | None, outcome: Outcome, change: Item | Deleted) -> Outcome:
+        """Make the change of an operation, and return its outcome."""
         self.changed = True
         self._seqno += 1
         self._cas += 1
@@ -127,18 +151,42 @@ class Batch:
         shown = item if outcome.item is not None else None
         return Outcome(None, self._cas, self._seqno, shown, outcome.number, outcome.results)
 
+    def _run_on_damaged(self, operation: Operation, key: bytes, remains: Item) -> Outcome:
+        """Carry out an operation on a damaged item, if it asks nothing of the item: that is how to get rid of the damage."""
+        locks = self._shared.locks if self.locks is None else self.locks
+        if locks.get(key, 0.0) > self._steady:
+            return Outcome(Problem.DAMAGED)
+        if isinstance(operation, Delete) and not operation.cas:
+            return self._make(key, remains, Outcome(), DELETED)
+        if isinstance(operation, Store) and operation.mode is StoreMode.SET and not (operation.cas or operation.keep_expiry):
+            outcome, change = apply(operation, None)
+            assert change is not None
+            return self._make(key, remains, outcome, change)
+        return Outcome(Problem.DAMAGED)
+
+    def _stored(self, key: bytes) -> Item | None:
+        """Return the stored item that is to be removed, or what remains of it."""
+        try:
+            return self.transaction.get(key)
+        except DamagedItemError as error:
+            return error.remains
+
     def remove_expired(self, limit: int) -> int:
         """Remove at most `limit` expired items, and return how many there were."""
         keys = self.transaction.expired(self.now, limit)
         for key in keys:
-            stored = self.transaction.get(key)
+            stored = self._stored(key)
             if stored is not None and 0 < stored.expiry <= self.now:
                 self._remove(key, stored)
         return len(keys)
 
-    def _run_on_all(self, operation: Flush | Remove | Remember) -> Outcome:
+    def _run_on_all(self, operation: Flush | Remove | Remember | Seal) -> Outcome:
         if isinstance(operation, Remove):
             return self._remove_prefix(operation)
+        if isinstance(operation, Seal):
+            sealed = self.transaction.seal(operation.keys)
+            self.changed = self.changed or sealed > 0
+            return Outcome(number=sealed)
         if isinstance(operation, Remember):
             self.transaction.remember(operation.name, operation.value)
             self._memories[operation.name] = operation.value
@@ -162,7 +210,7 @@ class Batch:
     def _remove_prefix(self, operation: Remove) -> Outcome:
         keys = self.transaction.keys(operation.prefix, operation.limit)
         for key in keys:
-            stored = self.transaction.get(key)
+            stored = self._stored(key)
             assert stored is not None
             self._remove(key, stored)
         return Outcome(number=len(keys))

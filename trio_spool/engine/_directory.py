@@ -16,6 +16,7 @@ from .._files import (
     explain,
     make_directories,
     network_file_system,
+    open_replacement,
     replace_durably,
     sync_directory,
     sync_file,
@@ -28,7 +29,9 @@ MARKER = "trio-spool.json"
 NEW_MARKER = MARKER + ".new"
 LOCK = "trio-spool.lock"
 # The version of the layout of the database. Raise it with every change that older versions can't read.
-FORMAT = 2
+FORMAT = 3
+# The oldest version that this one can go on with. Format 2 has no checksums.
+OLDEST_FORMAT = 2
 
 
 def check_directory(path: Path, files: Collection[str] = ()) -> bool:
@@ -136,6 +139,27 @@ def finish_directory(path: Path) -> None:
         raise _not_writable(path, exc) from exc
 
 
+def upgrade_directory(path: Path) -> None:
+    """Mark a data directory of an older format as one of this format, before anything is written that older versions can't read.
+
+    Raises:
+        DataDirectoryError: It can't be written to.
+    """
+    marker = path / MARKER
+    content = json.loads(marker.read_text())
+    if content["format"] == FORMAT:
+        return
+    try:
+        with open_replacement(marker, partial=path / (MARKER + ".upgrade")) as file:
+            file.write(_marker(content["engine"], content["uuid"]))
+    except OSError as exc:
+        raise _not_writable(path, exc) from exc
+
+
+def _marker(engine: str, identity: str) -> bytes:
+    return json.dumps({"format": FORMAT, "engine": engine, "uuid": identity}, indent=1).encode() + b"\n"
+
+
 def _not_writable(path: Path, exc: OSError) -> DataDirectoryError:
     hint = "make room on the disk" if exc.errno in (errno.ENOSPC, errno.EDQUOT) else "change its permissions"
     return DataDirectoryError(f"can't write to the data directory {path}: {explain(exc)}; {hint}, or name another")
@@ -213,10 +237,9 @@ def _holder(content: bytes) -> str:
 
 def _write_marker(path: Path, engine: str) -> str:
     identity = str(uuid.uuid4())
-    content = json.dumps({"format": FORMAT, "engine": engine, "uuid": identity}, indent=1)
     try:
-        with (path / NEW_MARKER).open("w") as file:
-            file.write(content + "\n")
+        with (path / NEW_MARKER).open("wb") as file:
+            file.write(_marker(engine, identity))
             sync_file(file)
     except OSError as exc:
         raise _not_writable(path, exc) from exc
@@ -240,9 +263,9 @@ def _read_marker(path: Path, engine: str) -> str:
         raise DataDirectoryError(
             f"{path} was written by a newer version (format {found_format}; this version reads {FORMAT}); upgrade trio-spool"
         )
-    if found_format < FORMAT:
+    if found_format < OLDEST_FORMAT:
         raise DataDirectoryError(
-            f"{path} was written by an older version (format {found_format}; this version reads {FORMAT}); "
+            f"{path} was written by an older version (format {found_format}; this version reads {OLDEST_FORMAT} and later); "
             "dump it with that version, and load the dump into a new directory"
         )
     if found_engine != engine:

@@ -87,6 +87,10 @@ class LostStoreError(StorageError):
         self.undone = undone
 
 
+class DamagedError(StorageError):
+    """What is stored is not what was written: the request that needs it can't be answered."""
+
+
 # While a store is copied
 
 

@@ -49,6 +49,8 @@ class EngineOptions:
         space_of: Returns the part of a key by which `Engine.spaces` counts items.
         map_size: Bytes of address space that LMDB reserves at first; None for its default.
         incidents: Takes note of what keeps going wrong. By default, the engine logs it.
+        verify_reads: Whether point reads verify the checksum of each item. Scans, copies and the scrub always do.
+        scrub_rate: Bytes that the scrub, which verifies all items in the background, reads in a second; 0 for no scrub.
     """
 
     directory: Path | None = None
@@ -66,6 +68,8 @@ class EngineOptions:
     space_of: SpaceOf = one_space
     map_size: int | None = None
     incidents: Incidents | None = None
+    verify_reads: bool = False
+    scrub_rate: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -94,6 +98,9 @@ class EngineStatistics:
         queued: The number of submissions that wait for the writer thread.
         queued_bytes: Bytes of the values in them.
         expired: The number of expired items that were removed.
+        damaged: How often something damaged was met, by whatever needed it.
+        scrubbed: The number of items that the scrub has verified.
+        scrubs: The number of times that the scrub has been through all items.
     """
 
     kind: str
@@ -117,6 +124,9 @@ class EngineStatistics:
     queued: int
     queued_bytes: int
     expired: int
+    damaged: int
+    scrubbed: int
+    scrubs: int
 
 
 @attrs.frozen
@@ -210,6 +220,7 @@ class Engine(ABC):
         Raises:
             NoFilesError: The engine has no files.
             CopyError: Reading the store failed.
+            DamagedError: Something in the store is damaged: a copy would be no better.
             DataDirectoryError: The directory can't be used.
             OSError: Writing the copy failed.
         """

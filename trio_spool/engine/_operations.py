@@ -95,6 +95,7 @@ class Problem(Enum):
     NOT_LOCKED = "not locked"
     NO_SPACE = "no space"
     PATH = "path"
+    DAMAGED = "damaged"
     FAILED = "failed"
     UNKNOWN = "unknown"
     UNPLANNED = "too large to be worked out in the transaction"
@@ -317,6 +318,16 @@ class Remember:
 
 
 @attrs.frozen
+class Seal:
+    """Give the stored items under these keys a checksum, if the engine has such and they have none. Nothing else of them changes.
+
+    The number in the outcome says how many were given one.
+    """
+
+    keys: tuple[bytes, ...]
+
+
+@attrs.frozen
 class Get:
     """Return an item as earlier operations in the queue leave it; NOT_FOUND if it does not exist."""
 
@@ -330,7 +341,7 @@ class Flush:
     at: float = 0
 
 
-Operation = Union[Store, Concat, Arithmetic, Delete, Touch, Lock, Unlock, Edit, Planned, Get, Flush, Remove, Remember]
+Operation = Union[Store, Concat, Arithmetic, Delete, Touch, Lock, Unlock, Edit, Planned, Get, Flush, Remove, Remember, Seal]
 
 
 def size_of(operation: Operation) -> int:

@@ -64,7 +64,7 @@ class SingleWriterEngine(Engine):
 
     def _statistics(
         self, *, items: int, disk_bytes: int = 0, live_bytes: int = 0, max_held_bytes: int = 0, map_bytes: int = 0,
-        map_growths: int = 0,
+        map_growths: int = 0, damaged: int = 0, scrubbed: int = 0, scrubs: int = 0,
     ) -> EngineStatistics:  # fmt: skip
         writer, registry = self.writer.statistics(), self.registry
         return EngineStatistics(
@@ -74,7 +74,8 @@ class SingleWriterEngine(Engine):
             oldest_snapshot_seconds=round(registry.oldest_seconds(), 3), snapshots_ended=registry.ended,
             snapshots_ended_for_space=registry.ended_for_space, operations=writer.operations,
             commits=writer.commits, largest_group=writer.largest_group, commit_seconds=writer.commit_seconds,
-            queued=writer.queued, queued_bytes=writer.queued_bytes, expired=writer.expired,
+            queued=writer.queued, queued_bytes=writer.queued_bytes, expired=writer.expired, damaged=damaged,
+            scrubbed=scrubbed, scrubs=scrubs,
         )  # fmt: skip
 
     @property

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
+from ._errors import DamagedError
 from ._operations import Item, Space
 
 
@@ -38,12 +39,28 @@ class Recovered(NamedTuple):
     memories: Mapping[bytes, bytes] = {}
 
 
+class DamagedItemError(DamagedError):
+    """A stored item is not what was written.
+
+    Attributes:
+        remains: What can be made of it: good for counting it, and for finding what refers to it. Nobody is to be shown it.
+    """
+
+    def __init__(self, key: bytes, reason: str, remains: Item) -> None:
+        super().__init__(f"the record of the key {key!r} is damaged: {reason}")
+        self.remains = remains
+
+
 class Transaction(ABC):
     """A write transaction. Only the writer thread uses it."""
 
     @abstractmethod
     def get(self, key: bytes) -> Item | None:
-        """Return the stored item, whether it has expired or not."""
+        """Return the stored item, whether it has expired or not.
+
+        Raises:
+            DamagedItemError: The item is damaged. The transaction can go on.
+        """
 
     @abstractmethod
     def put(self, key: bytes, item: Item, old: Item | None) -> None:
@@ -64,6 +81,10 @@ class Transaction(ABC):
     @abstractmethod
     def remember(self, name: bytes, value: bytes) -> None:
         """Store something beside the items."""
+
+    def seal(self, keys: Sequence[bytes]) -> int:
+        """Give those of these items that have no checksum one, and return how many there were."""
+        return 0
 
     @abstractmethod
     def expired(self, now: float, limit: int) -> list[bytes]:

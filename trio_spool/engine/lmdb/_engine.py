@@ -7,20 +7,20 @@ from pathlib import Path
 
 import lmdb
 
-from .._directory import DirectoryLock, begin_directory, check_directory, finish_directory, refuse_network
+from .._directory import DirectoryLock, begin_directory, check_directory, finish_directory, refuse_network, upgrade_directory
 from .._errors import EngineClosedError, UnfinishedDirectoryError
 from .._interface import CopiedFile, EngineOptions, EngineStatistics
 from .._operations import Entry
-from .._reading import CHUNK_RECORDS, EXTENDED, Reader, Snapshot, split_extended
+from .._reading import CHUNK_RECORDS, EXTENDED, Reader, Snapshot
 from .._single_writer import SingleWriterEngine
 from ._copying import copy_environment, make_copy
 from ._database import FILES, check_database, remove_compacted
 from ._growth import GrowthLimit
-from ._mapping import map_errors
 from ._opening import OpenEnvironment
 from ._reading import LmdbReader, LmdbSnapshot
-from ._records import RECORD_SIZE, unpack_record
+from ._records import CHECKED, CHECKSUM_SIZE, DATATYPES, RECORD_SIZE, damaged, unpack_record
 from ._room import has_room
+from ._scrub import Scrubber, Submit, verify_all
 from ._storage import SYNC_INTERVAL, LmdbStorage, Reading
 from ._watching import INTERVAL as WATCH_INTERVAL
 
@@ -36,9 +36,11 @@ class LmdbEngine(SingleWriterEngine):
         sync_interval: Seconds between two syncs of the policy ``everysec``.
         watch_interval: Seconds between two looks at the files.
         has_room: Returns whether there are some more bytes of address space.
+        make_scrubber: Stands in for `Scrubber`.
 
     Attributes:
         storage: The environment of LMDB.
+        scrubber: Verifies all items in the background.
 
     Raises:
         DataDirectoryError: The directory can't be used.
@@ -55,6 +57,7 @@ class LmdbEngine(SingleWriterEngine):
         sync_interval: float = SYNC_INTERVAL,
         watch_interval: float = WATCH_INTERVAL,
         has_room: Callable[[int], bool] = has_room,
+        make_scrubber: Callable[[LmdbStorage, Submit, int], Scrubber] = Scrubber,
     ) -> None:
         path = options.directory
         if path is None:
@@ -63,6 +66,7 @@ class LmdbEngine(SingleWriterEngine):
             raise ValueError(f"fsync is 'always', 'everysec' or 'no'; got {options.fsync!r}")
         self.fsync = options.fsync
         self.durable = options.fsync == "always"
+        self._verify_reads = options.verify_reads
         if not options.allow_network:
             refuse_network(path)
         # Before anything is written there, and a lock is the first.
@@ -73,6 +77,8 @@ class LmdbEngine(SingleWriterEngine):
             self.identity, is_new = begin_directory(path, self.kind, FILES)
             check_database(path, is_new)
             remove_compacted(path)
+            if not is_new:
+                upgrade_directory(path)
             self.storage = LmdbStorage(
                 path, fsync=options.fsync, map_size=options.map_size, max_snapshots=options.max_snapshots,
                 open_environment=open_environment, sync_interval=sync_interval, watch_interval=watch_interval, has_room=has_room,
@@ -83,7 +89,9 @@ class LmdbEngine(SingleWriterEngine):
                 checks, chores = (self.storage.watch.look_if_due,), (self.storage.sync_if_due, self._limit_growth)
                 super().__init__(self.storage, options, checks, chores)
                 self._growth = GrowthLimit(self.storage, self.registry, options.max_held_size)
+                self.scrubber = make_scrubber(self.storage, self.submit, options.scrub_rate)
                 self.writer.start()
+                self.scrubber.start()
             except BaseException:
                 self.storage.close()
                 raise
@@ -98,7 +106,7 @@ class LmdbEngine(SingleWriterEngine):
         self._growth.check()
 
     def open_reader(self) -> Reader:
-        return LmdbReader(self.storage, self._clock, self.writer.flushed)
+        return LmdbReader(self.storage, self._clock, self.writer.flushed, verify=self._verify_reads)
 
     def _open_snapshot(self, keys_only: bool, xattrs: bool, now: float, flushed: bool) -> Snapshot:
         return LmdbSnapshot(self.storage, self.registry, now, flushed=flushed, keys_only=keys_only, xattrs=xattrs)
@@ -115,7 +123,7 @@ class LmdbEngine(SingleWriterEngine):
         """Return some entries, and the key to go on from; an empty key at the end."""
         now = self._clock()
         chunk: list[tuple[bytes, Entry]] = []
-        with reading.lock, map_errors:
+        with reading.lock, self.storage.errors:
             if self.writer.flushed(now):
                 return [], b""
             try:
@@ -125,16 +133,31 @@ class LmdbEngine(SingleWriterEngine):
                     for count, (key, record) in enumerate(cursor):
                         if count == CHUNK_RECORDS:
                             return chunk, bytes(key)
-                        datatype, flags, expiry, cas, seqno = unpack_record(record)
-                        size = len(record) - RECORD_SIZE
-                        if datatype >= EXTENDED:
-                            datatype &= ~EXTENDED
-                            size = len(split_extended(record, RECORD_SIZE)[1])
-                        if not 0 < expiry <= now:
-                            chunk.append((bytes(key), Entry(size, flags, expiry, datatype, cas, seqno)))
+                        entry = self._entry(key, record)
+                        if not 0 < entry.expiry <= now:
+                            chunk.append((bytes(key), entry))
             finally:
                 reading.end()
         return chunk, b""
+
+    def _entry(self, key: memoryview, record: memoryview) -> Entry:
+        """Return the entry of a record, which is not verified: its value may be large, and is not read.
+
+        Raises:
+            DamagedItemError: The record can't be one.
+        """
+        if len(record) >= RECORD_SIZE:
+            datatype, flags, expiry, cas, seqno = unpack_record(record)
+            size = len(record) - RECORD_SIZE
+            if datatype & CHECKED:
+                size -= CHECKSUM_SIZE
+            if datatype & EXTENDED and size >= 4:
+                size -= 4 + int.from_bytes(record[RECORD_SIZE : RECORD_SIZE + 4], "big")
+            if size >= 0 and (datatype & CHECKED or not self.storage.all_checked):
+                return Entry(size, flags, expiry, datatype & DATATYPES, cas, seqno)
+        error = damaged(bytes(key), bytes(record), self.storage.all_checked)
+        self.storage.damage.met(error)
+        raise error
 
     def copy(self, take: Callable[[bytes], object]) -> None:
         """Give `take` the bytes of a compacted copy of the database, in order. What it raises ends the copying."""
@@ -145,16 +168,19 @@ class LmdbEngine(SingleWriterEngine):
             copy_environment(self.storage.env, take)
 
     def copy_files(self, directory: Path, check: Callable[[], None]) -> list[CopiedFile]:
+        verify_all(self.storage, check)
         return make_copy(self.copy, self.kind, directory, check)
 
     def statistics(self) -> EngineStatistics:
         usage = self.storage.measure()
         return self._statistics(
             items=usage.items, disk_bytes=usage.disk, live_bytes=usage.live, max_held_bytes=self._growth.max_held(usage),
-            map_bytes=usage.map, map_growths=self.storage.map_growths,
+            map_bytes=usage.map, map_growths=self.storage.map_growths, damaged=self.storage.damage.count,
+            scrubbed=self.scrubber.items, scrubs=self.scrubber.passes,
         )  # fmt: skip
 
     def close(self) -> None:
+        self.scrubber.close()
         super().close()
         if self.failure is not None:
             self.storage.lost = True

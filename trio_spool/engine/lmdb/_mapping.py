@@ -9,13 +9,16 @@ from types import TracebackType
 
 import lmdb
 
-from .._errors import DeviceError, NoSpaceError, RefusedError, StorageError
+from .._damage import DamageLog
+from .._errors import DamagedError, DeviceError, NoSpaceError, RefusedError, StorageError
 from ._room import NO_ROOM
 
 # The numbers of errors that say that the system does not let the process use the file any more.
 _REFUSED = (errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.EBADF, errno.EACCES, errno.EPERM)
 # Raised by LMDB where a database is not what was written.
 _DAMAGED = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.IncompatibleError, lmdb.BadDbiError, struct.error)
+# Those of them that a single damaged page leads to. The rest is readable.
+_DAMAGED_PAGES = (lmdb.CorruptedError, lmdb.PageNotFoundError)
 # All that is mapped. Other errors are bugs of ours.
 MAPPED = (lmdb.Error, OSError, MemoryError)
 
@@ -34,6 +37,8 @@ def map_error(error: Exception) -> StorageError:
         return RefusedError(f"the system refuses to use the database: {error}")
     if _is_no_room(error):
         return NoSpaceError(f"there is no room for the database: {str(error) or type(error).__name__}")
+    if isinstance(error, _DAMAGED_PAGES):
+        return DamagedError(f"a page of the database is damaged: {error}")
     return StorageError(f"the database failed: {error}")
 
 
@@ -56,9 +61,15 @@ def is_damage(error: Exception) -> bool:
 class MapErrors:
     """A block in which errors of `MAPPED` turn into StorageError.
 
-    It keeps nothing, so one object serves all threads. A generator with `contextmanager` would take three times as long, once for
-    each group of operations.
+    It changes nothing of its own, so one object serves all threads. A generator with `contextmanager` would take three times as
+    long, once for each group of operations.
+
+    Args:
+        damage: Is told of damaged pages.
     """
+
+    def __init__(self, damage: DamageLog | None = None) -> None:
+        self._damage = damage
 
     def __enter__(self) -> None:
         """Begin."""
@@ -66,7 +77,10 @@ class MapErrors:
     def __exit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> None:
         """Raise what an error is mapped to."""
         if isinstance(exc, MAPPED):
-            raise map_error(exc) from exc
+            error = map_error(exc)
+            if self._damage is not None and isinstance(error, DamagedError):
+                self._damage.met(error)
+            raise error from exc
 
 
 map_errors = MapErrors()

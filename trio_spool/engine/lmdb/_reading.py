@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
 import lmdb
 
-from .._errors import SnapshotEndedError
+from .._errors import DamagedError, SnapshotEndedError
 from .._operations import Chunk, Item, Record, Shown
-from .._reading import CHUNK_RECORDS, EXTENDED, Reader, Snapshot, split_extended
+from .._reading import CHUNK_RECORDS, EXTENDED, Reader, Snapshot, pack_extended
 from .._snapshots import SnapshotRegistry
-from ._mapping import MAPPED, map_error, map_errors
-from ._records import RECORD_SIZE, STATE, STATE_KEY, item_of, unpack_record, unpack_shown
+from .._storage import DamagedItemError
+from ._mapping import MAPPED, map_error
+from ._records import (
+    CHECKED,
+    CHECKSUM_SIZE,
+    DATATYPES,
+    OVERHEAD,
+    RECORD_SIZE,
+    STATE_KEY,
+    VALUE,
+    are_intact,
+    damaged,
+    item_of,
+    unpack_record,
+    unpack_shown,
+    unpack_state,
+)
 from ._storage import LmdbStorage
+
+# From this size on, in bytes, LMDB keeps a record in pages of its own, with pages of 4 KiB.
+INLINE = 2000
 
 
 class LmdbReader(Reader):
@@ -24,9 +43,14 @@ class LmdbReader(Reader):
         storage: The environment.
         clock: Returns the Unix time.
         flushed: Returns whether a flush was due at a Unix time.
+        verify: Whether to verify the checksum of each item.
     """
 
-    def __init__(self, storage: LmdbStorage, clock: Callable[[], float], flushed: Callable[[float], bool]) -> None:
+    def __init__(
+        self, storage: LmdbStorage, clock: Callable[[], float], flushed: Callable[[float], bool], *, verify: bool = False
+    ) -> None:
+        self._storage = storage
+        self._verify = verify
         self._reading = storage.reading()
         self._clock = clock
         self._flushed = flushed
@@ -36,14 +60,20 @@ class LmdbReader(Reader):
         try:  # not `map_errors`, which would take as long as LMDB does
             with self._reading.lock:
                 record = self._transaction().get(key)
-        except MAPPED as error:
-            raise map_error(error) from error
-        if record is None:
-            return None
-        item = item_of(record)
+            if record is None:
+                return None
+            item = item_of(key, record, self._verify, self._storage.all_checked)
+        except (*MAPPED, DamagedError) as error:
+            raise self._failed(error) from error
         if 0 < item.expiry <= self._now or self._flushed(self._now):
             return None
         return item
+
+    def _failed(self, error: Exception) -> Exception:
+        """Return the error to raise for one that was met, and count damage."""
+        self.release()  # LMDB reads nothing more in a transaction that has met a damaged page
+        mapped = error if isinstance(error, DamagedError) else map_error(error)
+        return self._storage.damage.met(mapped) if isinstance(mapped, DamagedError) else mapped
 
     def _transaction(self) -> lmdb.Transaction[Any]:
         """Return the transaction, with the lock held; begin it if this is the first read since the last release."""
@@ -54,29 +84,64 @@ class LmdbReader(Reader):
         return transaction
 
     def get_many(self, keys: Sequence[bytes], max_bytes: int) -> list[Shown | None]:
-        reading = self._reading
         items: list[Shown | None] = []
+        try:
+            with self._reading.lock:
+                self._fill(items, keys, max_bytes)
+        except (*MAPPED, DamagedError) as error:
+            if not items:
+                raise self._failed(error) from error
+            self.release()  # the next call begins with what failed
+        return items if not self._flushed(self._now) else [None] * len(items)
+
+    def _fill(self, items: list[Shown | None], keys: Sequence[bytes], max_bytes: int) -> None:
+        """Read items, with the lock held.
+
+        Raises:
+            DamagedItemError: The item after the last one in `items` is damaged.
+        """
         append = items.append
         left = max_bytes
-        with reading.lock, map_errors:
-            transaction = self._transaction()
-            now = self._now
+        transaction = self._transaction()
+        now, verify, all_checked = self._now, self._verify, self._storage.all_checked
+        pairs: list[tuple[bytes, bytes]] = []
+        try:
             for record in map(transaction.get, keys):
                 if record is None:
                     append(None)
                     continue
+                if verify:
+                    pairs.append((keys[len(items)], record))
                 datatype, flags, expiry, cas = unpack_shown(record)
                 if 0 < expiry <= now:
                     append(None)
                     continue
-                if datatype < EXTENDED:
-                    append((record[RECORD_SIZE:], flags, datatype, cas))
+                if CHECKED <= datatype < EXTENDED:  # nearly all of them
+                    append((record[VALUE], flags, datatype ^ CHECKED, cas))
                 else:
-                    append(item_of(record).shown())
-                left -= len(record) - RECORD_SIZE
+                    append(item_of(keys[len(items)], record, False, all_checked).shown())
+                left -= len(record) - OVERHEAD
                 if left < 0:
                     break
-        return items if not self._flushed(now) else [None] * len(items)
+        except struct.error:
+            raise damaged(keys[len(items)], record or b"", all_checked) from None
+        finally:
+            if pairs and not are_intact(pairs, max_bytes - left):
+                self._leave_out_damaged(items, keys, dict(pairs))
+
+    def _leave_out_damaged(self, items: list[Shown | None], keys: Sequence[bytes], records: dict[bytes, bytes]) -> None:
+        """Verify items one by one, and remove those from the first damaged one on.
+
+        Raises:
+            DamagedItemError: That one, if there is one: items of format 2 have no checksum.
+        """
+        for index, key in enumerate(keys):
+            if key in records:
+                try:
+                    item_of(key, records[key], True, self._storage.all_checked)
+                except DamagedItemError:
+                    del items[index:]
+                    raise
 
     def release(self) -> None:
         reading = self._reading
@@ -109,11 +174,12 @@ class LmdbSnapshot(Snapshot):
         self._keys_only = keys_only
         self._now = now
         self._flushed = flushed
-        with self._reading.lock, map_errors:
+        self._storage = storage
+        with self._reading.lock, storage.errors:
             transaction = self._reading.begin(buffers=keys_only)  # so that values are not copied
             stored = transaction.get(STATE_KEY, db=storage.databases.meta)
             self._count: int = transaction.stat(storage.databases.items)["entries"]
-            self._seqno: int = STATE.unpack(stored)[0] if stored is not None else 0
+            self._seqno: int = unpack_state(bytes(stored))[0] if stored is not None else 0
 
     @property
     def seqno(self) -> int:
@@ -128,7 +194,8 @@ class LmdbSnapshot(Snapshot):
         return self._reading.transaction is None
 
     def read(self, start: bytes, end: bytes | None, *, max_records: int, max_bytes: int) -> Chunk:
-        with self._reading.lock, map_errors:
+        pairs: list[tuple[bytes, bytes]] = []
+        with self._reading.lock, self._storage.errors:
             transaction = self._reading.transaction
             if transaction is None:
                 raise SnapshotEndedError
@@ -137,37 +204,71 @@ class LmdbSnapshot(Snapshot):
             with transaction.cursor() as cursor:
                 if not cursor.set_range(start):
                     return Chunk([], None, 0)
-                return self._read(cursor, end, min(max_records, CHUNK_RECORDS), max_bytes)
+                try:
+                    chunk = self._read(cursor, end, min(max_records, CHUNK_RECORDS), max_bytes, pairs)
+                except (struct.error, DamagedItemError):
+                    self._verify(pairs)
+                    raise
+                if not are_intact(pairs, chunk.size):
+                    self._verify(pairs)
+        return chunk
 
-    def _read(self, cursor: lmdb.Cursor[Any], end: bytes | None, max_records: int, max_bytes: int) -> Chunk:
-        """Read from where a cursor stands."""
+    def _read(
+        self, cursor: lmdb.Cursor[Any], end: bytes | None, max_records: int, max_bytes: int, pairs: list[tuple[bytes, bytes]]
+    ) -> Chunk:
+        """Read from where a cursor stands, and add keys and records, which are to be verified, to `pairs`.
+
+        Raises:
+            struct.error: A record is too short.
+            DamagedItemError: An item is damaged.
+        """
         records: list[Record] = []
         size = 0
         now = self._now
         keys_only = self._keys_only
-        for key, record in islice(cursor, max_records):
+        for pair in islice(cursor, max_records):
+            key, record = pair
             if keys_only:
                 key = bytes(key)
             if end is not None and key >= end:
                 return Chunk(records, None, size)
             if size >= max_bytes:
                 break
+            # A large value is in pages of its own, and to read it would take longer than all the rest of a scan of keys.
+            if not keys_only or len(record) < INLINE:
+                pairs.append(pair)
             datatype, flags, expiry, cas, seqno = unpack_record(record)
             if 0 < expiry <= now:
                 continue
             if keys_only:
-                records.append((key, b"", flags, expiry, datatype & ~EXTENDED, cas, seqno))
+                records.append((key, b"", flags, expiry, datatype & DATATYPES, cas, seqno))
                 size += len(key) + RECORD_SIZE
-            elif datatype >= EXTENDED and not self._xattrs:
-                _, value = split_extended(record, RECORD_SIZE)
-                records.append((key, value, flags, expiry, datatype & ~EXTENDED, cas, seqno))
-                size += len(key) + RECORD_SIZE + len(value)
+            elif CHECKED <= datatype < EXTENDED:  # nearly all of them
+                records.append((key, record[VALUE], flags, expiry, datatype ^ CHECKED, cas, seqno))
+                size += len(key) + len(record) - CHECKSUM_SIZE
             else:
-                records.append((key, record[RECORD_SIZE:], flags, expiry, datatype, cas, seqno))
-                size += len(key) + len(record)
+                item = item_of(key, record, True, self._storage.all_checked)
+                value, kind = item.value, item.datatype
+                if item.xattrs and self._xattrs:
+                    value, kind = pack_extended(item.xattrs, value), kind | EXTENDED
+                records.append((key, value, flags, expiry, kind, cas, seqno))
+                size += len(key) + RECORD_SIZE + len(value)
         else:
             key = bytes(cursor.key()) if cursor.next() else b""
         return Chunk(records, key if key and (end is None or key < end) else None, size)
+
+    def _verify(self, pairs: list[tuple[bytes, bytes]]) -> None:
+        """Verify items one by one, given as keys and records.
+
+        Raises:
+            DamagedItemError: The first one that is damaged.
+        """
+        for key, record in pairs:
+            try:
+                item_of(bytes(key), bytes(record), True, self._storage.all_checked)
+            except DamagedItemError as error:
+                self._storage.damage.met(error)
+                raise
 
     def close(self) -> None:
         with self._reading.lock:

@@ -23,12 +23,13 @@ from typing import Any, NamedTuple
 
 import lmdb
 
-from .._errors import DataDirectoryError, DeviceError, EngineClosedError, LostStoreError, NoSpaceError
-from .._operations import Space
+from .._damage import DamageLog
+from .._errors import DamagedError, DataDirectoryError, DeviceError, EngineClosedError, LostStoreError, NoSpaceError
 from .._storage import Recovered, State, Storage, Transaction
 from ._mapping import MAPPED, MapErrors, MapFullError, map_errors
 from ._opening import DEFAULT_MAP, OpenEnvironment, not_opened, open_largest
-from ._records import MEMORY_KEY, SPACE, SPACE_KEY, STATE, STATE_KEY
+from ._records import ALL_CHECKED
+from ._recovery import prepare, recover
 from ._room import disk_has_room, has_room, larger
 from ._transaction import Databases, LmdbTransaction
 from ._watching import FileWatch
@@ -131,6 +132,9 @@ class LmdbStorage(Storage):
         closing: Whether reading is over.
         lost: Whether the store failed, so that another sync would tell nothing, and is left out when it is closed.
         map_growths: How often the map has grown.
+        damage: What was found damaged.
+        errors: A block in which errors of LMDB turn into those of an engine.
+        all_checked: Whether every record has a checksum. It is set once, when that has become true.
 
     Raises:
         DataDirectoryError: The database does not open.
@@ -159,6 +163,9 @@ class LmdbStorage(Storage):
         self.map_growths = 0
         self._has_room = has_room
         self._open_environment = open_environment
+        self.damage = DamageLog(str(path))
+        self.errors = MapErrors(self.damage)
+        self.all_checked = False
         self._readings: weakref.WeakSet[Reading] = weakref.WeakSet()
         self._readings_lock = threading.Lock()
         durable = fsync == "always"
@@ -166,33 +173,21 @@ class LmdbStorage(Storage):
         self.env = open_largest(open_environment, path, map_size or DEFAULT_MAP, self._settings)
         try:
             self.databases = self._open_databases()
-            self._recovered = self._recover_state()
+            self._recovered = recover(self.env, self.databases)
+            if self._recovered.state == State():
+                prepare(self.env, self.databases)
+                self._recovered = recover(self.env, self.databases)
+            self.all_checked = ALL_CHECKED in self._recovered.memories
             self._state = self._recovered.state  # of the last commit; the writer thread's
             self.watch = FileWatch(path, interval=watch_interval)
         except BaseException as exc:
             self.env.close()
-            if isinstance(exc, (*MAPPED, struct.error)):
+            if isinstance(exc, (*MAPPED, struct.error, DamagedError)):
                 raise not_opened(path, exc) from exc
             raise
 
     def _open_databases(self) -> Databases:
         return Databases(*(self.env.open_db(name) for name in (b"items", b"expiry", b"meta")))
-
-    def _recover_state(self) -> Recovered:
-        state = None
-        spaces: dict[bytes, Space] = {}
-        memories: dict[bytes, bytes] = {}
-        with self.env.begin(db=self.databases.meta) as transaction, transaction.cursor() as cursor:
-            for key, value in cursor:
-                if key == STATE_KEY:
-                    state = State(*STATE.unpack(value))
-                elif key.startswith(SPACE_KEY):
-                    spaces[key[len(SPACE_KEY) :]] = Space(*SPACE.unpack(value))
-                elif key.startswith(MEMORY_KEY):
-                    memories[key[len(MEMORY_KEY) :]] = value
-        if state is None:
-            self.env.sync(True)  # whatever the policy is: the marker of the directory will say that there is a database
-        return Recovered(state or State(), spaces, memories)
 
     # For all threads
 
@@ -210,7 +205,7 @@ class LmdbStorage(Storage):
             EngineClosedError: The environment is closed.
             StorageError: LMDB failed.
         """
-        with self._readings_lock, map_errors:  # the map can't grow meanwhile
+        with self._readings_lock, self.errors:  # the map can't grow meanwhile
             if self.closing:
                 raise EngineClosedError
             info = self.env.info()
@@ -235,10 +230,11 @@ class LmdbStorage(Storage):
         return self._recovered
 
     def begin(self) -> Transaction:
-        return LmdbTransaction(self.env.begin(write=True, db=self.databases.items), self.databases, self._committed)
+        transaction = self.env.begin(write=True, db=self.databases.items)
+        return LmdbTransaction(transaction, self.databases, self._committed, self.damage, self.all_checked)
 
     def map_errors(self) -> MapErrors:
-        return map_errors
+        return self.errors
 
     def recover(self, error: Exception) -> bool:
         if isinstance(error, MapFullError):
@@ -307,7 +303,7 @@ class LmdbStorage(Storage):
         self.watch.look()  # else another database might be opened
         with self._nobody_reading():
             self._reopen(self.env.info()["map_size"])
-            if self._recover_state().state != self._state:
+            if recover(self.env, self.databases).state != self._state:
                 raise self._broken("it is not as the last commit left it")
 
     def _reopen(self, map_size: int) -> None:

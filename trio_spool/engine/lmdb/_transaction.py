@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import lmdb
 
+from .._damage import DamageLog
 from .._operations import Item, Space
-from .._storage import State, Transaction
-from ._records import EXPIRY, MEMORY_KEY, SPACE, SPACE_KEY, STATE, STATE_KEY, item_of, record_of
+from .._storage import DamagedItemError, State, Transaction
+from ._records import (
+    CHECKED_MEMORY_KEY,
+    EXPIRY,
+    MEMORY_KEY,
+    RECORD_SIZE,
+    SPACE_KEY,
+    STATE_KEY,
+    item_of,
+    pack_memory,
+    pack_space,
+    pack_state,
+    record_of,
+    unpack_expiry,
+    with_checksum,
+)
 
 
 class Databases(NamedTuple):
@@ -33,16 +48,44 @@ class LmdbTransaction(Transaction):
         transaction: The transaction of LMDB, on the database of items.
         databases: All databases.
         committed: Called with the new state after a commit.
+        damage: Is told of damaged records.
+        all_checked: Whether every record has a checksum.
     """
 
-    def __init__(self, transaction: lmdb.Transaction[bytes], databases: Databases, committed: Callable[[State], None]) -> None:
+    def __init__(
+        self,
+        transaction: lmdb.Transaction[bytes],
+        databases: Databases,
+        committed: Callable[[State], None],
+        damage: DamageLog,
+        all_checked: bool,
+    ) -> None:
         self._transaction = transaction
         self._databases = databases
         self._committed = committed
+        self._damage = damage
+        self._all_checked = all_checked
 
     def get(self, key: bytes) -> Item | None:
         record = self._transaction.get(key)
-        return None if record is None else item_of(record)
+        if record is None:
+            return None
+        try:
+            # Always verified: what is made of a damaged item would be stored with a checksum that is right.
+            return item_of(key, record, True, self._all_checked)
+        except DamagedItemError as error:
+            self._damage.met(error)
+            raise
+
+    def seal(self, keys: Sequence[bytes]) -> int:
+        sealed = 0
+        for key in keys:
+            record = self._transaction.get(key)
+            checked = None if record is None else with_checksum(key, record)
+            if checked is not None:
+                self._transaction.put(key, checked)
+                sealed += 1
+        return sealed
 
     def put(self, key: bytes, item: Item, old: Item | None) -> None:
         old_expiry = old.expiry if old is not None else 0
@@ -51,7 +94,7 @@ class LmdbTransaction(Transaction):
                 self._transaction.delete(EXPIRY.pack(old_expiry) + key, db=self._databases.by_expiry)
             if item.expiry:
                 self._transaction.put(EXPIRY.pack(item.expiry) + key, b"", db=self._databases.by_expiry)
-        self._transaction.put(key, record_of(item))
+        self._transaction.put(key, record_of(key, item))
 
     def delete(self, key: bytes, old: Item) -> None:
         if old.expiry:
@@ -73,25 +116,32 @@ class LmdbTransaction(Transaction):
         return keys
 
     def remember(self, name: bytes, value: bytes) -> None:
-        self._transaction.put(MEMORY_KEY + name, value, db=self._databases.meta)
+        key, meta = CHECKED_MEMORY_KEY + name, self._databases.meta
+        self._transaction.put(key, pack_memory(key, value), db=meta)
+        self._transaction.delete(MEMORY_KEY + name, db=meta)
 
     def expired(self, now: float, limit: int) -> list[bytes]:
         keys: list[bytes] = []
         with self._transaction.cursor(db=self._databases.by_expiry) as cursor:
             for index_key in cursor.iternext(keys=True, values=False):
-                if EXPIRY.unpack_from(index_key)[0] > now or len(keys) == limit:
+                (expiry,), key = EXPIRY.unpack_from(index_key), index_key[EXPIRY.size :]
+                if expiry > now or len(keys) == limit:
                     break
-                keys.append(index_key[EXPIRY.size :])
+                record = self._transaction.get(key)
+                # Where an item or its entry here is damaged, they may disagree.
+                if record is not None and len(record) >= RECORD_SIZE and unpack_expiry(record)[0] == expiry:
+                    keys.append(key)
         return keys
 
     def commit(self, state: State, spaces: Mapping[bytes, Space]) -> None:
         meta = self._databases.meta
-        self._transaction.put(STATE_KEY, STATE.pack(*state), db=meta)
+        self._transaction.put(STATE_KEY, pack_state(*state), db=meta)
         for space, held in spaces.items():
+            key = SPACE_KEY + space
             if held.items:
-                self._transaction.put(SPACE_KEY + space, SPACE.pack(*held), db=meta)
+                self._transaction.put(key, pack_space(key, *held), db=meta)
             else:
-                self._transaction.delete(SPACE_KEY + space, db=meta)
+                self._transaction.delete(key, db=meta)
         self._transaction.commit()
         self._committed(state)
 

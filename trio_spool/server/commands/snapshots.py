@@ -11,7 +11,7 @@ from typing import Final
 import trio
 
 from ..._files import explain
-from ...engine import EngineError, NoFilesError
+from ...engine import DamagedError, EngineError, NoFilesError
 from ..data import Bucket
 from ..shared import FileSnapshot, Shared
 from .errors import CommandError, InvalidRequestError, NotFoundError, NotSupportedError, UnavailableError
@@ -67,6 +67,8 @@ async def prepare(
 def _translated(error: EngineError | OSError) -> CommandError:
     if isinstance(error, NoFilesError):
         return NotSupportedError(str(error))
+    if isinstance(error, DamagedError):
+        return CommandError(f"{error}; a copy would be damaged as well")
     if isinstance(error, OSError):
         return UnavailableError(f"can't write the copy: {explain(error)}")
     return UnavailableError(str(error))

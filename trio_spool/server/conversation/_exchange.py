@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 import trio
 
 from ..._core import Sender
-from ...engine import Edit, Get, Item, Operation, Outcome, Reader, size_of
+from ...engine import Edit, Get, Item, Operation, Outcome, Problem, Reader, StorageError, size_of
 from ..data import Bucket
 from ..settings import EXCHANGE_SIZE
 from ..shared import Shared
@@ -129,7 +130,7 @@ class Exchange:
         if not self.local:
             self.later(lambda context: _read(context, self, key, request, encode))
         elif self.operations:
-            self.operate(request, size, Get(key), lambda exchange, request, outcome: encode(exchange, request, outcome.item))
+            self.operate(request, size, Get(key), partial(_encode_read, encode))
         else:
             self.reply(encode(self, request, self.reader.get(key)))
 
@@ -137,7 +138,10 @@ class Exchange:
         """Return about how many bytes an item will have; where reading has to wait, the most that it may have."""
         if not self.local:
             return self.shared.settings.max_item_size
-        item = self.reader.get(key)
+        try:
+            item = self.reader.get(key)
+        except StorageError:
+            item = None  # an operation before may replace it
         size = 0 if item is None else len(item.value) + len(item.xattrs)
         if self.operations:
             growth = self._growth
@@ -148,6 +152,10 @@ class Exchange:
             self._counted = len(self.operations)
             size += growth.get(key, 0)
         return size
+
+    def encode_failure(self, request: Any, problem: Problem) -> bytes:
+        """Encode the reply to a read that the store could not carry out."""
+        raise NotImplementedError
 
     @property
     def is_full(self) -> bool:
@@ -234,6 +242,12 @@ class Exchange:
     def seconds(self) -> float:
         """Return for how long the requests have been answered."""
         return perf_counter() - self.began
+
+
+def _encode_read(encode: EncodeItem, exchange: Exchange, request: Any, outcome: Outcome) -> bytes:
+    if outcome.problem in (None, Problem.NOT_FOUND):
+        return encode(exchange, request, outcome.item)
+    return exchange.encode_failure(request, outcome.problem)
 
 
 def _growth_by(operation: Operation) -> int:

@@ -15,6 +15,7 @@ import trio
 
 from ..._core import Sender, Spool, SpoolLimits, SpoolStatistics, open_spool
 from ..._incidents import place_of
+from ...engine import DamagedError
 from ..data import Bucket
 from ..settings import ServiceError
 from ..shared import SMALL, Shared
@@ -255,6 +256,9 @@ class Jobs:
             await context.refuse(exc)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise
+        except DamagedError:  # which the engine has logged
+            self.shared.counters.stream_failures += 1
+            await context.fail()
         except Exception as exc:
             self.shared.counters.stream_failures += 1
             self.shared.incidents.report(

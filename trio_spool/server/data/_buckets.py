@@ -177,6 +177,7 @@ class Buckets:
             wake=self._wake, failed=self._fail_in_thread, incidents=self._incidents,
             space_of=space_of, max_snapshots=settings.max_scans,
             max_snapshot_life=settings.max_scan_life + LIFE_MARGIN, max_held_size=settings.max_held_size,
+            verify_reads=settings.verify_reads, scrub_rate=settings.scrub_rate,
         )  # fmt: skip
 
     def _directory(self, name: str) -> Path | None:

@@ -19,7 +19,7 @@ import structlog
 import trio
 
 from ..._formats import prefix_end
-from ...engine import RECORD_OVERHEAD, Chunk, Record, SnapshotEndedError
+from ...engine import RECORD_OVERHEAD, Chunk, DamagedError, Record, SnapshotEndedError
 from ..data import Bucket, prefix_of, vbucket_of
 from ._pace import Pace
 from ._scan_state import ScanEvent, ScanState, next_state
@@ -289,6 +289,8 @@ class Continue:
             ending = self._fill_in_thread(pieces)
         except SnapshotEndedError:
             ending = Ending.CANCELLED
+        except DamagedError:  # which the engine has logged
+            ending = Ending.FAILED
         except Exception:
             _log.exception("range scan failed", scan=str(uuid.UUID(bytes=scan.id)), name=scan.query.name)
             ending = Ending.FAILED

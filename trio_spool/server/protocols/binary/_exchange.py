@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from ....engine import EngineError, Problem
 from ....mcbp import RemoteProtocolError, Request, Status, encode_response, encode_server_duration, with_framing
 from ...conversation import CommandContext, Exchange, Host
 from ...settings import ServiceError
 from ._cluster import cluster_config
 from ._features import Features
-from ._problems import status_of_error
+from ._problems import STATUS_OF, status_of_error, status_of_failure
 from ._row import Table
 
 
@@ -55,6 +56,13 @@ class BinaryExchange(Exchange):
         shared.counters.command_failures += 1
         shared.log.exception("command failed", command=command, key=request.key.decode("utf-8", "replace"))
         return self.features.error(request.opcode, request.opaque, Status.INTERNAL, "see the service's log")
+
+    def encode_failure(self, request: Request, problem: Problem) -> bytes:
+        return self.features.error(request.opcode, request.opaque, STATUS_OF[problem])
+
+    def fail(self, request: Request, error: EngineError) -> None:
+        """Reply that the store could not answer."""
+        self.error(request, status_of_failure(error), "see the service's log")
 
     def is_quiet(self, request: Request) -> bool:
         """Whether a request is the quiet form of its command."""

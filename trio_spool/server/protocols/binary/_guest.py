@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import Final
 
 from ...._formats import host_of
+from ....engine import StorageError
 from ....mcbp import (
     MAX_FRAME,
     NEED_DATA,
@@ -152,6 +153,9 @@ class BinaryGuest:
                         handlers[opcode](exchange, request)
                     except (ServiceError, RemoteProtocolError) as exc:
                         exchange.refuse(request, exc)
+                    except StorageError as exc:
+                        exchange.undo(replies, operations)
+                        exchange.fail(request, exc)
                     except Exception:
                         exchange.undo(replies, operations)
                         exchange.reply(exchange.failure(request))

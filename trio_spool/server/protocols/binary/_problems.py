@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ....engine import Problem
+from ....engine import EngineError, NoSpaceError, Problem
 from ....mcbp import RemoteProtocolError, Status
 from ...commands import errors
 from ...data import BucketError, BucketExistsError, ManifestChangeError, ManifestError, NoBucketError, StillRemovingError
@@ -21,6 +21,7 @@ STATUS_OF: Final[dict[Problem, Status]] = {
     Problem.LOCKED: Status.LOCKED,
     Problem.NOT_LOCKED: Status.NOT_LOCKED,
     Problem.NO_SPACE: Status.TEMPORARY_FAILURE,
+    Problem.DAMAGED: Status.INTERNAL,
     Problem.FAILED: Status.INTERNAL,
     Problem.UNKNOWN: Status.INTERNAL,  # for completeness: nobody gets it, since the connection ends
     Problem.UNPLANNED: Status.TEMPORARY_FAILURE,  # another client made the item large at this very moment
@@ -55,6 +56,11 @@ _STATUS_OF_ERROR: Final[dict[type[BaseException], Status]] = {
     NoGroupError: Status.NOT_FOUND,
     NotForUserError: Status.NO_ACCESS,
 }
+
+
+def status_of_failure(error: EngineError) -> Status:
+    """Return the status of a store that could not answer, which says whether it is worth another try."""
+    return Status.TEMPORARY_FAILURE if isinstance(error, NoSpaceError) else Status.INTERNAL
 
 
 def status_of_error(error: ServiceError | RemoteProtocolError) -> int:

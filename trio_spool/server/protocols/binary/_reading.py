@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ....engine import Get, Item, Outcome
+from ....engine import Get, Item, Outcome, Problem, StorageError
 from ....mcbp import (
     DATATYPE_SHIFT,
     GET_HIT,
@@ -20,6 +20,7 @@ from ...commands import items
 from ...conversation import READ
 from ...settings import EXCHANGE_SIZE
 from ._exchange import BinaryExchange
+from ._problems import status_of_failure
 from ._row import Command
 
 
@@ -42,7 +43,12 @@ def get_run(exchange: BinaryExchange, gets: list[tuple[int, bytes]]) -> None:
     features = exchange.features
     room = EXCHANGE_SIZE - exchange.size
     most = max(exchange.shared.settings.max_in_flight - len(exchange.replies), 1)
-    found = exchange.reader.get_many([key for _, key in (gets if len(gets) <= most else gets[:most])], max(room, 0))
+    try:
+        found = exchange.reader.get_many([key for _, key in (gets if len(gets) <= most else gets[:most])], max(room, 0))
+    except StorageError as exc:  # of the first one: the others may be read
+        opaque, _ = gets.pop(0)
+        exchange.reply(features.error(Opcode.GET, opaque, status_of_failure(exc)))
+        return
     if exchange.bucket.engine.locks:
         found = [
             item and (*item[:3], items.shown_cas(exchange.bucket, key, item[3]))
@@ -79,6 +85,8 @@ def get_first(exchange: BinaryExchange, gets: list[tuple[int, bytes]]) -> None:
 
 
 def _encode_outcome(exchange: BinaryExchange, request: Request, outcome: Outcome) -> bytes:
+    if outcome.problem not in (None, Problem.NOT_FOUND):
+        return exchange.encode_failure(request, outcome.problem)
     return _encode(exchange, request, outcome.item)
 
 
