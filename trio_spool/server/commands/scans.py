@@ -63,6 +63,7 @@ async def create(
     query: ScanQuery,
     requirements: Requirements | None,
     in_worker: InWorker,
+    user: str = "",
 ) -> RangeScan:
     """Create a scan.
 
@@ -74,6 +75,7 @@ async def create(
         query: What to return.
         requirements: What the snapshot must be like.
         in_worker: Runs a function in a worker thread.
+        user: The name of the user, or nothing.
 
     Raises:
         TooManyScansError: The limit of open scans is reached.
@@ -87,7 +89,7 @@ async def create(
         await _wait_seqno(shared, owner, bucket, query, requirements)
     if shared.scans.closing:
         raise UnavailableError("the service ends")
-    with shared.scans.place(owner) as opened:
+    with shared.scans.place(owner, bucket, user) as opened:
         try:
             scan = await in_worker(
                 lambda: _open_in_thread(RangeScan(owner, query, bucket, vbucket, shared.scans.clock), requirements)

@@ -24,7 +24,7 @@ _FAILED: Final = "snapshot failed"
 
 
 async def prepare(
-    shared: Shared, owner: int, bucket: Bucket, in_worker: InWorker, begun: Callable[[FileSnapshot], object]
+    shared: Shared, owner: int, bucket: Bucket, in_worker: InWorker, begun: Callable[[FileSnapshot], object], user: str = ""
 ) -> FileSnapshot:
     """Make a snapshot of a bucket.
 
@@ -34,6 +34,7 @@ async def prepare(
         bucket: The bucket.
         in_worker: Runs a function in a worker thread, under a limiter.
         begun: Called with the snapshot before it is made.
+        user: The name of the user, or nothing.
 
     Raises:
         TooManyFileSnapshotsError: The limit of snapshots is reached.
@@ -43,7 +44,7 @@ async def prepare(
     If cancelled, nothing is left.
     """
     snapshots, engine = shared.snapshots, bucket.engine
-    snapshot, gone = snapshots.begin(bucket.uuid, owner, engine.seqno)
+    snapshot, gone = snapshots.begin(bucket.uuid, owner, engine.seqno, user)
     begun(snapshot)
     try:
         await snapshots.remove(gone)  # first: there may be no room on the disk for both

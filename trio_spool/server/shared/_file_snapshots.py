@@ -23,6 +23,7 @@ import trio
 
 from ...engine import CopiedFile
 from ..settings import ServiceError
+from ._shares import Shares
 
 DIRECTORY = "snapshots"
 # Seconds after which a snapshot that nobody reads gives way to another one, although its connection is open: a backup asks for the
@@ -42,6 +43,7 @@ class FileSnapshot:
         uuid: The name by which clients ask for it.
         bucket: The uuid of its bucket.
         owner: The number of the connection that it belongs to; 0 if that has gone.
+        user: The name of the user who made it, or nothing.
         directory: Where its files are.
         seqno: The engine's sequence number when the copy began. The copy has at least everything up to it.
         clock: The monotonic clock.
@@ -54,6 +56,7 @@ class FileSnapshot:
     uuid: str
     bucket: str
     owner: int
+    user: str
     directory: Path
     seqno: int
     clock: Callable[[], float] = time.monotonic
@@ -136,11 +139,9 @@ class FileSnapshots:
         # Removing is one thread's work: several would take turns at the disk.
         self._removers = trio.CapacityLimiter(1)
         self._kept: dict[str, FileSnapshot] = {}
+        self.shares: Shares | None = None  # what one bucket and one user may have; everything if nobody says so
         self.prepared = 0
         self.expired = 0
-
-    def __iter__(self) -> Iterator[FileSnapshot]:
-        return iter(list(self._kept.values()))
 
     def change(self, max_kept: int, max_per_connection: int, max_idle: float) -> None:
         """Have other limits. Snapshots that are kept already stay."""
@@ -148,13 +149,17 @@ class FileSnapshots:
         self._max_per_connection = max_per_connection
         self._max_idle = max_idle
 
-    def begin(self, bucket: str, owner: int, seqno: int) -> tuple[FileSnapshot, list[FileSnapshot]]:
+    def __iter__(self) -> Iterator[FileSnapshot]:
+        return iter(list(self._kept.values()))
+
+    def begin(self, bucket: str, owner: int, seqno: int, user: str = "") -> tuple[FileSnapshot, list[FileSnapshot]]:
         """Keep a place for a snapshot that is about to be made.
 
         Args:
             bucket: The uuid of its bucket.
             owner: The number of the connection that makes it.
             seqno: The engine's sequence number.
+            user: The name of the user, or nothing.
 
         Returns:
             The snapshot, and those that gave way to it. `remove` deletes their files.
@@ -167,15 +172,36 @@ class FileSnapshots:
                 f"the limit of {self._max_per_connection} snapshots of one connection is reached: release one, or raise "
                 "--max-snapshots-per-connection"
             )
+        self._check_shares(bucket, user)
         gone = self._make_room()
         if len(self._kept) >= self._max_kept:
             raise TooManyFileSnapshotsError(
                 f"the limit of {self._max_kept} snapshots is reached, and all are being read: release one, or raise --max-snapshots"
             )
         identity = str(uuid.uuid4())
-        snapshot = FileSnapshot(identity, bucket, owner, self._directory / identity, seqno, self._clock)
+        snapshot = FileSnapshot(identity, bucket, owner, user, self._directory / identity, seqno, self._clock)
         self._kept[identity] = snapshot
         return snapshot, gone
+
+    def _check_shares(self, bucket: str, user: str) -> None:
+        """Refuse a snapshot beyond the share of its bucket or of its user. Those that give way do not count.
+
+        Raises:
+            TooManyFileSnapshotsError: It is beyond that.
+        """
+        if self.shares is None:
+            return
+        counted = [snapshot for snapshot in self if not snapshot.gives_way]
+        most = self.shares.of_bucket(self._max_kept)
+        if sum(snapshot.bucket == bucket for snapshot in counted) >= most:
+            raise TooManyFileSnapshotsError(
+                f"the limit of {most} snapshots of one bucket is reached: release one, or raise --bucket-share or --max-snapshots"
+            )
+        most = self.shares.of_user(self._max_kept)
+        if user and sum(snapshot.user == user for snapshot in counted) >= most:
+            raise TooManyFileSnapshotsError(
+                f"the limit of {most} snapshots of one user is reached: release one, or raise --user-share or --max-snapshots"
+            )
 
     def _make_room(self) -> list[FileSnapshot]:
         """If no place is free, forget the snapshot that was read the longest ago, first of those whose connection has gone."""

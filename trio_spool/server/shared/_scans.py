@@ -10,14 +10,24 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import inf
+from typing import NamedTuple
 
 from ..data import Bucket
 from ._range_scan import Continue, ContinueLimits, Ending, Pack, RangeScan
 from ._scan_state import ScanError, ScanEvent, ScanState
+from ._shares import Shares
 
 
 class TooManyScansError(ScanError):
     """The limit of open scans is reached."""
+
+
+class _Claim(NamedTuple):
+    """Who has a place: a connection, in a bucket, for a user."""
+
+    owner: int
+    bucket: str
+    user: str
 
 
 class Scans:
@@ -52,8 +62,10 @@ class Scans:
         self._between = between
         self.clock = clock
         self._open: dict[bytes, RangeScan] = {}
-        self._reserved: list[int] = []  # the owners of scans that are being created
+        self._claims: dict[bytes, _Claim] = {}  # of those
+        self._reserved: list[_Claim] = []  # the places of scans that are being created
         self._last: dict[int, float] = {}  # when each connection last worked on a scan, by the clock
+        self.shares: Shares | None = None  # what one bucket and one user may have; everything if nobody says so
         self.closing = False
         self.created = 0
         self.expired = 0
@@ -67,32 +79,58 @@ class Scans:
         self._max_per_connection = max_per_connection
 
     @contextmanager
-    def place(self, owner: int) -> Iterator[Callable[[RangeScan], None]]:
+    def place(self, owner: int, bucket: Bucket, user: str = "") -> Iterator[Callable[[RangeScan], None]]:
         """Keep a place for a scan that is created within this block; calling the yielded function opens the scan.
+
+        Args:
+            owner: The number of the connection.
+            bucket: The bucket.
+            user: The name of the user, or nothing.
 
         Raises:
             TooManyScansError: No place is free.
         """
         if len(self._open) + len(self._reserved) >= self._max_open:
             raise TooManyScansError(f"the limit of {self._max_open} open scans is reached: cancel one, or raise --max-scans")
-        owned = sum(scan.owner == owner for scan in self._open.values()) + self._reserved.count(owner)
-        if owned >= self._max_per_connection:
+        claims = [*self._claims.values(), *self._reserved]
+        if sum(claim.owner == owner for claim in claims) >= self._max_per_connection:
             raise TooManyScansError(
                 f"the limit of {self._max_per_connection} open scans of one connection is reached: cancel one, or raise "
                 "--max-scans-per-connection"
             )
-        self._reserved.append(owner)
-
+        claim = _Claim(owner, bucket.name, user)
+        self._check_shares(claim, claims)
+        self._reserved.append(claim)
         self._last[owner] = self.clock()
 
         def opened(scan: RangeScan) -> None:
             self._open[scan.id] = scan
+            self._claims[scan.id] = claim
             self.created += 1
 
         try:
             yield opened
         finally:
-            self._reserved.remove(owner)
+            self._reserved.remove(claim)
+
+    def _check_shares(self, claim: _Claim, claims: list[_Claim]) -> None:
+        """Refuse a scan beyond the share of its bucket or of its user.
+
+        Raises:
+            TooManyScansError: It is beyond that.
+        """
+        if self.shares is None:
+            return
+        most = self.shares.of_bucket(self._max_open)
+        if sum(each.bucket == claim.bucket for each in claims) >= most:
+            raise TooManyScansError(
+                f"the limit of {most} open scans of one bucket is reached: cancel one, or raise --bucket-share or --max-scans"
+            )
+        most = self.shares.of_user(self._max_open)
+        if claim.user and sum(each.user == claim.user for each in claims) >= most:
+            raise TooManyScansError(
+                f"the limit of {most} open scans of one user is reached: cancel one, or raise --user-share or --max-scans"
+            )
 
     @property
     def reserved(self) -> int:
@@ -132,11 +170,15 @@ class Scans:
             scan.send(event)
             self._last[user] = self.clock()
             if scan.state is ScanState.ENDED:
-                self._open.pop(scan.id, None)
+                self._forget(scan)
+
+    def _forget(self, scan: RangeScan) -> None:
+        self._open.pop(scan.id, None)
+        self._claims.pop(scan.id, None)
 
     def end(self, scan: RangeScan) -> None:
         """End a scan. If a continue of it is running, its client is told."""
-        self._open.pop(scan.id, None)
+        self._forget(scan)
         scan.send(ScanEvent.END)
 
     def end_of(self, owner: int) -> None:

@@ -103,6 +103,7 @@ class Shared:
         self.throttle = Throttle(lambda: self.settings.max_stream_rate)
         self.shares = Shares(self._now, self.buckets.__len__, self.logins.__len__)
         self.workers = Workers(self.shares, self.limiter)
+        self.scans.shares = self.snapshots.shares = self.shares
 
     def _now(self) -> Settings:
         return self.settings

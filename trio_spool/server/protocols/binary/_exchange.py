@@ -96,8 +96,7 @@ class BinaryContext(CommandContext):
         features: What HELLO has granted.
     """
 
-    def __init__(self, host: Host, exchange: BinaryExchange, request: Request) -> None:
-        alone = not exchange.features.unordered
+    def __init__(self, host: Host, exchange: BinaryExchange, request: Request, *, alone: bool) -> None:
         label = request.key.decode("utf-8", "replace")
         super().__init__(host.jobs, host.session, exchange.table.names[request.opcode], label, alone=alone)
         self.request = request

@@ -211,11 +211,12 @@ class BinaryGuest:
         work, exchange.work = exchange.work, None
         assert work is not None
         await exchange.finish(host.sender)
-        await host.jobs.wait(host.shared.settings.max_jobs - 1, host.read_ahead)
+        alone = not self._features.unordered or (request.opcode in self._table.whole and host.shared.throttle.on)
+        await host.jobs.wait(0 if alone else host.shared.settings.max_jobs - 1, host.read_ahead)
         self._commands += 1
-        context = BinaryContext(host, exchange, request)
+        context = BinaryContext(host, exchange, request, alone=alone)
         host.jobs.start(context, work)
-        if not self._features.unordered or self._is_barrier(request):
+        if alone or self._is_barrier(request):
             await host.jobs.wait(0, host.read_ahead)
         elif exchange.changes:
             await host.jobs.wait_for(context, host.read_ahead)

@@ -32,6 +32,8 @@ class Command:
             get most of the time.
         reorderable: Whether it may overtake long commands on an unordered connection. If not, it waits for everything before it,
             and everything after it waits for it.
+        whole: Whether its reply is one frame that is streamed. While `Settings.max_stream_rate` slows that down, nothing else may
+            be sent on its connection: then it waits for everything before it, and everything after it waits for it.
         changes_session: Whether it changes what later requests mean: those before it are carried out, and answered, first.
         infos: The frame infos that mean something to it, besides the barrier, which every command takes. Any other is refused: a
             client that asks for what a command can't do is told so.
@@ -43,6 +45,7 @@ class Command:
     who: Rule = NOBODY
     quiet: Opcode | None = attrs.field(default=None, kw_only=True)
     reorderable: bool = attrs.field(default=False, kw_only=True)
+    whole: bool = attrs.field(default=False, kw_only=True)
     changes_session: bool = attrs.field(default=False, kw_only=True)
     infos: frozenset[FrameInfoId] = attrs.field(default=frozenset(), kw_only=True)
 
@@ -61,6 +64,7 @@ class Table:
         shapes: What frames may consist of; None for opcodes without a row.
         rules: Who may use it. Opcodes without a row are answered, with an error, to anybody who has logged in.
         reorderable: Whether it may overtake.
+        whole: The opcodes of commands whose reply is one frame that is streamed.
         changing: The opcodes of commands that change the session.
         infos: The frame infos that mean something; None for opcodes without a row.
         loud: For each opcode that is a quiet form, the opcode of its command.
@@ -82,6 +86,7 @@ class Table:
         reorderable = [False] * _OPCODES
         names = [opcode_name(opcode) for opcode in range(_OPCODES)]
         changing: set[int] = set()
+        whole: set[int] = set()
         infos: list[frozenset[FrameInfoId] | None] = [None] * _OPCODES
         loud: dict[int, int] = {}
         for command in self.commands:
@@ -94,6 +99,8 @@ class Table:
                 reorderable[opcode] = command.reorderable
                 infos[opcode] = command.infos
                 names[opcode] = opcode_name(command.opcode)
+                if command.whole:
+                    whole.add(opcode)
                 if command.changes_session:
                     changing.add(opcode)
             if command.quiet is not None:
@@ -104,5 +111,6 @@ class Table:
         self.reorderable = tuple(reorderable)
         self.names = tuple(names)
         self.changing = frozenset(changing)
+        self.whole = frozenset(whole)
         self.infos = tuple(infos)
         self.loud = loud

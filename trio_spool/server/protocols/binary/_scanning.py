@@ -83,7 +83,9 @@ def _requirements(wanted: ScanRequest) -> scans.Requirements | None:
 
 async def _create(context: BinaryContext, vbucket: int | None, query: ScanQuery, requirements: scans.Requirements | None) -> None:
     context.label = query.name
-    scan = await scans.create(context.shared, context.connection, context.bucket, vbucket, query, requirements, context.in_worker)
+    scan = await scans.create(
+        context.shared, context.connection, context.bucket, vbucket, query, requirements, context.in_worker, context.user
+    )
     await context.reply(context.encode(value=scan.id))
 
 

@@ -53,7 +53,7 @@ async def _prepare(context: BinaryContext) -> None:
     def begun(snapshot: FileSnapshot) -> None:
         context.label = snapshot.uuid
 
-    snapshot = await snapshots.prepare(context.shared, context.connection, context.bucket, context.in_worker, begun)
+    snapshot = await snapshots.prepare(context.shared, context.connection, context.bucket, context.in_worker, begun, context.user)
     manifest = json.dumps(snapshot.manifest()).encode()
     await context.reply(context.encode(value=manifest, datatype=DataType.JSON))
 
@@ -132,6 +132,11 @@ COMMANDS: Final = (
     Command(Opcode.PREPARE_SNAPSHOT, shape(0, value=True), prepare_snapshot, ADMIN_OF_BUCKET, reorderable=True),
     Command(Opcode.RELEASE_SNAPSHOT, shape(0, key=KeyRule.REQUIRED), release_snapshot, ADMIN_OF_BUCKET),
     Command(
-        Opcode.GET_FILE_FRAGMENT, shape(0, key=KeyRule.REQUIRED, value=True), get_file_fragment, ADMIN_OF_BUCKET, reorderable=True
+        Opcode.GET_FILE_FRAGMENT,
+        shape(0, key=KeyRule.REQUIRED, value=True),
+        get_file_fragment,
+        ADMIN_OF_BUCKET,
+        reorderable=True,
+        whole=True,
     ),
 )
