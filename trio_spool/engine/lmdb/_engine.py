@@ -88,7 +88,7 @@ class LmdbEngine(SingleWriterEngine):
                     finish_directory(path)
                 checks, chores = (self.storage.watch.look_if_due,), (self.storage.sync_if_due, self._limit_growth)
                 super().__init__(self.storage, options, checks, chores)
-                self._growth = GrowthLimit(self.storage, self.registry, options.max_held_size)
+                self._growth = GrowthLimit(path, self.storage, self.registry, options.max_held_size)
                 self.scrubber = make_scrubber(self.storage, self.submit, options.scrub_rate)
                 self.writer.start()
                 self.scrubber.start()

@@ -1,4 +1,4 @@
-"""The length that a file of LMDB must have, as the file itself says, read without LMDB.
+"""What LMDB does not tell about its file, read from it: the length that it must have, and how many pages wait for a reader.
 
 LMDB maps the file, and reading behind its end kills the process (SIGBUS). So it must be known before whether the file is whole.
 
@@ -13,6 +13,7 @@ the one with the greater number of a transaction counts::
 
 The last page in use may lie behind the end of the file: pages that a transaction took there and gave back at once are free, and
 were never written. So the list of free pages (transaction -> count, numbers; u64 each) is read if the file seems to be too short.
+The transaction is the one that has freed them: whoever reads as of an earlier one may still need them.
 
 All numbers are little-endian, and of 64-bit systems. On other machines, the magic number is not where it is looked for, and the
 file is left to LMDB.
@@ -23,8 +24,9 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import attrs
 
@@ -40,7 +42,11 @@ _BRANCH, _LEAF = 0x01, 0x02
 _LARGE = 0x01
 
 
-class _NoPageError(Exception):
+class UnknownFileError(Exception):
+    """The file is not one of LMDB as it is known here."""
+
+
+class _NoPageError(UnknownFileError):
     """A page lies behind the end of the file, or is not the page that it should be."""
 
 
@@ -50,6 +56,13 @@ class _Meta:
     free_root: int
     last_page: int
     transaction: int
+
+
+class _FreeRecord(NamedTuple):
+    transaction: int
+    pages: int
+    offset: int  # of the value, in the file
+    size: int
 
 
 def find_shortage(path: Path) -> tuple[int, int] | None:
@@ -70,6 +83,32 @@ def find_shortage(path: Path) -> tuple[int, int] | None:
         if length < needed:
             needed = max(2, _last_used(file, meta, length // meta.page_size) + 1) * meta.page_size
         return (length, needed) if length < needed else None
+
+
+def held_bytes(path: Path, transaction: int) -> Iterator[int]:
+    """Add up the pages that a reader keeps from being used again, as of the last commit.
+
+    While the reader is open, others may write meanwhile: what it reads here is kept for the reader as well.
+
+    Args:
+        path: The file.
+        transaction: The number of the reader's transaction.
+
+    Yields:
+        The bytes that were found so far, after each page of the list of free pages. A page takes 0.1 to 0.3 ms (measured).
+
+    Raises:
+        UnknownFileError: The file is not understood.
+        OSError: The file can't be read.
+    """
+    with path.open("rb") as file:
+        meta = _read_meta(file)
+        if meta is None:
+            raise UnknownFileError
+        held = 0
+        for records in _free_records(file, meta):
+            held += sum(record.pages for record in records if record.transaction >= transaction)
+            yield held * meta.page_size
 
 
 def _read_meta(file: BinaryIO) -> _Meta | None:
@@ -103,6 +142,14 @@ def _last_used(file: BinaryIO, meta: _Meta, pages: int) -> int:
 
 
 def _free_pages(file: BinaryIO, meta: _Meta) -> Iterator[int]:
+    for record in chain.from_iterable(_free_records(file, meta)):
+        if record.pages * 8 + 8 > record.size:
+            raise _NoPageError
+        yield from struct.unpack_from(f"<{record.pages}Q", _read(file, record.offset, record.size), 8)
+
+
+def _free_records(file: BinaryIO, meta: _Meta) -> Iterator[list[_FreeRecord]]:
+    """Yield where the records of the list of free pages are, for each page of the list."""
     below = [meta.free_root] if meta.free_root != _NOWHERE else []
     seen: set[int] = set()
     while below:
@@ -114,26 +161,31 @@ def _free_pages(file: BinaryIO, meta: _Meta) -> Iterator[int]:
         found, _, kind, end = _HEADER.unpack_from(page)
         if found != number or kind & (_BRANCH | _LEAF) not in (_BRANCH, _LEAF) or not _HEADER_SIZE <= end <= meta.page_size:
             raise _NoPageError
+        offsets = [offset for (offset,) in struct.iter_unpack("<H", page[_HEADER_SIZE : end & ~1])]
         try:
-            for (offset,) in struct.iter_unpack("<H", page[_HEADER_SIZE : end & ~1]):
-                low, high, key_size = _NODE.unpack_from(page, offset)
-                value = offset + _NODE.size + key_size
-                if kind & _BRANCH:
+            if kind & _BRANCH:
+                for offset in offsets:
+                    low, high, _ = _NODE.unpack_from(page, offset)
                     below.append(low | high << 32)
-                elif high & _LARGE:
-                    (first,) = struct.unpack_from("<Q", page, value)
-                    yield from _numbers(_read(file, first * meta.page_size + _HEADER_SIZE, low))
-                else:
-                    yield from _numbers(page[value : value + low])
+            else:
+                yield [_free_record(file, meta, number, page, offset) for offset in offsets]
         except struct.error:
             raise _NoPageError from None
 
 
-def _numbers(value: bytes) -> Iterator[int]:
-    (count,) = struct.unpack_from("<Q", value)
-    if count * 8 + 8 > len(value):
+def _free_record(file: BinaryIO, meta: _Meta, number: int, page: bytes, offset: int) -> _FreeRecord:
+    """Parse a node of the page with a number."""
+    size, flags, key_size = _NODE.unpack_from(page, offset)
+    (transaction,) = struct.unpack_from("<Q", page, offset + _NODE.size)
+    value = offset + _NODE.size + key_size
+    if flags & _LARGE:
+        (first,) = struct.unpack_from("<Q", page, value)
+        where = first * meta.page_size + _HEADER_SIZE
+        return _FreeRecord(transaction, int.from_bytes(_read(file, where, 8), "little"), where, size)
+    if value + size > meta.page_size:
         raise _NoPageError
-    return iter(struct.unpack_from(f"<{count}Q", value, 8))
+    (pages,) = struct.unpack_from("<Q", page, value)
+    return _FreeRecord(transaction, pages, number * meta.page_size + value, size)
 
 
 def _read(file: BinaryIO, offset: int, size: int) -> bytes:

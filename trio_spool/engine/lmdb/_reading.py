@@ -163,6 +163,9 @@ class LmdbSnapshot(Snapshot):
         flushed: Whether a flush was due then, so that nothing exists.
         keys_only: Whether to leave the values out.
         xattrs: Whether to put the extended attributes before the value.
+
+    Attributes:
+        transaction_id: The number of the transaction, which is that of the last commit that it sees.
     """
 
     def __init__(
@@ -180,6 +183,7 @@ class LmdbSnapshot(Snapshot):
             stored = transaction.get(STATE_KEY, db=storage.databases.meta)
             self._count: int = transaction.stat(storage.databases.items)["entries"]
             self._seqno: int = unpack_state(bytes(stored))[0] if stored is not None else 0
+            self.transaction_id: int = transaction.id()
 
     @property
     def seqno(self) -> int:
