@@ -85,6 +85,7 @@ def _copy(path: Path, copy: Path, allow_network: bool, progress: Callable[[int, 
 
     engine = LmdbEngine(EngineOptions(directory=path, create=False, allow_network=allow_network, expiry_interval=_NEVER))
     with closing(engine):
+        engine.scrubber.close()  # from here on, nothing is written
         expected = engine.storage.measure().live
         with copy.open("wb") as file:
             _keep_owner(file, (path / DATABASE).stat())
