@@ -11,7 +11,8 @@ import pytest
 from support.commands import one_line, run, run_json
 from trio_spool.cli._documents import Item
 from trio_spool.cli._errors import FileError
-from trio_spool.cli._load import PIPELINE, _Source, store_all
+from trio_spool.cli._load import _Source
+from trio_spool.cli._storing import PIPELINE, store_all
 from trio_spool.mcbp import MAX_FRAME, DataType, Feature
 
 
@@ -128,10 +129,17 @@ class Peer:
         self.waiting -= 1
 
 
+class Anywhere:
+    """Destinations on a server without collections."""
+
+    async def key_of(self, item: Item) -> bytes:
+        return item.key
+
+
 async def test_few_documents_wait_for_their_replies() -> None:
     peer, reports = Peer(), []
     items = (Item(b"%d" % number, b"v", datatype=DataType.JSON) for number in range(3 * PIPELINE))
-    assert await store_all(peer, items, lambda: reports.append(peer.waiting)) == 3 * PIPELINE
+    assert await store_all(peer, items, lambda: reports.append(peer.waiting), Anywhere()) == 3 * PIPELINE
     assert (peer.waiting, peer.most, len(reports)) == (0, PIPELINE, 3 * PIPELINE)
     assert peer.datatypes == {DataType.RAW}  # a server without JSON does not take the datatype
 

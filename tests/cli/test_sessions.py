@@ -152,7 +152,7 @@ def test_every_command_logs_in(site: Site, tmp_path: Path) -> None:
     assert "loaded" in run("get", site.plain, "loaded", *session, **PENCIL)
     assert "loaded" in run("scan", site.plain, *session, **PENCIL)
     run("dump", site.plain, tmp_path / "dump", *session, **PENCIL)
-    assert json.loads((tmp_path / "dump").read_text())["key"] == "loaded"
+    assert json.loads((tmp_path / "dump").read_text().splitlines()[-1])["key"] == "loaded"
     run("delete", site.plain, "loaded", *session, **PENCIL)
     assert run("scan", site.plain, *session, **PENCIL) == ""
     assert "curr_items" in site.as_ann("stat", "--bucket", "orders")
@@ -286,8 +286,13 @@ def test_collections(site: Site, tmp_path: Path) -> None:
     assert site.as_ann("scan", "--collection", "shop.orders", "--prefix", "b", "--format", "keys", *bucket) == "b\n"
     assert site.as_ann("scan", "--collection", "shop.carts", *bucket) == ""
     site.as_ann("dump", tmp_path / "dump", "--collection", "shop.orders", *bucket)
-    assert len((tmp_path / "dump").read_text().splitlines()) == 2
-    assert json.loads(site.as_ann("dump", *bucket))["key"] == "default"
+    declared, *documents = map(json.loads, (tmp_path / "dump").read_text().splitlines())
+    assert declared == {"bucket": "shops", "collection": "shop.orders", "max_ttl": 3600}
+    assert [(line["bucket"], line["collection"], line["key"]) for line in documents] == [
+        ("shops", "shop.orders", "a"), ("shops", "shop.orders", "b"),
+    ]  # fmt: skip
+    lines = list(map(json.loads, site.as_ann("dump", *bucket).splitlines()))
+    assert [line["key"] for line in lines if "key" in line] == ["default", "a", "b"]
     for path in ("shop.none", "none.orders"):
         assert f"no collection is named '{path}'" in site.as_ann("scan", "--collection", path, *bucket, status=1)
         assert f"no collection is named '{path}'" in site.as_ann("collection drop", path, *bucket, status=1)

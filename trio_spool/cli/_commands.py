@@ -39,7 +39,7 @@ COMMANDS: Final = {
     "collection": Place("_collections", "collection", "Create, list and drop the collections of a bucket."),
     "compact": Place("_compact", "compact", "Give space back that the data directory DATA_DIR no longer needs."),
     "delete": Place("_items", "delete", "Delete the item KEY."),
-    "dump": Place("_scan", "dump", "Write all documents as NDJSON, in the form that load reads."),
+    "dump": Place("_dump", "dump", "Write all documents as NDJSON, in the form that load reads."),
     "get": Place("_items", "get", "Print the value of KEY."),
     "load": Place("_load", "load", "Store every document of FILE."),
     "restore": Place("_restore", "restore", "Make the new data directory DATA_DIR from the backup in DIRECTORY."),

@@ -20,8 +20,8 @@ server_argument = click.argument("server", type=HostPort(), metavar="HOST:PORT")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs. By default, print text for people.")
 
 
-# With these, errors carry a reason beside their status, and values keep their datatypes.
-FEATURES: Final = (Feature.XERROR, Feature.JSON)
+# With these, errors carry a reason beside their status, values keep their datatypes, and attributes can be stored.
+FEATURES: Final = (Feature.XERROR, Feature.JSON, Feature.XATTR)
 
 
 def run_with_client(server: Server, work: Callable[[Client], Awaitable[T]], *, negotiate: bool = False, missing: str = "") -> T:

@@ -12,6 +12,7 @@ import binascii
 import csv
 import io
 import json
+from collections.abc import Iterable
 from typing import Any, Final
 
 import attrs
@@ -19,6 +20,7 @@ import attrs
 from .._formats import escape_in_json, is_visible, visible
 from ..client import Document
 from ._errors import DocumentError, MissingKeyError
+from ._places import NO_PLACE, Declaration, Place, parse_declaration, parse_place
 
 FORMATS: Final = ("ndjson", "csv", "keys")
 # Bytes; the protocol's limit.
@@ -36,6 +38,8 @@ class Item:
         flags: A number for the use of clients.
         expiry: A Unix time in seconds, or 0 for never.
         datatype: The bits of the protocol's datatype.
+        place: The bucket and the collection that its line says.
+        xattrs: The names of its extended attributes, and their JSON.
     """
 
     key: bytes
@@ -43,6 +47,8 @@ class Item:
     flags: int = 0
     expiry: int = 0
     datatype: int = 0
+    place: Place = NO_PLACE
+    xattrs: tuple[tuple[str, str], ...] = ()
 
 
 def text_fields(name: str, data: bytes) -> dict[str, str]:
@@ -53,14 +59,33 @@ def text_fields(name: str, data: bytes) -> dict[str, str]:
         return {f"{name}_base64": base64.b64encode(data).decode()}
 
 
-def to_json(document: Document, keys_only: bool) -> str:
-    """Return a document as a line of NDJSON, including the newline."""
-    fields: dict[str, object] = dict(text_fields("key", document.key))
+def to_json(document: Document, keys_only: bool, place: Place | None = None, xattrs: Iterable[tuple[bytes, bytes]] = ()) -> str:
+    """Return a document as a line of NDJSON, including the newline.
+
+    Args:
+        document: The document.
+        keys_only: Whether it has only its key.
+        place: Where it is, which is a part of the line if it has a value; None to leave that out.
+        xattrs: The names of its extended attributes, and their JSON.
+    """
+    fields: dict[str, object] = {} if place is None or keys_only else place.fields()
+    fields |= text_fields("key", document.key)
     if not keys_only:
         fields |= text_fields("value", document.value)
         fields |= {"flags": document.flags, "expiry": document.expiry, "cas": document.cas, "seqno": document.seqno}
         if document.datatype:
             fields["datatype"] = document.datatype
+        if attributes := {name.decode("utf-8", "replace"): text.decode("utf-8", "replace") for name, text in xattrs}:
+            fields["xattrs"] = attributes
+    return _line(fields)
+
+
+def declaration_to_json(declaration: Declaration) -> str:
+    """Return a declaration as a line of NDJSON, including the newline."""
+    return _line(declaration.fields())
+
+
+def _line(fields: dict[str, object]) -> str:
     return escape_in_json(json.dumps(fields, ensure_ascii=False)) + "\n"
 
 
@@ -81,18 +106,34 @@ def parse_object(line: str) -> dict[str, Any]:
     return fields
 
 
-def from_json(line: str) -> Item:
-    """Return the item in a line that `to_json` has written.
+def from_json(line: str) -> Item | Declaration:
+    """Return the item in a line that `to_json` has written, or what a line of `declaration_to_json` declares.
 
     Raises:
         DocumentError: The line is not a document.
     """
     fields = parse_object(line)
+    declared = parse_declaration(fields)
+    if declared is not None:
+        return declared
     key = _bytes_field(fields, "key")
     if not 0 < len(key) <= MAX_KEY:
         raise DocumentError(f"a key has 1 to {MAX_KEY} bytes; this one has {len(key)}")
     value = _bytes_field(fields, "value")
-    return Item(key, value, *(_number_field(fields, name) for name in ("flags", "expiry", "datatype")))
+    flags, expiry, datatype = (_number_field(fields, name) for name in ("flags", "expiry", "datatype"))
+    return Item(key, value, flags, expiry, datatype, parse_place(fields), _xattrs_field(fields))
+
+
+def _xattrs_field(fields: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return the attributes. Their JSON is text in a line, so that nothing of it changes on the way, not even a number."""
+    xattrs = fields.get("xattrs", {})
+    if not isinstance(xattrs, dict) or not all(name and isinstance(text, str) for name, text in xattrs.items()):
+        raise DocumentError(f"'xattrs' must be an object with names and JSON as text; got {xattrs!r:.80}")
+    try:
+        "".join((*xattrs, *xattrs.values())).encode()
+    except UnicodeEncodeError:
+        raise DocumentError("'xattrs' contains a surrogate, which is not a character") from None
+    return tuple(xattrs.items())
 
 
 def _bytes_field(fields: dict[str, Any], name: str) -> bytes:
@@ -129,11 +170,13 @@ class Formatter:
     Args:
         form: One of `FORMATS`.
         keys_only: Whether the documents have only keys.
+        place: Where the documents are, for NDJSON.
     """
 
-    def __init__(self, form: str, keys_only: bool) -> None:
+    def __init__(self, form: str, keys_only: bool, place: Place) -> None:
         self._form = form
         self._keys_only = keys_only
+        self._place = place
 
     def header(self) -> str:
         """Return the first line, including its newline; empty if the format has none."""
@@ -147,7 +190,7 @@ class Formatter:
     def line(self, document: Document) -> str:
         """Return a document as a line, including the newline."""
         if self._form == "ndjson":
-            return to_json(document, self._keys_only)
+            return to_json(document, self._keys_only, self._place)
         if self._form == "keys":
             return visible(document.key) + "\n"
         row: list[object] = [*self._encoded(document.key)]

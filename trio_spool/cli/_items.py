@@ -12,10 +12,12 @@ from .._files import explain
 from .._formats import visible
 from ..client import Client, StoredValue
 from ..mcbp import MAX_FRAME
+from ._collections import collection_option
 from ._commands import print_table
 from ._common import json_option, run_with_client, server_argument
 from ._documents import MAX_KEY, text_fields
 from ._errors import CliError, FileError
+from ._keyspace import request_key
 from ._session import Server, session_options
 
 
@@ -35,8 +37,14 @@ class Key(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 key_argument = click.argument("key", type=Key())
 
 
-def _missing(key: bytes) -> str:
-    return f"not found: there is no item with the key {os.fsdecode(key)!r}"
+def _missing(key: bytes, collection: str | None) -> str:
+    where = "" if collection is None else f" in the collection {collection}"
+    return f"not found: there is no item with the key {os.fsdecode(key)!r}{where}"
+
+
+def _fields(key: bytes, collection: str | None) -> dict[str, str]:
+    """Return the fields of JSON that say which item it is."""
+    return text_fields("key", key) if collection is None else {"collection": collection, **text_fields("key", key)}
 
 
 @click.command()
@@ -44,8 +52,9 @@ def _missing(key: bytes) -> str:
 @key_argument
 @json_option
 @click.option("--raw", is_flag=True, help="Write the bytes of the value, and nothing else.")
+@collection_option
 @session_options
-def get(server: Server, key: bytes, as_json: bool, raw: bool) -> None:
+def get(server: Server, key: bytes, as_json: bool, raw: bool, collection: str | None) -> None:
     """Print the value of KEY.
 
     A value that is not UTF-8 is printed with escapes, and with --json in base64, as value_base64.
@@ -55,15 +64,15 @@ def get(server: Server, key: bytes, as_json: bool, raw: bool) -> None:
 
     async def work(client: Client) -> StoredValue:
         with server.answering():
-            return await client.get(key)
+            return await client.get(await request_key(client, key, collection))
 
-    stored = run_with_client(server, work, missing=_missing(key))
+    stored = run_with_client(server, work, missing=_missing(key, collection))
     if raw:
         sys.stdout.buffer.write(stored.value)
         sys.stdout.buffer.flush()
     elif as_json:
         described = {"flags": stored.flags, "cas": stored.cas}
-        click.echo(json.dumps({**text_fields("key", key), **described, **text_fields("value", stored.value)}))
+        click.echo(json.dumps({**_fields(key, collection), **described, **text_fields("value", stored.value)}))
     else:
         numbers = map(str, (stored.flags, stored.cas, len(stored.value)))
         print_table(["key", "flags", "cas", "bytes", "value"], [[visible(key), *numbers, visible(stored.value)]])
@@ -95,9 +104,19 @@ def _read(source: str) -> bytes:
     "--expiry", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, metavar="SECONDS",
     help="When the item expires: in so many seconds, or, above 2592000 (30 days), at this Unix time; 0 for never.",
 )  # fmt: skip
+@collection_option
 @json_option
 @session_options
-def set_(server: Server, key: bytes, value: str | None, source: str | None, flags: int, expiry: int, as_json: bool) -> None:
+def set_(
+    server: Server,
+    key: bytes,
+    value: str | None,
+    source: str | None,
+    flags: int,
+    expiry: int,
+    collection: str | None,
+    as_json: bool,
+) -> None:
     """Store VALUE under KEY.
 
     An earlier value of KEY is replaced.
@@ -112,24 +131,25 @@ def set_(server: Server, key: bytes, value: str | None, source: str | None, flag
 
     async def work(client: Client) -> int:
         with server.answering():
-            return await client.set(key, data, flags=flags, expiry=expiry)
+            return await client.set(await request_key(client, key, collection), data, flags=flags, expiry=expiry)
 
     cas = run_with_client(server, work, negotiate=True)  # so that the server says why it refuses a value
-    described = {**text_fields("key", key), "bytes": len(data), "cas": cas}
+    described = {**_fields(key, collection), "bytes": len(data), "cas": cas}
     click.echo(json.dumps(described) if as_json else f"stored {len(data)} bytes, cas {cas}")
 
 
 @click.command()
 @server_argument
 @key_argument
+@collection_option
 @json_option
 @session_options
-def delete(server: Server, key: bytes, as_json: bool) -> None:
+def delete(server: Server, key: bytes, collection: str | None, as_json: bool) -> None:
     """Delete the item KEY."""
 
     async def work(client: Client) -> None:
         with server.answering():
-            await client.delete(key)
+            await client.delete(await request_key(client, key, collection))
 
-    run_with_client(server, work, missing=_missing(key))
-    click.echo(json.dumps({**text_fields("key", key), "deleted": True}) if as_json else "deleted")
+    run_with_client(server, work, missing=_missing(key, collection))
+    click.echo(json.dumps({**_fields(key, collection), "deleted": True}) if as_json else "deleted")

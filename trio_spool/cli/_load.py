@@ -5,28 +5,30 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 import click
 
-from ..client import Client, ServerError
-from ..mcbp import MAX_FRAME, DataType, Feature
-from ._common import json_option, printable, run_with_client, server_argument
+from .._formats import visible
+from ..client import Client
+from ..mcbp import MAX_FRAME
+from ._collections import CollectionPath
+from ._common import json_option, run_with_client, server_argument
+from ._destinations import Destinations
 from ._documents import MAX_KEY, Item, from_json, parse_object
-from ._errors import ConnectionFailedError, DocumentError, FileError, MissingKeyError
+from ._errors import DocumentError, FileError, MissingKeyError
+from ._places import Declaration
 from ._progress import progress_bar
 from ._session import Server, session_options
+from ._storing import store_all
 
 # Files that Excel writes start with a byte order mark.
 ENCODING: Final = "utf-8-sig"
 # The characters of the longest line, which has the longest request, each byte of it as an escape of six characters, such as \u0000.
 MAX_LINE: Final = 6 * MAX_FRAME
-# Requests that wait for their replies at the same time. Picked, not measured: enough to keep both sides busy.
-PIPELINE: Final = 512
 
 
 class _Source:
@@ -51,8 +53,8 @@ class _Source:
         self.size = None if str(path) == "-" else path.stat().st_size
         self.position = 0
 
-    def items(self) -> Iterator[Item]:
-        """Yield the items to store.
+    def items(self) -> Iterator[Item | Declaration]:
+        """Yield the items to store, and the collections that lines declare.
 
         Raises:
             FileError: The file is not UTF-8, or a line of it is not a document.
@@ -78,7 +80,7 @@ class _Source:
             self.position += len(line.encode())
             yield line
 
-    def _ndjson(self, file: IO[str]) -> Iterator[Item]:
+    def _ndjson(self, file: IO[str]) -> Iterator[Item | Declaration]:
         for number, line in enumerate(self._count(file), 1):
             text = line.strip()
             if not text:
@@ -124,6 +126,10 @@ class _Source:
         return key
 
 
+def _note(sentence: str) -> None:
+    click.echo(visible(sentence), err=True)
+
+
 @click.command()
 @server_argument
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path, allow_dash=True))
@@ -132,13 +138,21 @@ class _Source:
     "field",
     help="The field or column with the key. The value is the whole document, as JSON. By default, FILE has the form of dump.",
 )
+@click.option(
+    "--collection", type=CollectionPath(),
+    help="Store all documents in this collection, which must exist. By default, in that of their line, or in _default._default.",
+)  # fmt: skip
 @json_option
 @session_options
-def load(server: Server, file: Path, field: str | None, as_json: bool) -> None:
+def load(server: Server, file: Path, field: str | None, collection: str | None, as_json: bool) -> None:
     """Store every document of FILE.
 
     FILE, or standard input if it is -, has the form that dump and scan write: NDJSON. With --key, it can have any other
     documents: as CSV with a header if its name ends in .csv, and otherwise as NDJSON. An item that exists is replaced.
+
+    Each document goes to the bucket and the collection that its line says. Those that do not exist are created, which needs the
+    role admin. With --bucket, all documents go to that bucket. Documents whose line says neither, as in files of earlier versions,
+    go to the default ones.
     """
     if field is None and file.suffix.lower() == ".csv":
         raise click.UsageError("a CSV file needs --key with the name of a column")
@@ -149,44 +163,10 @@ def load(server: Server, file: Path, field: str | None, as_json: bool) -> None:
     async def work(client: Client) -> int:
         with progress_bar(as_json) as progress:
             task = progress.add_task(file.name, total=source.size)
-            return await store_all(client, source.items(), lambda: progress.update(task, completed=source.position))
+            destinations = Destinations(client, server.bucket, collection, _note)
+            return await store_all(
+                client, source.items(), lambda: progress.update(task, completed=source.position), destinations
+            )  # fmt: skip
 
     count = run_with_client(server, work, negotiate=True)
     click.echo(json.dumps({"stored": count}) if as_json else f"stored {count} documents")
-
-
-async def store_all(client: Client, items: Iterable[Item], report: Callable[[], None]) -> int:
-    """Store items, and return their number.
-
-    Args:
-        client: The client, with negotiated features.
-        items: The items. They are taken as they can be sent: at most `PIPELINE` wait for their replies.
-        report: Is called after each item that was stored.
-
-    Raises:
-        ConnectionFailedError: The server refuses an item. The items before it are stored, and maybe some after it.
-    """
-    waiting: deque[tuple[bytes, Any]] = deque()
-    stored = 0
-
-    async def settle_first() -> None:
-        nonlocal stored
-        key, call = waiting.popleft()
-        try:
-            await client.finish_set(call)
-        except ServerError as exc:
-            raise ConnectionFailedError(f"stored {stored} documents, but not {printable(key)!r}: {exc}") from None
-        stored += 1
-        report()
-
-    known = DataType.JSON if Feature.JSON in client.features else DataType.RAW
-    for item in items:
-        call = await client.begin_set(
-            item.key, item.value, flags=item.flags, expiry=item.expiry, datatype=item.datatype & known
-        )  # fmt: skip
-        waiting.append((item.key, call))
-        if len(waiting) >= PIPELINE:
-            await settle_first()
-    while waiting:
-        await settle_first()
-    return stored

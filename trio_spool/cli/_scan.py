@@ -1,10 +1,9 @@
-"""``trio-spool scan`` and ``trio-spool dump``."""
+"""``trio-spool scan``."""
 
 from __future__ import annotations
 
 import os
 from io import RawIOBase
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,12 +12,13 @@ from ..client import Client
 from ._collections import collection_option
 from ._common import run_with_client, server_argument
 from ._documents import FORMATS, Formatter
-from ._output import Lines, open_output, standard_output
+from ._output import Lines, standard_output
+from ._places import DEFAULT_BUCKET, DEFAULT_COLLECTION, Place
 from ._session import Server, session_options
 
 
-async def _write_all(client: Client, out: RawIOBase, formatter: Formatter, limit: int | None, **scan: Any) -> int:
-    """Write documents as they arrive, and return their number."""
+async def _write_all(client: Client, out: RawIOBase, formatter: Formatter, limit: int | None, **scan: Any) -> None:
+    """Write documents as they arrive."""
     count = 0
     lines = Lines(out)
     await lines.add(formatter.header())
@@ -30,7 +30,6 @@ async def _write_all(client: Client, out: RawIOBase, formatter: Formatter, limit
                 if count == limit:
                     break
     await lines.write()
-    return count
 
 
 @click.command()
@@ -73,41 +72,13 @@ def scan(
     if (prefix is not None) + ranged + (sample is not None) > 1:
         raise click.UsageError("--prefix, --sample, and --start or --end exclude each other: give one of them")
     keys_only = keys_only or form == "keys"
+    place = Place(server.bucket or DEFAULT_BUCKET, collection or DEFAULT_COLLECTION)
 
     async def work(client: Client) -> None:
         await _write_all(
-            client, standard_output(), Formatter(form, keys_only), limit, prefix=os.fsencode(prefix or ""),
+            client, standard_output(), Formatter(form, keys_only, place), limit, prefix=os.fsencode(prefix or ""),
             start=os.fsencode(start or ""), end=None if end is None else os.fsencode(end), samples=sample, seed=seed,
             collection=collection or "", keys_only=keys_only, name="trio-spool scan",
         )  # fmt: skip
 
     run_with_client(server, work, negotiate=True)
-
-
-@click.command()
-@server_argument
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True), required=False)
-@click.option("--prefix", default="", help="Write only documents whose keys start with this. By default, all.")
-@collection_option
-@session_options
-def dump(server: Server, file: Path | None, prefix: str, collection: str | None) -> None:
-    """Write all documents as NDJSON, in the form that load reads.
-
-    They go to FILE, or to standard output if there is no FILE or if it is -. Nothing is lost: keys and values that are not
-    UTF-8 are written in base64, and flags, expiry times and datatypes are kept. FILE appears when it is complete. A device or a
-    FIFO is written to directly.
-    """
-
-    async def work_on(client: Client, out: RawIOBase) -> int:
-        return await _write_all(
-            client, out, Formatter("ndjson", keys_only=False), None, prefix=os.fsencode(prefix), collection=collection or "",
-            name="trio-spool dump",
-        )  # fmt: skip
-
-    if file is None or str(file) == "-":
-        count = run_with_client(server, lambda client: work_on(client, standard_output()), negotiate=True)
-    else:
-        with open_output(file) as out:
-            count = run_with_client(server, lambda client: work_on(client, out), negotiate=True)
-    if file is not None:
-        click.echo(f"dumped {count} documents", err=True)

@@ -12,6 +12,7 @@ from .._formats import Scope as Scope
 from ..mcbp import Document as Document
 from ..mcbp import FragmentRequest as FragmentRequest
 from ..mcbp import SnapshotRequirements as SnapshotRequirements
+from ..mcbp import unpack_xattrs as unpack_xattrs
 from ._backup import BackupResult as BackupResult
 from ._backup import backup_server as backup_server
 from ._backup_directory import read_manifest as read_manifest

@@ -180,6 +180,7 @@ class Client(Administration):
         seed: int = 0,
         collection: str = "",
         keys_only: bool = False,
+        include_xattrs: bool = False,
         name: str = "",
         requirements: SnapshotRequirements | None = None,
     ) -> AsyncIterator[Documents]:
@@ -203,6 +204,8 @@ class Client(Administration):
             seed: The seed of the random sample. The same seed gives the same sample of the same documents.
             collection: The collection, as ``scope.collection``. By default, the default collection.
             keys_only: Whether to get only the keys. The other fields of the documents are then empty or 0.
+            include_xattrs: Whether documents that have extended attributes come with them. They stand before the value, which
+                `unpack_xattrs` splits, and the datatype says so.
             name: The name of the scan in the server's statistics, at most 50 bytes.
             requirements: The requirements on the snapshot that is scanned.
 
@@ -221,7 +224,7 @@ class Client(Administration):
             start, end = prefix, prefix_end(prefix)
         request = ScanRequest(
             start=start, end=end, samples=samples, seed=seed, collection=await self.collection_id(collection) if collection else 0,
-            keys_only=keys_only, name=name, requirements=requirements,
+            keys_only=keys_only, include_xattrs=include_xattrs, name=name, requirements=requirements,
         )  # fmt: skip
         documents = await open_scan(self, request)
         try:

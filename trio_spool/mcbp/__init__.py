@@ -79,3 +79,4 @@ from ._subdocument import encode_lookup_results as encode_lookup_results
 from ._subdocument import encode_mutation_failure as encode_mutation_failure
 from ._subdocument import encode_mutation_results as encode_mutation_results
 from ._subdocument import parse_subdocument as parse_subdocument
+from ._xattrs import unpack_xattrs as unpack_xattrs

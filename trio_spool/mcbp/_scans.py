@@ -217,6 +217,8 @@ def encode_scan_request(request: ScanRequest) -> bytes:
         wanted["range"] = {"start": base64.b64encode(request.start).decode(), "excl_end": base64.b64encode(end).decode()}
     if request.keys_only:
         wanted["key_only"] = True
+    if request.include_xattrs:
+        wanted["include_xattrs"] = True
     if request.name:
         wanted["name"] = request.name
     if request.collection:

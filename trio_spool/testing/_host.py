@@ -16,6 +16,7 @@ import time
 import traceback
 from typing import Any, Final
 
+import structlog
 import trio
 
 from .._core import raise_the_one
@@ -33,6 +34,10 @@ GRACE: Final = 5.0
 
 def main() -> None:
     """Run until the parent wants no more servers, or has ended. The first argument is its process id."""
+    # Plain tracebacks: the default ones show local variables, which are pages of what a test has stored.
+    renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    stamper = structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False)
+    structlog.configure(processors=[structlog.processors.add_log_level, stamper, renderer])
     control = socket.socket(fileno=os.dup(0))
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)

@@ -1,0 +1,166 @@
+"""``trio-spool dump``."""
+
+from __future__ import annotations
+
+import os
+from io import RawIOBase
+from pathlib import Path
+
+import attrs
+import click
+
+from .._formats import visible
+from ..client import AccessError, Client, Document, ServerError, UnknownCollectionError, unpack_xattrs
+from ..mcbp import DataType, RemoteProtocolError
+from ._collections import CollectionPath
+from ._common import run_with_client, server_argument
+from ._documents import declaration_to_json, to_json
+from ._errors import ConnectionFailedError
+from ._output import Lines, open_output, standard_output
+from ._places import DEFAULT_BUCKET, Declaration, Place
+from ._session import Server, session_options
+
+
+@attrs.define
+class _Dump:
+    """What is dumped, and what has been.
+
+    Attributes:
+        client: The client, whose bucket is selected if `bucket` is given.
+        lines: Where it goes.
+        prefix: What the keys begin with.
+        bucket: The only bucket; None for all.
+        collection: The only collection; None for all.
+        documents: The number of documents that were written.
+        collections: The number of collections that were written.
+        buckets: The number of buckets that were written.
+    """
+
+    client: Client
+    lines: Lines
+    prefix: bytes
+    bucket: str | None
+    collection: str | None
+    documents: int = 0
+    collections: int = 0
+    buckets: int = 0
+
+    async def run(self) -> None:
+        """Write everything that was asked for, and name what is left out.
+
+        Raises:
+            ServerError: A bucket or a collection that was asked for by its name can't be read.
+            ConnectionFailedError: There is nothing that this user may read.
+        """
+        if self.bucket is not None or self.collection is not None:
+            await self._write_bucket(self.bucket or DEFAULT_BUCKET)
+        else:
+            await self._write_all_buckets()
+        await self.lines.write()
+
+    async def _write_all_buckets(self) -> None:
+        for name in await self.client.list_buckets():
+            try:
+                await self.client.select_bucket(name)
+                await self._write_bucket(name)
+            except AccessError as exc:
+                _leave_out(f"the bucket {name!r}: {exc}")
+        if not self.buckets:
+            raise ConnectionFailedError("this user may not read any bucket; the role read is needed")
+        if await self._may_be_more():
+            _leave_out("buckets that this user may not use, if there are any: the server does not name them")
+
+    async def _may_be_more(self) -> bool:
+        """Return whether there may be buckets that the server does not name to this user."""
+        try:
+            async with self.client.stat("buckets") as statistics:
+                async for _ in statistics:
+                    pass
+        except ServerError:
+            return True
+        return False  # who may see that group may use every bucket
+
+    async def _write_bucket(self, name: str) -> None:
+        found = await self.client.collections()
+        max_ttls = {f"{scope.name}.{one.name}": one.max_ttl for scope, one in found}
+        if self.collection is not None:
+            max_ttls = {self.collection: max_ttls.get(self.collection, 0)}
+        for path, max_ttl in max_ttls.items():
+            try:
+                await self._write_collection(Declaration(Place(name, path), max_ttl))
+            except UnknownCollectionError:
+                if self.collection is not None:
+                    raise
+                _leave_out(f"{Place(name, path)}: it was dropped meanwhile")
+        self.buckets += 1
+        for scope in found.scopes if self.collection is None else ():
+            if not scope.collections:
+                _leave_out(f"the scope {scope.name!r} of the bucket {name!r}: it has no collections")
+
+    async def _write_collection(self, declaration: Declaration) -> None:
+        place = declaration.place
+        async with self.client.scan(
+            prefix=self.prefix, collection=place.collection, include_xattrs=True, name="trio-spool dump"
+        ) as documents:
+            if not place.always_exists:
+                await self.lines.add(declaration_to_json(declaration))
+            async for document in documents:
+                await self.lines.add(_line(document, place))
+                self.documents += 1
+        self.collections += 1
+
+    def summary(self) -> str:
+        """Return a sentence about what was written."""
+        where = f" from {_counted(self.collections, 'collection')} of {_counted(self.buckets, 'bucket')}"
+        return f"dumped {self.documents} documents{where if self.collections > 1 else ''}"
+
+
+def _line(document: Document, place: Place) -> str:
+    if not document.datatype & DataType.XATTR:
+        return to_json(document, keys_only=False, place=place)
+    try:
+        xattrs, value = unpack_xattrs(document.value)
+    except RemoteProtocolError as exc:
+        raise ConnectionFailedError(f"the server sent {document.key!r:.100} in a form that it can't have: {exc}") from None
+    plain = document._replace(value=value, datatype=document.datatype & ~DataType.XATTR)
+    return to_json(plain, keys_only=False, place=place, xattrs=xattrs)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _leave_out(what: str) -> None:
+    click.echo(visible(f"left out {what}"), err=True)
+
+
+@click.command()
+@server_argument
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True), required=False)
+@click.option("--prefix", default="", help="Write only documents whose keys start with this. By default, all.")
+@click.option("--collection", type=CollectionPath(), help="Write only this collection. By default, all collections of the bucket.")
+@session_options
+def dump(server: Server, file: Path | None, prefix: str, collection: str | None) -> None:
+    """Write all documents as NDJSON, in the form that load reads.
+
+    They are the documents of all collections of all buckets that the user may read; with --bucket or --collection, those of one.
+    What is left out is named on standard error. Each line has the bucket and the collection of its document. A line without a
+    document says that there is a collection. Each collection is written as it is when its turn comes.
+
+    They go to FILE, or to standard output if there is no FILE or if it is -. Keys and values that are not UTF-8 are written in
+    base64, and flags, expiry times, datatypes and extended attributes are kept. FILE appears when it is complete. A device or a
+    FIFO is written to directly.
+    """
+
+    async def work_on(client: Client, out: RawIOBase) -> _Dump:
+        dumped = _Dump(client, Lines(out), os.fsencode(prefix), server.bucket, collection)
+        await dumped.run()
+        return dumped
+
+    if file is None or str(file) == "-":
+        dumped = run_with_client(server, lambda client: work_on(client, standard_output()), negotiate=True)
+    else:
+        with open_output(file) as out:
+            dumped = run_with_client(server, lambda client: work_on(client, out), negotiate=True)
+    if file is not None:
+        click.echo(dumped.summary(), err=True)
