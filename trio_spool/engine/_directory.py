@@ -146,10 +146,10 @@ def upgrade_directory(path: Path) -> None:
         DataDirectoryError: It can't be written to.
     """
     marker = path / MARKER
-    content = json.loads(marker.read_text())
-    if content["format"] == FORMAT:
-        return
     try:
+        content = json.loads(marker.read_text())
+        if content["format"] == FORMAT:
+            return
         with open_replacement(marker, partial=path / (MARKER + ".upgrade")) as file:
             file.write(_marker(content["engine"], content["uuid"]))
     except OSError as exc:
