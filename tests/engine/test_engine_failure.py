@@ -18,7 +18,7 @@ from trio_spool.engine import (
     StorageError,
     Store,
 )
-from trio_spool.engine._errors import DeviceError, RefusedError
+from trio_spool.engine._errors import DamagedError, DeviceError, RefusedError
 from trio_spool.engine._single_writer import SingleWriterEngine
 from trio_spool.engine._writer import MAX_FAILURES
 from trio_spool.engine.memory import MemoryEngine
@@ -211,6 +211,7 @@ def test_an_answer_that_is_not_taken_does_not_keep_the_others_from_theirs(open_f
         ("commit", RefusedError("it failed"), Problem.FAILED),
         ("get", RefusedError("it failed"), Problem.FAILED),
         ("commit", StorageError("it failed"), Problem.FAILED),
+        ("commit", DamagedError("it failed"), Problem.FAILED),
     ],
 )
 def test_a_store_that_fails_again_and_again(open_faulty, faults, point: str, error: Exception, problem: Problem) -> None:
@@ -227,7 +228,7 @@ def test_a_store_that_fails_again_and_again(open_faulty, faults, point: str, err
 @pytest.mark.parametrize(
     ("point", "error"),
     [
-        ("get", StorageError("a damaged page")),
+        ("get", DamagedError("a damaged page")),
         ("get", RuntimeError("a bug")),
         ("commit", RuntimeError("a bug")),
         ("commit", NoSpaceError("full")),

@@ -317,7 +317,8 @@ class Writer:
             error = another
         if isinstance(error, LostStoreError):
             raise error
-        if isinstance(error, (DeviceError, RefusedError)) or (at_commit and type(error) is StorageError):
+        of_commit = at_commit and isinstance(error, StorageError) and not isinstance(error, NoSpaceError)
+        if of_commit or isinstance(error, (DeviceError, RefusedError)):
             self._failures += 1
             if self._failures >= MAX_FAILURES:
                 raise LostStoreError(f"{error}, {self._failures} times in a row", undone=True) from error
