@@ -14,6 +14,7 @@ from ._loop import Sleeper as Sleeper
 from ._loop import T as T
 from ._loop import Threads as Threads
 from ._manners import Manners as Manners
+from ._raising import let_go as let_go
 from ._raising import raise_closing_error as raise_closing_error
 from ._raising import raise_the_one as raise_the_one
 from ._statistics import SenderStatistics as SenderStatistics

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from traceback import clear_frames
 from typing import NoReturn
 
 import trio
@@ -11,6 +12,19 @@ from ._loop import Loop
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
+
+
+def let_go(error: BaseException) -> None:
+    """Clear the functions that have ended in the tracebacks of an error and of its causes.
+
+    Trio translates the errors of sockets in a context manager, and the frame of its ``__exit__`` refers to the error whose
+    traceback refers to it. Through that frame, everything that was being sent and received would stay until the next collection of
+    garbage, which may be hundreds of megabytes later.
+    """
+    another: BaseException | None = error
+    while another is not None:
+        clear_frames(another.__traceback__)
+        another = another.__cause__ or another.__context__
 
 
 def is_cancellation(error: BaseException, cancelled: type[BaseException]) -> bool:

@@ -9,6 +9,7 @@ from typing import Final
 import trio
 from trio_util import periodic, wait_any
 
+from .._core import let_go
 from .._formats import host_and_port, host_of
 from .._incidents import place_of
 from ..auth import UsersError
@@ -209,6 +210,7 @@ class Service:
             shared.incidents.report(
                 "connection failed", place=place_of(exc), level="error", error=exc, connection=connection.number, peer=peer
             )
+            let_go(exc)
         finally:
             shared.connections.remove(connection)
             shared.admission.leave(counted)
@@ -232,8 +234,8 @@ class Service:
                 with trio.fail_after(seconds):
                     await encrypted.do_handshake()
                 await turn_away(encrypted, refuse_first, refusal.told, seconds)
-        except (trio.BrokenResourceError, trio.TooSlowError):
-            pass  # the client has gone, or does not want to know
+        except (trio.BrokenResourceError, trio.TooSlowError) as exc:
+            let_go(exc)  # the client has gone, or does not want to know
         finally:
             self.turned_away -= 1
 
@@ -243,6 +245,7 @@ class Service:
                 with trio.fail_after(self.shared.tuning.tls_timeout):
                     await stream.do_handshake()
             except (trio.BrokenResourceError, trio.TooSlowError) as exc:
+                let_go(exc)
                 reason = str(exc.__cause__ or exc) or f"it took more than {self.shared.tuning.tls_timeout:g} seconds"
                 peer, _ = connection.who()
                 self.shared.incidents.report("no TLS handshake", place=host_of(peer), peer=peer, reason=reason)

@@ -11,7 +11,7 @@ from typing import Final
 
 import trio
 
-from .._core import open_sender
+from .._core import let_go, open_sender
 
 # Clients that are told at one time. Further ones are closed without a word: whoever connects faster than that is not listening.
 # Picked, not measured.
@@ -41,8 +41,8 @@ async def turn_away(stream: trio.abc.Stream, refuse: RefuseFirst, why: str, seco
                     await sender.send(answer)
         if answer:
             await see_off(stream, seconds)
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
-        pass  # the client has gone
+    except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+        let_go(exc)  # the client has gone
 
 
 async def _answer(stream: trio.abc.Stream, refuse: RefuseFirst, why: str) -> bytes:
@@ -68,5 +68,5 @@ async def see_off(stream: trio.abc.Stream, seconds: float) -> None:
             left = _REST
             while left > 0 and (data := await stream.receive_some(65536)):
                 left -= len(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            let_go(exc)

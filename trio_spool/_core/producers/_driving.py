@@ -103,6 +103,7 @@ class _Driver:
         self._ended = True
         self._left_or_ended.set()
         self._loop.watch.end(self._ending)
+        self._ending = None  # it refers to this driver, which would keep the buffer until the next collection of garbage
 
     def leave(self) -> None:
         """Have the producer end, since nobody will read any more. Called by the hand-over, perhaps again."""

@@ -79,7 +79,11 @@ class IterableTurns(Turns):
         if self._context is None:
             self._context = contextvars.copy_context()
             self._context.run(_running.set, self)
-        return self._context.run(self._turn_in_context, handoff)
+        try:
+            return self._context.run(self._turn_in_context, handoff)
+        finally:
+            if not self.open:
+                self._context = None  # it refers to these turns
 
     def _turn_in_context(self, handoff: Handoff) -> bool:
         self.open = False
@@ -103,7 +107,8 @@ class IterableTurns(Turns):
         if self._context is None:
             self._close()
         else:
-            self._context.run(self._close)
+            context, self._context = self._context, None  # it refers to these turns
+            context.run(self._close)
 
     def _close(self, failure: BaseException | None = None) -> None:
         iterator, self._iterator, self._iterable = self._iterator, None, ()

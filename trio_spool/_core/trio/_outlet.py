@@ -9,6 +9,7 @@ from functools import partial
 import trio
 
 from .._errors import SpoolBrokenError
+from .._raising import let_go
 from ..sending import Outlet, progress, reset_when_closed
 from ._departures import departures
 
@@ -115,6 +116,9 @@ class StreamOutlet(TrioOutlet):
             self._began.set()
             try:
                 await self._stream.send_all(rest[:SLICE])
+            except trio.BrokenResourceError as exc:
+                let_go(exc)
+                raise
             finally:
                 self._writing = None
             return min(len(rest), SLICE)

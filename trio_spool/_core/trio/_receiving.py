@@ -7,6 +7,8 @@ from time import perf_counter
 
 import trio
 
+from .._raising import let_go
+
 # If a client's last request came within this many seconds after the reply, its next one is expected to do so too: picked, not
 # measured.
 SOON = 0.0001
@@ -44,7 +46,11 @@ class Receiver:
         """
         socket = self._socket
         if socket is None:
-            return bytes(await self._stream.receive_some(size))
+            try:
+                return bytes(await self._stream.receive_some(size))
+            except trio.BrokenResourceError as exc:
+                let_go(exc)
+                raise
         if self._prompt:
             for _ in range(_LOOKS):
                 await trio.lowlevel.checkpoint()
