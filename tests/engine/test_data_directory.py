@@ -18,12 +18,14 @@ from support.system_calls import system_calls
 from trio_spool._files import FileLock
 from trio_spool.engine import (
     DataDirectoryError,
+    EngineOptions,
     NoSpaceError,
     UnfinishedDirectoryError,
     claim_directory,
     open_engine,
 )
 from trio_spool.engine._directory import DirectoryLock, begin_directory, finish_directory, refuse_network
+from trio_spool.engine.lmdb._engine import LmdbEngine
 
 
 def test_directory_is_made(tmp_path) -> None:
@@ -143,6 +145,20 @@ def test_a_network_file_system_is_refused(tmp_path) -> None:
     ):
         refuse_network(tmp_path, lambda path: "nfs4")
     refuse_network(tmp_path, lambda path: None)
+
+
+@pytest.mark.parametrize("kind", ["nfs4", None])
+@pytest.mark.parametrize("allow_network", [False, True])
+def test_an_engine_looks_where_its_directory_is(tmp_path, kind: str | None, allow_network: bool) -> None:
+    """Before anything is made there."""
+    path = tmp_path / "deep" / "data"
+    options = EngineOptions(directory=path, allow_network=allow_network)
+    if kind is not None and not allow_network:
+        with pytest.raises(DataDirectoryError, match="network file system"):
+            LmdbEngine(options, find_network=lambda found: kind if found == path else None)
+        assert not path.parent.exists()
+    else:
+        LmdbEngine(options, find_network=lambda found: kind).close()
 
 
 def test_a_store_that_is_to_be_there(tmp_path) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+import trio_spool.engine
+from support.system_calls import system_calls
 from trio_spool.engine import EngineError, Store
 from trio_spool.server import Settings
 from trio_spool.server.data import Buckets
@@ -150,6 +152,68 @@ def test_the_process_dies_at_any_point(base, memory_directory) -> None:
         if "s" not in answered:
             assert names["one"] is True, result
         assert names.get("one", True) is True, result  # whole, or not there
+
+
+def test_a_bucket_is_on_disk_before_it_has_its_name_and_the_name_before_it_is_answered(base) -> None:
+    """A crash of the machine leaves no half a bucket."""
+    buckets = open_buckets(base)
+    with system_calls() as called:
+        bucket = buckets.create_in_thread("two")
+    last = called.index("rename")
+    assert called[last - 2 : last + 3] == ["open", "fsync", "rename", "open", "fsync"]
+    assert "fsync" not in called[last + 3 :]
+    with system_calls() as called:
+        buckets.delete_in_thread("two", bucket)
+    first = called.index("rename")
+    assert called[first : first + 3] == ["rename", "open", "fsync"]
+    assert called.index("unlink") > first + 2
+    buckets.close_all_in_thread()
+
+
+class Recorded(Exception):
+    """An engine was asked for."""
+
+
+def test_what_engines_are_told(tmp_path) -> None:
+    seen = {}
+
+    def open_engine(*arguments, **options):
+        seen.update(options)
+        raise Recorded
+
+    settings = Settings(data_dir=tmp_path, allow_network_storage=True, max_held_size=12345, max_scans=7)
+    with pytest.raises(Recorded):
+        Buckets(settings, lambda function: function(), open_engine=open_engine).open_all_in_thread()
+    assert (seen["allow_network"], seen["max_held_size"], seen["max_snapshots"]) == (True, 12345, 7)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, os.strerror(errno.EMFILE)), MemoryError()])
+def test_there_is_no_descriptor_or_memory_for_one(base, error: Exception) -> None:
+    """The others are served, and one that can't be opened after it was made is not there."""
+    open_engine = trio_spool.engine.open_engine
+    refused = "one"
+
+    def open_one(engine, path, **options):
+        if path.name == refused and not options["create"]:
+            raise error
+        return open_engine(engine, path, **options)
+
+    def restart() -> Buckets:
+        buckets = Buckets(Settings(data_dir=base, fsync="no"), lambda function: function(), open_engine=open_one)
+        buckets.open_all_in_thread()
+        return buckets
+
+    buckets = restart()
+    assert [bucket.name for bucket in buckets] == ["default"]
+    assert list(buckets.broken) == ["one"]
+    refused = "two"
+    with pytest.raises(EngineError, match=r"can't open .*two: (too many open files|out of memory); correct this"):
+        buckets.create_in_thread("two")
+    assert sorted(os.listdir(base / "buckets")) == ["one"]
+    buckets.close_all_in_thread()
+    buckets = restart()
+    assert [bucket.name for bucket in buckets] == ["default", "one"]
+    buckets.close_all_in_thread()
 
 
 class Refusing:

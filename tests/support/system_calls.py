@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-WATCHED = {os.fsync, os.replace, os.open, os.unlink, os.mkdir, os.sync}
+WATCHED = {os.fsync, os.replace, os.open, os.unlink, os.mkdir, os.sync, os.rename}
 
 
 @contextmanager

@@ -15,7 +15,6 @@ from .._files import (
     FileLock,
     explain,
     make_directories,
-    network_file_system,
     open_replacement,
     replace_durably,
     sync_directory,
@@ -64,7 +63,7 @@ def check_directory(path: Path, files: Collection[str] = ()) -> bool:
     return MARKER in names
 
 
-def refuse_network(path: Path, find: Callable[[Path], str | None] = network_file_system) -> None:
+def refuse_network(path: Path, find: Callable[[Path], str | None]) -> None:
     """Make sure that a directory is not on a network file system.
 
     A database there is mapped into memory while another machine can change the file, and locks may not reach that machine. A

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import lmdb
 
+from ..._files import network_file_system
 from .._directory import DirectoryLock, begin_directory, check_directory, finish_directory, refuse_network, upgrade_directory
 from .._errors import EngineClosedError, UnfinishedDirectoryError
 from .._interface import CopiedFile, EngineOptions, EngineStatistics
@@ -37,6 +38,7 @@ class LmdbEngine(SingleWriterEngine):
         watch_interval: Seconds between two looks at the files.
         has_room: Returns whether there are some more bytes of address space.
         make_scrubber: Stands in for `Scrubber`.
+        find_network: Returns the type of the network file system that a path is on.
 
     Attributes:
         storage: The environment of LMDB.
@@ -58,6 +60,7 @@ class LmdbEngine(SingleWriterEngine):
         watch_interval: float = WATCH_INTERVAL,
         has_room: Callable[[int], bool] = has_room,
         make_scrubber: Callable[[LmdbStorage, Submit, int], Scrubber] = Scrubber,
+        find_network: Callable[[Path], str | None] = network_file_system,
     ) -> None:
         path = options.directory
         if path is None:
@@ -68,7 +71,7 @@ class LmdbEngine(SingleWriterEngine):
         self.durable = options.fsync == "always"
         self._verify_reads = options.verify_reads
         if not options.allow_network:
-            refuse_network(path)
+            refuse_network(path, find_network)
         # Before anything is written there, and a lock is the first.
         if not check_directory(path, FILES) and not options.create:
             raise UnfinishedDirectoryError(f"{path} has no database: making it was interrupted")

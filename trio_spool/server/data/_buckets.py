@@ -13,7 +13,16 @@ import trio
 
 from ..._files import explain
 from ..._incidents import Incidents
-from ...engine import DirectoryLock, Engine, EngineError, EngineFailedError, UnfinishedDirectoryError, find_engine, open_engine
+from ...engine import (
+    DataDirectoryError,
+    DirectoryLock,
+    Engine,
+    EngineError,
+    EngineFailedError,
+    UnfinishedDirectoryError,
+    find_engine,
+    open_engine,
+)
 from ..settings import ServiceError, Settings
 from ._bucket import Bucket
 from ._bucket_directories import (
@@ -159,8 +168,8 @@ class Buckets:
             self._buckets[name] = self._open_in_thread(name, create=False)
         except UnfinishedDirectoryError:
             raise
-        except (EngineError, OSError, MemoryError) as exc:
-            self._broken[name] = explain(exc) if isinstance(exc, OSError) else str(exc) or type(exc).__name__
+        except EngineError as exc:
+            self._broken[name] = str(exc)
 
     def _open_in_thread(self, name: str, *, create: bool = True) -> Bucket:
         engine = self._open_store_in_thread(self._directory(name), create=create)
@@ -172,13 +181,17 @@ class Buckets:
 
     def _open_store_in_thread(self, directory: Path | None, *, create: bool) -> Engine:
         settings = self._settings
-        return self._open_engine(
-            settings.engine, directory, create=create, allow_network=settings.allow_network_storage, fsync=settings.fsync,
-            wake=self._wake, failed=self._fail_in_thread, incidents=self._incidents,
-            space_of=space_of, max_snapshots=settings.max_scans,
-            max_snapshot_life=settings.max_scan_life + LIFE_MARGIN, max_held_size=settings.max_held_size,
-            verify_reads=settings.verify_reads, scrub_rate=settings.scrub_rate,
-        )  # fmt: skip
+        try:
+            return self._open_engine(
+                settings.engine, directory, create=create, allow_network=settings.allow_network_storage, fsync=settings.fsync,
+                wake=self._wake, failed=self._fail_in_thread, incidents=self._incidents,
+                space_of=space_of, max_snapshots=settings.max_scans,
+                max_snapshot_life=settings.max_scan_life + LIFE_MARGIN, max_held_size=settings.max_held_size,
+                verify_reads=settings.verify_reads, scrub_rate=settings.scrub_rate,
+            )  # fmt: skip
+        except (OSError, MemoryError) as exc:  # no descriptor is left, for example
+            reason = explain(exc) if isinstance(exc, OSError) else "out of memory"
+            raise DataDirectoryError(f"can't open {directory or 'the store'}: {reason}; correct this, and try again") from exc
 
     def _directory(self, name: str) -> Path | None:
         data_dir = self._settings.data_dir
