@@ -103,6 +103,19 @@ def test_an_item() -> None:
         assert run("get", here, "k", "--raw") == ESCAPES.replace("\r\n", "\n")  # the harness reads lines
 
 
+@pytest.mark.timeout(30)
+def test_a_value_that_no_table_could_show() -> None:
+    """As a table, it would take minutes."""
+    value = b"wide " * 4_000_000
+    answers = {
+        Opcode.GET: ok(Opcode.GET, extras=bytes(4), value=value),
+        Opcode.STAT: ok(Opcode.STAT, key=b"name", value=value) + ok(Opcode.STAT),
+    }
+    with playing(answers) as here:
+        assert len(run("get", here, "k")) < 50_000
+        assert run("stat", here) == f"name  {value.decode()}\n"
+
+
 @pytest.mark.parametrize("count", [1, 600])
 def test_statistics(count: int) -> None:
     with playing({Opcode.STAT: ok(Opcode.STAT, key=DATA, value=DATA) * count + ok(Opcode.STAT)}) as here:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from typing import Final
 
 import click
 
@@ -19,6 +20,9 @@ from ._documents import MAX_KEY, text_fields
 from ._errors import CliError, FileError
 from ._keyspace import request_key
 from ._session import Server, session_options
+
+# The bytes of a value that a table shows. Picked: the longest value kept the table busy for more than 40 seconds.
+_SHOWN: Final = 10_000
 
 
 class Key(click.ParamType):  # type: ignore[type-arg, unused-ignore]
@@ -57,7 +61,8 @@ def _fields(key: bytes, collection: str | None) -> dict[str, str]:
 def get(server: Server, key: bytes, as_json: bool, raw: bool, collection: str | None) -> None:
     """Print the value of KEY.
 
-    A value that is not UTF-8 is printed with escapes, and with --json in base64, as value_base64.
+    A value that is not UTF-8 is printed with escapes, and with --json in base64, as value_base64. Of a long value, only the
+    beginning is printed, unless --json or --raw is given.
     """
     if as_json and raw:
         raise click.UsageError("--json and --raw can't be combined")
@@ -75,7 +80,7 @@ def get(server: Server, key: bytes, as_json: bool, raw: bool, collection: str | 
         click.echo(json.dumps({**_fields(key, collection), **described, **text_fields("value", stored.value)}))
     else:
         numbers = map(str, (stored.flags, stored.cas, len(stored.value)))
-        print_table(["key", "flags", "cas", "bytes", "value"], [[visible(key), *numbers, visible(stored.value)]])
+        print_table(["key", "flags", "cas", "bytes", "value"], [[visible(key), *numbers, visible(stored.value, _SHOWN)]])
 
 
 def _read(source: str) -> bytes:

@@ -16,9 +16,10 @@ from ._common import json_option, printable, run_with_client, server_argument
 from ._output import Lines, standard_output
 from ._session import Server, session_options
 
-# The rows of the longest table. More rows are printed as they arrive, in plain columns, because a table needs all rows before
-# it prints the first. Picked, not measured: nobody reads a longer table.
+# The rows of the longest table, and its characters. More is printed as it arrives, in plain columns, because a table needs all rows
+# before it prints the first. Picked, not measured: nobody reads a longer table.
 TABLE_ROWS: Final = 500
+TABLE_SIZE: Final = 64 * 1024
 
 
 @click.command()
@@ -39,6 +40,7 @@ def stat(server: Server, group: str, as_json: bool) -> None:
     async def work(client: Client) -> list[tuple[str, str]]:
         lines = Lines(standard_output(), sys.stdout.encoding, "backslashreplace")
         waiting: list[tuple[str, str]] | None = []
+        size = 0
         async with client.stat(os.fsencode(group)) as statistics:
             while (found := await _next_of(server, statistics)) is not None:
                 name, value = found
@@ -48,7 +50,8 @@ def stat(server: Server, group: str, as_json: bool) -> None:
                     await lines.add(_line(visible(name), visible(value)))
                 else:
                     waiting.append((visible(name), visible(value)))
-                    if len(waiting) > TABLE_ROWS:
+                    size += len(name) + len(value)
+                    if len(waiting) > TABLE_ROWS or size > TABLE_SIZE:
                         for earlier in waiting:
                             await lines.add(_line(*earlier))
                         waiting = None
