@@ -92,6 +92,16 @@ def test_a_failure_after_something_passed_keeps_the_incident_open(log: Log) -> N
     assert log.events == ["no room"]
 
 
+def test_at_the_end_the_log_has_every_count(log: Log) -> None:
+    log.incidents.report("once")
+    for _ in range(3):
+        log.incidents.report("often", place="a")
+    log.now += 2
+    log.incidents.finish()
+    assert log.lines[2:] == [("often: to the end", {"place": "a", "times": 3, "seconds": 0.0})]
+    assert log.incidents.going_on() == []
+
+
 def test_places_do_not_hide_each_other(log: Log) -> None:
     for place in "a", "b", "a":
         log.incidents.report("refused", place=place)

@@ -186,6 +186,16 @@ class Incidents:
         for level, event, details in lines:
             self._tell(level, event, details)
 
+    def finish(self) -> None:
+        """Log how often happened what the log has not been told of yet: call it when nothing more is reported."""
+        with self._lock:
+            left = [incident for incident in self._going_on.values() if incident.count > incident._noted_count]
+            self._going_on.clear()
+        for incident in left:
+            where: dict[str, object] = {"place": incident.place} if incident.place else {}
+            details = {**where, "times": incident.count, "seconds": round(incident.last - incident.began, 1)}
+            self._write(incident.level, f"{incident.event}: to the end", _shown(details), None)
+
     def going_on(self) -> list[dict[str, object]]:
         """Describe the incidents that are going on, in the order in which they began."""
         now = self._clock()

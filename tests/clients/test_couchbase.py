@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -482,6 +483,24 @@ def test_several_vbuckets(start: Callable[..., Any], vbuckets: int) -> None:
         assert set(found) == keys
         assert 0 < len(list(collection.scan(SamplingScan(50)))) <= 50
         cluster.close()
+
+
+@pytest.mark.parametrize("vbuckets", [1, 16])
+def test_a_planned_stop_in_the_middle_of_a_scan(start: Callable[..., Any], vbuckets: int) -> None:
+    """The SDK takes a connection that closes for the end of the scan, and says nothing."""
+    arguments = ("--engine", "memory", "--listen", "tcp://127.0.0.1:0", "--vbuckets", str(vbuckets), "--drain-timeout", "60")
+    with start(*arguments) as server:
+        cluster = connect(server)
+        collection = cluster.bucket("default").default_collection()
+        assert collection.upsert_multi(dict.fromkeys((f"k{number}" for number in range(3000)), "v" * 50)).all_ok
+        found = 0
+        for _ in collection.scan(RangeScan()):
+            found += 1
+            if found == 101:
+                server.popen.send_signal(signal.SIGTERM)
+        assert found == 3000
+        cluster.close()
+        assert server.popen.wait(60) == 0
 
 
 def test_invalid_arguments(collection: Any) -> None:

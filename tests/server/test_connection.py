@@ -190,7 +190,7 @@ async def test_a_bug_in_a_command_costs_its_request_alone(run_service) -> None:
                 ]  # fmt: skip
                 assert replies[-1].value == b"v+++"
             assert service.inside.counters.command_failures == 3
-    assert [entry["event"] for entry in logs] == ["command failed"] * 3
+    assert [entry["event"] for entry in logs] == ["command failed"] * 3  # each for another reason
 
 
 async def test_a_read_that_fails_costs_its_request_alone(service, raw, monkeypatch) -> None:

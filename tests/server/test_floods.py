@@ -11,9 +11,7 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from support.users import user, write_users
 from trio_spool._incidents import QUIET, Incidents
-from trio_spool.auth import Role
 from trio_spool.mcbp import Opcode, encode_request
 from trio_spool.server._listening import BoundListener
 from trio_spool.server.settings import TcpAddress
@@ -135,23 +133,6 @@ async def test_handshakes_that_fail(run_service, authority, clock) -> None:
             await until_gone(service)
             assert [(line["event"], line["log_level"]) for line in logs] == [("no TLS handshake", "warning")]
             assert (await over(logs, clock))["times"] == TIMES
-
-
-async def test_logins_that_do_not_come(run_service, clock, tmp_path) -> None:
-    users = write_users(tmp_path / "users.json", user("ann", Role.READ))
-    with capture_logs() as logs:
-        async with run_service(users=users, login_timeout=1, tuning=tuning(clock)) as service:
-
-            async def cause() -> None:
-                async with service.connect() as raw:
-                    assert (await raw.call(Opcode.VERSION)).status == 0
-                    await trio.sleep(0.05)
-                    clock.now += 2
-                    await raw.closed()
-
-            await times(3, cause)
-            assert [line["event"] for line in logs] == ["no login in time"]
-            assert (await over(logs, clock))["times"] == 3
 
 
 async def test_clients_that_do_not_read(run_service, clock) -> None:

@@ -109,6 +109,7 @@ class Service:
                 remove_all_in_thread(self._settings.data_dir)
         finally:
             self._close_buckets_in_thread()
+            self.shared.incidents.finish()
 
     def _close_buckets_in_thread(self) -> None:
         try:

@@ -15,10 +15,10 @@ from math import inf
 from typing import Final
 
 import attrs
-import structlog
 import trio
 
 from ..._formats import prefix_end
+from ..._incidents import Incidents, place_of
 from ...engine import RECORD_OVERHEAD, Chunk, DamagedError, Record, SnapshotEndedError
 from ..data import Bucket, prefix_of, vbucket_of
 from ._pace import Pace
@@ -35,8 +35,6 @@ PIECE_BYTES: Final = 64 * 1024
 # What a sample, or a scan of one vbucket of several, reads at once: it returns only a part of it. Picked, not measured.
 SAMPLE_RECORDS: Final = 512
 SAMPLE_BYTES: Final = 256 * 1024
-
-_log: structlog.stdlib.BoundLogger = structlog.get_logger("trio_spool")
 
 # Makes the bytes of records, for the protocol that is spoken; the second argument is how many bytes of each key are left out, which
 # are the prefix of the collection.
@@ -272,8 +270,9 @@ class Continue:
         ending: How it has ended; None while there is more to send. The pieces of the call that sets it are the last ones.
     """
 
-    def __init__(self, scan: RangeScan, limits: ContinueLimits, pack: Pack) -> None:
+    def __init__(self, scan: RangeScan, limits: ContinueLimits, pack: Pack, incidents: Incidents) -> None:
         self._scan = scan
+        self._incidents = incidents
         self._pack = pack
         self._items_left: float = limits.items or inf
         self._bytes_left: float = limits.size or inf
@@ -291,8 +290,11 @@ class Continue:
             ending = Ending.CANCELLED
         except DamagedError:  # which the engine has logged
             ending = Ending.FAILED
-        except Exception:
-            _log.exception("range scan failed", scan=str(uuid.UUID(bytes=scan.id)), name=scan.query.name)
+        except Exception as exc:
+            self._incidents.report(
+                "range scan failed", place=f"{scan.bucket.name}: {place_of(exc)}", level="error", error=exc,
+                scan=str(uuid.UUID(bytes=scan.id)), name=scan.query.name,
+            )  # fmt: skip
             ending = Ending.FAILED
         if ending is not Ending.FAILED and scan.is_dropped:
             ending = Ending.DROPPED

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from math import inf
 from typing import NamedTuple
 
+from ..._incidents import Incidents
 from ..data import Bucket
 from ._range_scan import Continue, ContinueLimits, Ending, Pack, RangeScan
 from ._scan_state import ScanError, ScanEvent, ScanState
@@ -38,6 +39,7 @@ class Scans:
         max_per_connection: The maximum number of open scans of one connection.
         max_life: Seconds after which a scan is ended.
         between: Seconds for which a connection whose scan has ended counts as scanning: see `is_scanning`.
+        incidents: The log.
         clock: The monotonic clock.
 
     Attributes:
@@ -54,12 +56,14 @@ class Scans:
         max_per_connection: int,
         max_life: float,
         between: float,
+        incidents: Incidents,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_open = max_open
         self._max_per_connection = max_per_connection
         self._max_life = max_life
         self._between = between
+        self._incidents = incidents
         self.clock = clock
         self._open: dict[bytes, RangeScan] = {}
         self._claims: dict[bytes, _Claim] = {}  # of those
@@ -163,7 +167,7 @@ class Scans:
         scan.user = user
         event = ScanEvent.CUT_OFF
         try:
-            continue_ = Continue(scan, limits, pack)
+            continue_ = Continue(scan, limits, pack, self._incidents)
             yield continue_
             event = ScanEvent.PAUSE if continue_.ending is Ending.MORE else ScanEvent.FINISH
         finally:

@@ -91,8 +91,9 @@ class Shared:
             settings.data_dir, settings.max_snapshots, settings.max_snapshots_per_connection, settings.snapshot_idle, tuning.clock
         )
         self.scans = Scans(
-            settings.max_scans, settings.max_scans_per_connection, settings.max_scan_life, tuning.between_scans, tuning.clock
-        )
+            settings.max_scans, settings.max_scans_per_connection, settings.max_scan_life, tuning.between_scans, self.incidents,
+            tuning.clock,
+        )  # fmt: skip
         self.waits = SequenceWaits(tuning.clock)
         self.connections = Connections()
         self.listening: list[Address] = []

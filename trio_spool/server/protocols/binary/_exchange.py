@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+
+from ...._incidents import place_of
 from ....engine import EngineError, Problem
 from ....mcbp import RemoteProtocolError, Request, Status, encode_response, encode_server_duration, with_framing
 from ...conversation import CommandContext, Exchange, Host
@@ -54,7 +57,12 @@ class BinaryExchange(Exchange):
         """Return the reply to a request whose command has just raised an error. It costs this request, and no other."""
         shared, command = self.shared, self.table.names[request.opcode]
         shared.counters.command_failures += 1
-        shared.log.exception("command failed", command=command, key=request.key.decode("utf-8", "replace"))
+        error = sys.exc_info()[1]
+        assert error is not None
+        shared.incidents.report(
+            "command failed", place=f"{command}: {place_of(error)}", level="error", error=error, peer=self.session.peer,
+            key=request.key.decode("utf-8", "replace"),
+        )  # fmt: skip
         return self.features.error(request.opcode, request.opaque, Status.INTERNAL, "see the service's log")
 
     def encode_failure(self, request: Request, problem: Problem) -> bytes:
