@@ -155,9 +155,15 @@ def test_a_disk_that_is_full_for_a_while(start, connect, library, tmp_path) -> N
 
 def test_a_process_that_does_not_end_properly_is_ended() -> None:
     """A thread that waits for a disk can't be stopped."""
-    script = "import threading; from trio_spool.server._signals import end_soon; end_soon(0.01); threading.Event().wait(100)"
-    process = subprocess.run([sys.executable, "-c", script], timeout=LIMIT)
-    assert process.returncode == FAILED
+    script = """
+import threading
+from trio_spool.engine import EngineFailedError
+from trio_spool.server._signals import end_soon
+end_soon(EngineFailedError("the disk hangs"), 0.01)
+threading.Event().wait(100)
+"""
+    process = subprocess.run([sys.executable, "-c", script], timeout=LIMIT, stderr=subprocess.PIPE)
+    assert (process.returncode, process.stderr) == (FAILED, b"Error: the disk hangs\n")
 
 
 def test_a_log_that_can_not_be_written(connect, library, tmp_path) -> None:

@@ -67,3 +67,11 @@ def test_a_commit_of_which_nobody_knows_whether_it_took_place(run) -> None:
 
 def test_nobody_who_reads_notices_that_the_environment_is_opened_again(run) -> None:
     assert run("readers") == {"panics": True, "failures": [], "read": True}
+
+
+@pytest.mark.parametrize("fsync", ["always", "everysec", "no"])
+def test_faults_at_random(run, fsync: str) -> None:
+    """After each, and after each engine that fails of them, the store has what was acknowledged, and nothing that was refused."""
+    said = run("at random", fsync, "1", "60")
+    assert said["acknowledged"] + said["refused"] + said["unknown"] == 60
+    assert said["acknowledged"] > 5 and said["refused"] > 20 and said["failed"] > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import random
 import shutil
 import sys
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from support.disk_faults import DiskFaults, How
-from trio_spool.engine import Delete, EngineFailedError, EngineOptions, Get, Store
+from trio_spool.engine import Delete, EngineFailedError, EngineOptions, Get, Outcome, Problem, Store
 from trio_spool.engine.lmdb._engine import LmdbEngine
 
 Contents = dict[bytes, bytes]
@@ -153,6 +154,49 @@ def unknown(path: Path, faults: DiskFaults) -> dict[str, object]:
         return {"error": error, "found": contents(engine) == after}
 
 
+def at_random(path: Path, faults: DiskFaults, fsync: str, seed: str, rounds: str) -> dict[str, int]:
+    """Let several calls of each commit fail, chosen at random, and open the engine again when it has failed."""
+    chance = random.Random(int(seed))
+    said = {"acknowledged": 0, "refused": 0, "unknown": 0, "failed": 0}
+    mutations, model = Mutations(), dict[bytes, bytes]()
+    faults.clear()
+    engine = open_one(path, fsync)
+    for round_ in range(int(rounds)):
+        operations, after = mutations.next(model)
+        faults.clear()
+        for call in range(10):
+            if chance.random() < 0.2:
+                faults.fail(call, chance.choice(list(How)), chance.choice([errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT]))
+        problem = submit(engine, operations)
+        try:
+            engine.execute([Get(b"k")])  # behind what the engine does after a group
+        except EngineFailedError:
+            pass
+        faults.clear()
+        if engine.failure is not None:
+            said["failed"] += 1
+            engine.close()
+            engine = open_one(path, fsync)
+        found = contents(engine)
+        possible = [after] if problem is None else [model, after] if problem is Problem.UNKNOWN else [model]
+        assert found in possible, (seed, round_, problem)
+        model = found
+        said["acknowledged" if problem is None else "unknown" if problem is Problem.UNKNOWN else "refused"] += 1
+    engine.close()
+    with open_one(path, fsync) as engine:
+        assert contents(engine) == model
+    return said
+
+
+def submit(engine: LmdbEngine, operations: list[Store | Delete]) -> Problem | None:
+    """Submit operations, and return why they were refused."""
+    outcomes = list[Outcome]()
+    answered = threading.Event()
+    engine.submit(operations, lambda answer: (outcomes.extend(answer), answered.set()))
+    assert answered.wait(60), "nobody answered"
+    return outcomes[0].problem
+
+
 def readers(path: Path, faults: DiskFaults) -> dict[str, object]:
     """Read from other threads while meta pages can't be written, so that the environment panics again and again."""
     engine = open_one(path, "always")
@@ -195,5 +239,5 @@ def readers(path: Path, faults: DiskFaults) -> dict[str, object]:
 
 if __name__ == "__main__":
     scenario, path, control, *arguments = sys.argv[1:]
-    function = {"each": each, "for ever": for_ever, "unknown": unknown, "readers": readers}[scenario]
+    function = {"each": each, "for ever": for_ever, "unknown": unknown, "readers": readers, "at random": at_random}[scenario]
     print(json.dumps(function(Path(path), DiskFaults(Path(control)), *arguments)))  # type: ignore[operator]

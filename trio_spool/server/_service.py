@@ -13,7 +13,7 @@ from .._core import let_go
 from .._formats import host_and_port, host_of
 from .._incidents import place_of
 from ..auth import UsersError
-from ..engine import EngineError, find_engine
+from ..engine import EngineError, EngineFailedError, find_engine
 from ._connection import Connection
 from ._keepalive import keep_alive
 from ._listening import BoundListener, listen, names_of
@@ -46,7 +46,7 @@ class Service:
         settings: What to run.
         tuning: Values that are no settings.
         detect: Returns the protocol that begins with a byte.
-        failing: Called when the engine of a bucket has failed, before the service ends because of that.
+        failing: Called with the reason when the engine of a bucket has failed, before the service ends because of that.
         reread: Returns the settings as they are to be after SIGHUP. Called in a worker thread; None if they stay as they are.
 
     Raises:
@@ -59,7 +59,7 @@ class Service:
         *,
         tuning: Tuning | None = None,
         detect: Detect = detect,
-        failing: Callable[[], object] = lambda: None,
+        failing: Callable[[EngineFailedError], object] = lambda failure: None,
         reread: Reread | None = None,
     ) -> None:
         engine = find_engine(settings.engine)
@@ -145,7 +145,7 @@ class Service:
                     self._draining = True
                     patience = shared.settings.drain_timeout
                     if shared.buckets.failure is not None:
-                        self._failing()
+                        self._failing(shared.buckets.failure)
                         patience = min(patience, FAILED_DRAIN)
                     background.start_soon(self._drain, handlers.cancel_scope, patience)
                 background.cancel_scope.cancel()

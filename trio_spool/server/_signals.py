@@ -7,12 +7,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import structlog
 import trio
 
 from .._core import raise_the_one
+from ..engine import EngineFailedError
 from ._reloading import Reread
 from ._service import Service
 from .settings import Settings
@@ -68,9 +70,15 @@ async def serve_until_signal(
         raise_the_one(group)
 
 
-def end_soon(patience: float = FAILED_PATIENCE) -> None:
-    """End the process with `FAILED_STATUS` if it is still there after some seconds."""
-    timer = threading.Timer(patience, os._exit, [FAILED_STATUS])
+def end_soon(failure: EngineFailedError, patience: float = FAILED_PATIENCE) -> None:
+    """End the process with a line and `FAILED_STATUS` if it is still there after some seconds."""
+
+    def end_in_thread() -> None:
+        with suppress(OSError):
+            os.write(2, f"Error: {failure}\n".encode())
+        os._exit(FAILED_STATUS)
+
+    timer = threading.Timer(patience, end_in_thread)
     timer.daemon = True
     timer.start()
 
