@@ -151,3 +151,9 @@ def test_a_line_without_an_end(name: str, tmp_path) -> None:
     file.write_text('{"k": 1}\n' + "x" * 100)
     with pytest.raises(FileError, match=r"has a line of more than 50 characters after byte 9$"):
         list(_Source(file, "k", max_line=50).items())
+
+
+def test_the_name_of_an_attribute_that_fits_no_request(server, tmp_path) -> None:
+    file = tmp_path / "long.ndjson"
+    file.write_text(json.dumps({"key": "k", "value": "{}", "xattrs": {"n" * 70_000: "1"}}) + "\n")
+    assert "line 1: 'xattrs' must be an object with names of at most 250 characters" in one_line("load", server.address, file)

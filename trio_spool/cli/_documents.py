@@ -127,8 +127,10 @@ def from_json(line: str) -> Item | Declaration:
 def _xattrs_field(fields: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     """Return the attributes. Their JSON is text in a line, so that nothing of it changes on the way, not even a number."""
     xattrs = fields.get("xattrs", {})
-    if not isinstance(xattrs, dict) or not all(name and isinstance(text, str) for name, text in xattrs.items()):
-        raise DocumentError(f"'xattrs' must be an object with names and JSON as text; got {xattrs!r:.80}")
+    if not isinstance(xattrs, dict) or not all(0 < len(name) <= MAX_KEY and isinstance(text, str) for name, text in xattrs.items()):
+        raise DocumentError(
+            f"'xattrs' must be an object with names of at most {MAX_KEY} characters, and JSON as text; got {xattrs!r:.80}"
+        )
     try:
         "".join((*xattrs, *xattrs.values())).encode()
     except UnicodeEncodeError:

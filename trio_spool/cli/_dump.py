@@ -75,7 +75,7 @@ class _Dump:
         try:
             async with self.client.stat("buckets") as statistics:
                 async for _ in statistics:
-                    pass
+                    break
         except ServerError:
             return True
         return False  # who may see that group may use every bucket
