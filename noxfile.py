@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -167,6 +168,27 @@ def fuzz(session: nox.Session) -> None:
     chosen = () if session.python == NEWEST else ("tests/core/simulation",)
     arguments = session.posargs or ("-n", PROCESSES, *chosen)
     session.run("pytest", "-k", "any or Machine or fuzz", *arguments, env={"HYPOTHESIS_PROFILE": "fuzz"})
+
+
+@nox.session(python=NEWEST)
+def soak(session: nox.Session) -> None:
+    """Run the endurance tests in full length, one after the other, in about two and a half hours. The suite runs short ones.
+
+    ``--publish`` after ``--`` has the documentation show the hour of mixed load. Other arguments choose tests, as for pytest.
+    """
+    install(session, ".[test]")
+    with contextlib.suppress(nox.command.CommandFailed):  # there are wheels for some Pythons only; its tests are skipped then
+        session.run("python", "-m", "pip", "install", "--quiet", "--only-binary", ":all:", "atheris")
+    chosen = [argument for argument in session.posargs if argument != "--publish"]
+    results = HERE / "bench-results" / "soak.json"
+    if publish := "--publish" in session.posargs:
+        results = HERE / "docs" / "figures" / "soak.json"
+    results.parent.mkdir(exist_ok=True)
+    environment = {"TRIO_SPOOL_SOAK": "1", "TRIO_SPOOL_SOAK_RESULTS": str(results)}
+    session.run("pytest", "--durations=0", "-rP", *(chosen or ["tests/soak"]), env=environment)
+    if publish:
+        session.install("matplotlib")
+        session.run("python", "tests/bench/plots.py", str(results))
 
 
 @nox.session(name="free-threaded", python=FREE_THREADED)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -155,6 +157,25 @@ def streams(published: dict[str, Any]) -> Any:
     return figure
 
 
+def soak(measured: dict[str, Any]) -> Any:
+    """What the server held, and how long a client waited, all through a long run."""
+    samples = measured["samples"]
+    minutes = [(number + 1) * measured["seconds"] / len(samples) / 60 for number in range(len(samples))]
+    shown_ = (("memory_mib", "memory, MiB"), ("threads", "threads"), ("descriptors", "open files"), ("p99_ms", "GET, p99, ms"))
+    figure, rows = pyplot.subplots(len(shown_), figsize=(WIDTH, 1.2 * len(shown_)), sharex=True, layout="constrained")
+    for axes, (name, label) in zip(rows, shown_, strict=True):
+        axes.plot(minutes, [sample[name] for sample in samples], color=OURS, linewidth=0.8)
+        axes.set_ylabel(label, fontsize=8)
+        axes.set_ylim(bottom=0)
+    rows[-1].set_xlabel("minutes")
+    return figure
+
+
+def draw_soak(results: Path) -> None:
+    """Draw the plot of a long run beside what was measured."""
+    _save(soak(json.loads(results.read_text(encoding="utf-8"))), results.with_suffix(".svg"))
+
+
 def draw(published: dict[str, Any], directory: Path) -> None:
     """Draw every plot whose figures are there."""
     makers = {"handover": handover, "sizes": sizes, "manners": manners, "commands": commands}
@@ -170,3 +191,7 @@ def draw(published: dict[str, Any], directory: Path) -> None:
 def _save(figure: Any, path: Path) -> None:
     figure.savefig(path, facecolor="white", metadata={"Date": None, "Creator": None})
     pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    draw_soak(Path(sys.argv[1]))
