@@ -74,8 +74,8 @@ def end_soon(failure: EngineFailedError, patience: float = FAILED_PATIENCE) -> N
     """End the process with a line and `FAILED_STATUS` if it is still there after some seconds."""
 
     def end_in_thread() -> None:
-        with suppress(OSError):
-            os.write(2, f"Error: {failure}\n".encode())
+        with suppress(OSError, ValueError):
+            print(f"Error: {failure}", file=sys.stderr, flush=True)
         os._exit(FAILED_STATUS)
 
     timer = threading.Timer(patience, end_in_thread)
