@@ -12,8 +12,12 @@ from pathlib import Path
 import click.testing
 import pytest
 
+from support.system_calls import system_calls
 from trio_spool.cli import main
-from trio_spool.engine import DataDirectoryError, Delete, Remember, Store, compact_store, open_engine
+from trio_spool.cli._compact import _compact
+from trio_spool.cli._errors import FileError
+from trio_spool.engine import CopyError, DataDirectoryError, Delete, Remember, Store, compact_store, open_engine
+from trio_spool.engine.lmdb._compacting import _contents_of_file
 
 COUNT = 300
 
@@ -242,6 +246,54 @@ def test_the_process_dies_at_any_point(data_dir, memory_directory) -> None:
     finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=100)
     assert finished.returncode == 0
     assert int(finished.stdout) > 40
+
+
+def test_a_copy_that_differs_is_not_used(data_dir) -> None:
+    before = size(data_dir), contents(data_dir)
+    with pytest.raises(CopyError, match="is not what was copied; check the disk and the memory of this machine"):
+        compact_store(data_dir, read_copy=lambda copy: {**_contents_of_file(copy), "items": 1})
+    assert not (data_dir / "data.mdb.compact").exists()
+    assert (size(data_dir), contents(data_dir)) == before
+
+
+def test_another_process_was_faster(data_dir) -> None:
+    """Between closing the database and locking the directory again, somebody has used it."""
+
+    def use(copy: Path) -> dict[str, object]:
+        with open_engine("lmdb", data_dir, fsync="no") as engine:
+            engine.execute([Store(b"\0new", b"v")])
+        return {}
+
+    def use_later(copy: Path) -> dict[str, object]:
+        found = _contents_of_file(copy)
+        use(copy)
+        return found
+
+    def use_before(copy: Path) -> dict[str, object]:
+        use(copy)
+        return _contents_of_file(copy)
+
+    with pytest.raises(DataDirectoryError, match="was used by another process meanwhile; stop that one, and compact again"):
+        compact_store(data_dir, read_copy=use_later)
+    with pytest.raises(CopyError, match=r"data.mdb.compact does not open: .*; compact again, with no server on the directory"):
+        compact_store(data_dir, read_copy=use_before)  # a start has removed the copy
+    assert not (data_dir / "data.mdb.compact").exists()
+    with open_engine("lmdb", data_dir, fsync="no") as engine:
+        assert engine.open_reader().get(b"\0new") is not None
+
+
+def test_a_bucket_is_not_compacted_below_a_server(data_dir) -> None:
+    with open_engine("lmdb", data_dir), pytest.raises(FileError, match=f"{data_dir} is in use by process {os.getpid()}"):
+        _compact(data_dir, "one", allow_network=False, quiet=True)
+
+
+def test_the_copy_is_on_disk_before_it_is_the_database(data_dir) -> None:
+    with system_calls() as called:
+        compact_store(data_dir)
+    position = called.index("replace")
+    assert "fsync" in called[:position]
+    assert called[position:] == ["replace", "open", "fsync"]
+    assert not (data_dir / "lock.mdb").exists()  # that of the old file
 
 
 def test_it_keeps_its_owner_and_permissions(data_dir) -> None:

@@ -105,6 +105,8 @@ def test_gaps_are_not_held(engine) -> None:
             engine.execute([Store(b"large%d" % number, bytes(100_000))])
         assert engine.statistics().disk_bytes > before.disk_bytes
         assert not is_ended(snapshot)
+        overwrite(engine, 10)  # now much of it is held
+        assert is_ended(snapshot)
 
 
 def test_what_is_found_is_what_lmdb_keeps(engine) -> None:

@@ -41,7 +41,11 @@ class Compacted:
 
 
 def compact_store(
-    path: Path, *, allow_network: bool = False, progress: Callable[[int, int], object] = lambda done, total: None
+    path: Path,
+    *,
+    allow_network: bool = False,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+    read_copy: Callable[[Path], dict[str, Any]] | None = None,
 ) -> Compacted:
     """Replace the database of a data directory, which nobody uses, by a compacted copy. Blocks.
 
@@ -51,6 +55,7 @@ def compact_store(
         path: The data directory.
         allow_network: Whether it may be on a network file system.
         progress: Called with the bytes that have been written, and those that are expected. What it raises ends the compaction.
+        read_copy: Stands in for what reads the copy, to compare it with the database.
 
     Raises:
         DataDirectoryError: It is not a data directory of this engine, is in use, or its database can't be opened.
@@ -61,7 +66,7 @@ def compact_store(
         raise DataDirectoryError(f"{path} is not a data directory of trio-spool: it has no {MARKER}; name another one")
     database, copy = path / DATABASE, path / COMPACTED
     try:
-        items, before = _copy(path, copy, allow_network, progress)
+        items, before = _copy(path, copy, allow_network, progress, read_copy or _contents_of_file)
         lock = DirectoryLock(path)
         try:
             if _identity(database.stat()) != _identity(before):
@@ -76,7 +81,13 @@ def compact_store(
     return Compacted(before.st_size, database.stat().st_size, items)
 
 
-def _copy(path: Path, copy: Path, allow_network: bool, progress: Callable[[int, int], object]) -> tuple[int, os.stat_result]:
+def _copy(
+    path: Path,
+    copy: Path,
+    allow_network: bool,
+    progress: Callable[[int, int], object],
+    read_copy: Callable[[Path], dict[str, Any]],
+) -> tuple[int, os.stat_result]:
     """Write a copy of the database to a file, and return the number of its items, and what the database was when it was closed.
 
     The engine opens the database, since it knows what has to be mended, and what must not be opened.
@@ -100,17 +111,22 @@ def _copy(path: Path, copy: Path, allow_network: bool, progress: Callable[[int, 
             engine.copy(take)
             sync_file(file)
         original = _contents(engine.storage.env)
-    copied = _contents_of_file(copy)
-    if copied != original:
+    closed = (path / DATABASE).stat()
+    if read_copy(copy) != original:
         raise CopyError(f"the copy of the database in {path} is not what was copied; check the disk and the memory of this machine")
-    return original["items"], (path / DATABASE).stat()
+    return original["items"], closed
 
 
 def _contents_of_file(path: Path) -> dict[str, Any]:
     import lmdb
 
-    with lmdb.open(str(path), subdir=False, readonly=True, lock=False, max_dbs=8) as env:
-        return _contents(env)
+    from ._mapping import MAPPED
+
+    try:
+        with lmdb.open(str(path), subdir=False, readonly=True, lock=False, max_dbs=8) as env:
+            return _contents(env)
+    except MAPPED as exc:  # a server that was started and stopped meanwhile has removed it, for example
+        raise CopyError(f"the copy {path} does not open: {exc}; compact again, with no server on the directory") from exc
 
 
 def _contents(env: Any) -> dict[str, Any]:
