@@ -30,6 +30,7 @@ class Connection:
 
     Attributes:
         number: Counts connections, from 1.
+        moved: Once it has ended: how many bytes it has read, written, and queued in vain at most.
 
     Args:
         shared: What all connections share.
@@ -60,6 +61,7 @@ class Connection:
         self._bytes_read = 0
         # Once it has ended.
         self._written = 0
+        self.moved = 0
         self._spools = SpoolStatistics()
 
     async def run(self, stream: trio.abc.Stream) -> None:
@@ -78,6 +80,7 @@ class Connection:
         """Keep the counters, and drop everything else: it refers back to us, and a full collection of garbage may be far away."""
         self._written, self._spools = self.bytes_written(), self.spool_statistics()
         if self._sender is not None:
+            self.moved = self._bytes_read + self._written + self._sender.statistics().high_water
             del self._receiver, self._jobs
         self._sender = self._guest = self._socket = None
         self._ahead.clear()

@@ -219,6 +219,7 @@ class Service:
             shared.buffers.forget(connection)
             shared.scans.end_of(connection.number)
             shared.snapshots.end_of(connection.number)
+            shared.allocator.ended(connection.moved)
 
     async def _refuse(self, stream: trio.SocketStream, peer: str, refusal: NoPlace, tls: ssl.SSLContext | None) -> None:
         """Tell a client for which there is no place, unless many are being told already."""
@@ -279,6 +280,7 @@ class Service:
                     shared.incidents.report(
                         "scans ended: they kept too much on disk", place=bucket.name, bucket=bucket.name, ended=ended, hint=hint
                     )
+            await shared.allocator.tidy()
             if idle := shared.snapshots.take_idle():
                 await shared.snapshots.remove(idle)
 

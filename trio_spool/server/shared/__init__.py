@@ -6,6 +6,7 @@ Knows neither a connection nor a protocol: `OpenConnection` is what a connection
 from ._admission import Admission as Admission
 from ._admission import NoPlace as NoPlace
 from ._admission import counted_as as counted_as
+from ._allocator import Allocator as Allocator
 from ._buffers import SMALL as SMALL
 from ._buffers import Buffers as Buffers
 from ._connections import Activity as Activity

@@ -13,6 +13,7 @@ from ..._version import __version__
 from ..data import Bucket, Buckets
 from ..settings import Address, Settings, TcpAddress, UnixAddress
 from ._admission import Admission
+from ._allocator import Allocator, find_trim
 from ._buffers import Buffers
 from ._connections import Connections
 from ._counters import Counters
@@ -60,6 +61,7 @@ class Shared:
         buffers: What all connections hold together.
         timekeeper: Ends connections that take too long.
         throttle: Holds back what is sent in bulk.
+        allocator: Gives memory back to the system.
         shares: What one bucket and one user may have.
         workers: The limiters of workers for the work in one bucket, and for one user.
 
@@ -101,6 +103,7 @@ class Shared:
         self.admission = Admission()
         self.buffers = Buffers(self._now, self.connections, self.counters, self.incidents, tuning.clock)
         self.timekeeper = Timekeeper(self._now, self.counters, self.incidents, tuning.clock)
+        self.allocator = Allocator(find_trim())
         self.throttle = Throttle(lambda: self.settings.max_stream_rate)
         self.shares = Shares(self._now, self.buckets.__len__, self.logins.__len__)
         self.workers = Workers(self.shares, self.limiter)
