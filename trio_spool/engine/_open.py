@@ -61,9 +61,9 @@ def open_engine(engine: str | EngineKind, path: Path | None = None, *, fsync: st
         engine: The name of one of `ENGINES`, or a kind of your own.
         path: The data directory, if the engine needs one; it is made if it is missing.
         fsync: When ``lmdb`` forces what it wrote to the disk. A crash of the process loses nothing that was acknowledged, with
-            any of these. A crash of the machine loses nothing with ``always``, which syncs every commit before it is answered; the
-            last second or so with ``everysec``; and with ``no``, everything that the operating system had not written yet. With the
-            last two, a file system that reorders writes can leave the database damaged.
+            any of these. A crash of the machine loses nothing with ``always``, which syncs every commit before it is answered;
+            the last second or so with ``everysec``; and with ``no``, everything, since nobody knows which pages are old: such a
+            directory is refused.
         options: The other attributes of `EngineOptions`.
 
     Raises:

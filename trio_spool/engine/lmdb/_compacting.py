@@ -131,8 +131,10 @@ def _contents_of_file(path: Path) -> dict[str, Any]:
 
 def _contents(env: Any) -> dict[str, Any]:
     """Return how many records each database of an environment has, and all that is stored beside the items."""
+    from ._recovery import IDENTITY
+
     with env.begin() as transaction:
-        names = [name for name, _ in transaction.cursor()]
+        names = [name for name, _ in transaction.cursor() if name != IDENTITY]
         databases = {name: env.open_db(name, transaction, create=False) for name in names}
         contents: dict[str, Any] = {name.decode(): transaction.stat(database)["entries"] for name, database in databases.items()}
         contents["beside"] = list(transaction.cursor(databases[b"meta"]))

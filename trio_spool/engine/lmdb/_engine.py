@@ -18,11 +18,14 @@ from ._copying import copy_environment, make_copy
 from ._database import FILES, check_database, remove_compacted
 from ._growth import GrowthLimit
 from ._opening import OpenEnvironment
+from ._power import PowerGuard
 from ._reading import LmdbReader, LmdbSnapshot
+from ._reading_lock import Reading
 from ._records import CHECKED, CHECKSUM_SIZE, DATATYPES, RECORD_SIZE, damaged, unpack_record
 from ._room import has_room
 from ._scrub import Scrubber, Submit, verify_all
-from ._storage import SYNC_INTERVAL, LmdbStorage, Reading
+from ._session import ReadBoot, boot_id
+from ._storage import SYNC_INTERVAL, LmdbStorage
 from ._watching import INTERVAL as WATCH_INTERVAL
 
 FSYNC_POLICIES = ("always", "everysec", "no")
@@ -36,6 +39,7 @@ class LmdbEngine(SingleWriterEngine):
         open_environment: Stands in for `lmdb.open`.
         sync_interval: Seconds between two syncs of the policy ``everysec``.
         watch_interval: Seconds between two looks at the files.
+        read_boot: Returns the name of this boot of the machine.
         has_room: Returns whether there are some more bytes of address space.
         make_scrubber: Stands in for `Scrubber`.
         find_network: Returns the type of the network file system that a path is on.
@@ -59,6 +63,7 @@ class LmdbEngine(SingleWriterEngine):
         sync_interval: float = SYNC_INTERVAL,
         watch_interval: float = WATCH_INTERVAL,
         has_room: Callable[[int], bool] = has_room,
+        read_boot: ReadBoot = boot_id,
         make_scrubber: Callable[[LmdbStorage, Submit, int], Scrubber] = Scrubber,
         find_network: Callable[[Path], str | None] = network_file_system,
     ) -> None:
@@ -78,17 +83,22 @@ class LmdbEngine(SingleWriterEngine):
         self._directory = DirectoryLock(path)
         try:
             self.identity, is_new = begin_directory(path, self.kind, FILES)
+            power = PowerGuard(path, options.fsync, read_boot)
+            if not is_new:
+                power.recover()
             check_database(path, is_new)
             remove_compacted(path)
             if not is_new:
                 upgrade_directory(path)
             self.storage = LmdbStorage(
                 path, fsync=options.fsync, map_size=options.map_size, max_snapshots=options.max_snapshots,
-                open_environment=open_environment, sync_interval=sync_interval, watch_interval=watch_interval, has_room=has_room,
+                open_environment=open_environment, sync_interval=sync_interval, watch_interval=watch_interval, power=power,
+                has_room=has_room,
             )  # fmt: skip
             try:
                 if is_new:
                     finish_directory(path)
+                self.storage.begin_session()
                 checks, chores = (self.storage.watch.look_if_due,), (self.storage.sync_if_due, self._limit_growth)
                 super().__init__(self.storage, options, checks, chores)
                 self._growth = GrowthLimit(path, self.storage, self.registry, options.max_held_size)

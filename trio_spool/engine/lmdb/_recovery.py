@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
 import lmdb
 
 from .._operations import Space
@@ -18,6 +23,35 @@ from ._records import (
     unpack_state,
 )
 from ._transaction import Databases
+
+# Where the name of a database is, among those of its named databases.
+IDENTITY = b"trio-spool identity"
+
+
+def name_database(env: lmdb.Environment) -> bool:
+    """Give a database of an older version a name, and return whether it had none.
+
+    Raises:
+        lmdb.Error: LMDB failed.
+    """
+    main = env.open_db()
+    with env.begin(db=main) as reading:
+        if reading.get(IDENTITY) is not None:
+            return False
+    with _writing(env, main) as transaction:
+        transaction.put(IDENTITY, uuid4().bytes)
+    return True
+
+
+@contextmanager
+def _writing(env: lmdb.Environment, database: Any) -> Iterator[lmdb.Transaction[bytes]]:
+    transaction = env.begin(write=True, db=database)
+    try:
+        yield transaction
+        transaction.commit()
+    except BaseException:
+        transaction.abort()
+        raise
 
 
 def recover(env: lmdb.Environment, databases: Databases) -> Recovered:
@@ -46,16 +80,15 @@ def recover(env: lmdb.Environment, databases: Databases) -> Recovered:
 def prepare(env: lmdb.Environment, databases: Databases) -> None:
     """Make a database that nobody has ever written to ready, and sync it: remember that every record in it has a checksum.
 
+    It also gets a name of its own, in its main database, so that no page of another one is taken for its root.
+
     Raises:
         lmdb.Error: LMDB failed.
     """
-    transaction = env.begin(write=True, db=databases.meta)
-    try:
+    main = env.open_db()
+    with _writing(env, databases.meta) as transaction:
+        transaction.put(IDENTITY, uuid4().bytes, db=main)
         if not transaction.stat(databases.items)["entries"]:
             key = CHECKED_MEMORY_KEY + ALL_CHECKED
             transaction.put(key, pack_memory(key, b""))
-        transaction.commit()
-    except BaseException:
-        transaction.abort()
-        raise
     env.sync(True)  # whatever the policy is: the marker of the directory will say that there is a database

@@ -16,8 +16,9 @@ import attrs
 from .._errors import DamagedError, EngineClosedError, StorageError
 from .._operations import Operation, Outcome, Remember, Seal
 from .._storage import DamagedItemError
+from ._reading_lock import Reading
 from ._records import ALL_CHECKED, CHECKED, RECORD_SIZE, item_of
-from ._storage import LmdbStorage, Reading
+from ._storage import LmdbStorage
 
 # What is read at once, with the interpreter held for the most of it: a millisecond or less, unless one item is larger than that.
 # Picked, not measured.

@@ -17,17 +17,20 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import lmdb
 
+from ..._files import explain
 from .._damage import DamageLog
-from .._errors import DamagedError, DataDirectoryError, DeviceError, EngineClosedError, LostStoreError, NoSpaceError
+from .._errors import DamagedError, DataDirectoryError, DeviceError, EngineClosedError, LostStoreError, NoSpaceError, StorageError
 from .._storage import Recovered, State, Storage, Transaction
 from ._mapping import MAPPED, MapErrors, MapFullError, map_errors
 from ._opening import DEFAULT_MAP, OpenEnvironment, not_opened, open_largest
+from ._power import PowerGuard
+from ._reading_lock import Reading
 from ._records import ALL_CHECKED
 from ._recovery import prepare, recover
 from ._room import disk_has_room, has_room, larger
@@ -38,62 +41,6 @@ from ._watching import FileWatch
 SPARE_READERS = 256
 # Seconds between two syncs of `everysec`, as its name says.
 SYNC_INTERVAL = 1.0
-# Seconds for which a reader waits for an environment that has panicked, and pauses between two looks. Opening it again takes 1 to
-# 3 ms (measured), of which the reader may be an event loop.
-MEND_PATIENCE = 1.0
-_MEND_PAUSE = 0.0005
-
-
-class Reading:
-    """A read transaction that can be taken away while nobody is inside LMDB with it.
-
-    Attributes:
-        lock: Whoever is inside LMDB with the transaction holds it.
-        transaction: The transaction, if there is one. It is changed with the lock held.
-    """
-
-    def __init__(self, storage: LmdbStorage) -> None:
-        self._storage = storage
-        self.lock = threading.Lock()
-        self.transaction: lmdb.Transaction[Any] | None = None
-
-    def begin(self, *, buffers: bool = False) -> lmdb.Transaction[Any]:
-        """Begin a transaction. The lock must be held.
-
-        Args:
-            buffers: Whether to read views of the map, in place of bytes.
-
-        If the environment has panicked, this waits until the writer thread, which has met that as well, has opened it again.
-
-        Raises:
-            EngineClosedError: The environment is closed.
-            lmdb.Error: LMDB failed.
-        """
-        deadline = None
-        while True:
-            try:
-                return self._begin(buffers)
-            except lmdb.PanicError:
-                if deadline is None:
-                    deadline = time.monotonic() + MEND_PATIENCE
-                elif time.monotonic() > deadline:
-                    raise
-            self.lock.release()  # the writer needs it
-            time.sleep(_MEND_PAUSE)
-            self.lock.acquire()
-
-    def _begin(self, buffers: bool) -> lmdb.Transaction[Any]:
-        storage = self._storage
-        if storage.closing:
-            raise EngineClosedError
-        self.transaction = storage.env.begin(db=storage.databases.items, buffers=buffers)  # type: ignore[call-overload]
-        return self.transaction
-
-    def end(self) -> None:
-        """End the transaction, if there is one. The lock must be held."""
-        if self.transaction is not None:
-            self.transaction.abort()
-            self.transaction = None
 
 
 class Usage(NamedTuple):
@@ -123,6 +70,7 @@ class LmdbStorage(Storage):
         open_environment: Stands in for `lmdb.open`.
         sync_interval: Seconds between two syncs of ``everysec``.
         watch_interval: Seconds between two looks at the files.
+        power: The session of this run.
         has_room: Stands in for the function of that name.
 
     Attributes:
@@ -150,10 +98,13 @@ class LmdbStorage(Storage):
         open_environment: OpenEnvironment,
         sync_interval: float,
         watch_interval: float,
+        power: PowerGuard,
         has_room: Callable[[int], bool] = has_room,
     ) -> None:
         self._path = path
         self._fsync = fsync
+        self._power = power
+        self._sync_failed = False
         self._sync_interval = sync_interval
         self._synced_at = time.monotonic()
         self._unsynced = False  # the writer thread's, like the line before
@@ -284,6 +235,7 @@ class LmdbStorage(Storage):
                 self._reopen(size)  # LMDB has let go of the old map
                 raise NoSpaceError(f"there is no address space for a map of {new_size} bytes: {exc}") from exc
             self.map_growths += 1
+        self._renew_checkpoint()
 
     def _has_panicked(self) -> bool:
         try:
@@ -305,6 +257,7 @@ class LmdbStorage(Storage):
             self._reopen(self.env.info()["map_size"])
             if recover(self.env, self.databases).state != self._state:
                 raise self._broken("it is not as the last commit left it")
+        self._renew_checkpoint()
 
     def _reopen(self, map_size: int) -> None:
         """Close the environment, and open it again, while nobody reads.
@@ -323,24 +276,48 @@ class LmdbStorage(Storage):
         self.closing = self.lost = True
         return LostStoreError(f"the database in {self._path} could not be opened again after an error: {reason}")
 
+    def begin_session(self) -> None:
+        """Note in the directory that the database is in use. It is open, and nothing has been written to it.
+
+        Raises:
+            DataDirectoryError: It can't be noted, or what the last run left can't be synced.
+        """
+        try:
+            self._power.begin(self.env, self.reading)
+        except (*MAPPED, OSError) as exc:
+            reason = explain(exc) if isinstance(exc, OSError) else str(exc)
+            raise DataDirectoryError(
+                f"can't write to the data directory {self._path}: {reason}; correct this, and start again"
+            ) from exc
+
     def sync_if_due(self) -> None:
-        """Sync what was committed, if the policy is ``everysec`` and the last sync was long ago.
+        """Sync what was committed, if the policy is ``everysec`` and the last sync was long ago, or much was written since.
 
         Raises:
             LostStoreError: It failed. Syncing again would tell nothing: the system reports an error once, and may have dropped what
                 it could not write.
         """
-        now = time.monotonic()
-        if self._fsync == "everysec" and self._unsynced and now - self._synced_at >= self._sync_interval:
-            self._synced_at = now
-            self._unsynced = False
-            try:
-                self.env.sync(True)
-            except MAPPED as exc:
-                self.lost = True
-                raise LostStoreError(
-                    f"the database in {self._path} could not be synced, so what was written since the last sync may be lost: {exc}"
-                ) from exc
+        if self._fsync != "everysec" or not self._unsynced:
+            return
+        if time.monotonic() - self._synced_at >= self._sync_interval or self._power.has_grown(self.env):
+            self._checkpoint()
+
+    def _renew_checkpoint(self) -> None:
+        """Take a checkpoint after the transaction that kept the last one was ended, and before anything else is written."""
+        if self._fsync == "everysec":
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        self.watch.look()  # else another directory might get the note
+        self._synced_at = time.monotonic()
+        self._unsynced = False
+        try:
+            self._unsynced = not self._power.checkpoint(self.env, self.reading())
+        except (*MAPPED, OSError) as exc:
+            self.lost = self._sync_failed = True
+            raise LostStoreError(
+                f"the database in {self._path} could not be synced, so what was written since the last sync may be lost: {exc}"
+            ) from exc
 
     # For the thread that closes the engine
 
@@ -359,8 +336,27 @@ class LmdbStorage(Storage):
                 return
             self._closed = True
             try:
-                if self._fsync == "everysec" and not self.lost:
-                    with map_errors:
-                        self.env.sync(True)
+                self._sync_at_end()
             finally:
                 self.env.close()
+
+    def _sync_at_end(self) -> None:
+        """Sync everything, and note that the run has ended well."""
+        if not self._power.begun:
+            return
+        try:
+            self.watch.look()
+        except LostStoreError:
+            return  # nothing there is ours any more
+        if self.lost and not self._sync_failed:
+            return  # the next start finds that this run has not ended well, and syncs
+        try:
+            if self._fsync != "always" and not self._sync_failed:
+                with map_errors:
+                    self.env.sync(True)
+        except StorageError:
+            self._sync_failed = True
+            raise
+        finally:
+            with suppress(OSError):  # the note stays, and says the same as that of a process that was killed
+                self._power.end(failed=self._sync_failed)

@@ -1,0 +1,167 @@
+"""Crashes of the machine, by each policy: what was promised is there, and what is not whole is not served."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from itertools import islice
+
+import pytest
+
+from support.power_loss import contents_of, open_at, record
+from trio_spool.engine import MARKER, DataDirectoryError, Store
+from trio_spool.engine.lmdb._session import SESSION, boot_id, read_session
+
+
+def crashes_of(tmp_path, fsync: str, commits: int, seeds):
+    """Yield the directory of each crash, the crash, and what there was at each sequence number."""
+    path = tmp_path / "used"
+    recorder, models = record(path, fsync, commits, seed=commits)
+    marker = (path / MARKER).read_bytes()
+    began = next(number for number, event in enumerate(recorder.events) if event is not None and event[0] == "seqno")
+    for seed in seeds:
+        for number, crash in enumerate(islice(recorder.crashes(seed), began, None)):
+            if number % 3 == seed % 3:
+                crashed = tmp_path / "crashed"
+                crash.put(crashed, marker)
+                yield crashed, crash, models
+                shutil.rmtree(crashed)
+
+
+def try_crashes(tmp_path, fsync: str, commits: int, seeds) -> int:
+    """Open every state that a crash may leave, and return how many there were."""
+    count = 0
+    for crashed, crash, models in crashes_of(tmp_path, fsync, commits, seeds):
+        engine = open_at(crashed, fsync, "second")
+        try:
+            found = contents_of(engine)
+            assert found == models[engine.seqno]
+            assert engine.seqno >= crash.synced
+            engine.execute([Store(b"new", b"v")])
+            assert contents_of(engine) == {**found, b"new": b"v"}
+        finally:
+            engine.close()
+        count += 1
+    return count
+
+
+@pytest.mark.parametrize("fsync", ["always", "everysec"])
+def test_what_was_promised_is_there(tmp_path, fsync: str) -> None:
+    logging.disable(logging.WARNING)  # each start says that the machine has crashed
+    try:
+        assert try_crashes(tmp_path, fsync, 12, range(2)) > 100
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def test_without_a_checkpoint_most_of_it_is_damaged(tmp_path) -> None:
+    """So the states that are tried are such as need it."""
+    damaged = count = 0
+    for crashed, crash, models in crashes_of(tmp_path, "everysec", 12, range(1)):
+        (crashed / SESSION).unlink()
+        count += 1
+        try:
+            engine = open_at(crashed, "always", "second")
+            try:
+                whole = contents_of(engine) == models.get(engine.seqno)
+            finally:
+                engine.close()
+        except Exception:
+            whole = False
+        damaged += not whole
+        if damaged > 3:
+            return
+    raise AssertionError(f"{damaged} of {count}")
+
+
+@pytest.fixture
+def unclean(tmp_path):
+    """A directory whose process was killed."""
+
+    def make(fsync: str):
+        path = tmp_path / "data"
+        engine = open_at(path, fsync, "first")
+        engine.execute([Store(b"k", b"v")])
+        copy = tmp_path / "copy"
+        shutil.copytree(path, copy)
+        engine.close()
+        return copy
+
+    return make
+
+
+def test_without_syncs_a_crash_is_refused(unclean) -> None:
+    path = unclean("no")
+    for fsync in ("no", "everysec", "always"):
+        with pytest.raises(
+            DataDirectoryError, match=r"the machine crashed while .* was used with --fsync no.*check --accept"
+        ) as caught:
+            open_at(path, fsync, "second")
+        assert "\n" not in str(caught.value)
+    open_at(path, "no", "first").close()  # only the process was killed
+    open_at(path, "no", "second").close()
+
+
+@pytest.mark.parametrize("fsync", ["no", "everysec"])
+@pytest.mark.parametrize("later", ["no", "everysec", "always"])
+def test_a_process_that_was_killed_loses_nothing(unclean, fsync: str, later: str) -> None:
+    path = unclean(fsync)
+    engine = open_at(path, later, "first")
+    assert contents_of(engine) == {b"k": b"v"}
+    engine.close()
+    assert not (path / SESSION).exists()
+    engine = open_at(path, "no", "second")
+    assert contents_of(engine) == {b"k": b"v"}
+    engine.close()
+
+
+def test_a_system_without_boots_is_trusted(unclean) -> None:
+    open_at(unclean("no"), "no", None).close()
+
+
+@pytest.mark.parametrize("later", ["no", "everysec", "always"])
+def test_the_last_sync_is_what_a_crash_leaves(unclean, later: str, caplog) -> None:
+    path = unclean("everysec")
+    engine = open_at(path, later, "second")
+    assert contents_of(engine) == {}  # it was not synced
+    engine.close()
+    (line,) = [each.getMessage() for each in caplog.records]
+    assert "the machine crashed while" in line and "what was written after 20" in line
+
+
+@pytest.mark.parametrize("fsync", ["no", "everysec"])
+def test_what_was_closed_is_clean(tmp_path, fsync: str) -> None:
+    engine = open_at(tmp_path, fsync, "first")
+    engine.execute([Store(b"k", b"v")])
+    assert read_session(tmp_path).fsync == fsync
+    engine.close()
+    assert not (tmp_path / SESSION).exists()
+    engine = open_at(tmp_path, "always", "second")
+    assert not (tmp_path / SESSION).exists()
+    assert contents_of(engine) == {b"k": b"v"}
+    engine.close()
+
+
+def test_another_database_in_its_place_is_left_alone(unclean, tmp_path) -> None:
+    path = unclean("everysec")
+    other = open_at(tmp_path / "other", "always", "first")
+    other.execute([Store(b"k%d" % number, b"x" * 5000) for number in range(50)])
+    other.close()
+    content = (tmp_path / "other" / "data.mdb").read_bytes()
+    (path / "data.mdb").write_bytes(content)
+    with pytest.raises(DataDirectoryError, match=r"is not the database that trio-spool\.session belongs to"):
+        open_at(path, "everysec", "second")
+    assert (path / "data.mdb").read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"session": "{}", "crc32c": 1}', b"\xff"])
+def test_a_session_that_is_damaged(unclean, content: bytes) -> None:
+    path = unclean("no")
+    (path / SESSION).write_bytes(content)
+    with pytest.raises(DataDirectoryError, match=r"trio-spool\.session is damaged"):
+        open_at(path, "no", "first")
+
+
+def test_this_boot_has_a_name() -> None:
+    assert boot_id()
+    assert boot_id() == boot_id()

@@ -1,0 +1,204 @@
+"""What a data directory says about the run that uses it, or was the last to use it, so that a crash of the machine is noticed.
+
+With ``--fsync always``, every commit is whole on the disk before the next one begins. With the other policies, the system writes
+pages when and in which order it likes, so a crash of the machine leaves a mixture of old and new pages: of the states that were
+tried, most are damaged, and some of those open without an error. A crash of the process alone leaves nothing half written, since
+the system still has all of it.
+
+So while a directory is used with ``everysec`` or ``no``, it has a file that names the *boot* of the machine, and that is removed
+when the directory is closed and synced. Whoever finds the file of another boot knows that the machine has crashed meanwhile:
+
+- With ``no``, nothing is known about the database, and it is refused.
+- With ``everysec``, the file has the meta pages of the last commit that was synced, the *checkpoint*. They are written back, and
+  the database is what it was then. This holds as long as no page of that commit has been written over since: a read transaction
+  on it keeps LMDB from doing that until the next checkpoint is on the disk.
+
+A file that was written before a sync failed says so. After that, it is the same as if the machine had crashed.
+
+The file is JSON, with a checksum. A checkpoint belongs to one database: its root pages have a checksum as well, which must still be
+right when the meta pages are written back, since somebody may have put another database there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+from google_crc32c import extend
+from google_crc32c import value as crc32c
+
+from ..._files import explain, open_replacement, sync_directory
+from .._errors import DataDirectoryError
+from ._database import DATABASE
+
+SESSION: Final = "trio-spool.session"
+# The bytes of a meta page that mean anything: see `_file`.
+_META: Final = 152
+_ROOTS = struct.Struct("<80xQ40xQ16x")  # the roots of the list of free pages and of the main database
+_PAGE_SIZE = struct.Struct("<40xL108x")
+_TRANSACTION = struct.Struct("<144xQ")
+_NOWHERE: Final = (1 << 64) - 1
+
+ReadBoot = Callable[[], "str | None"]
+
+
+def boot_id() -> str | None:
+    """Return a name of this boot of the machine; None if the system has no such name."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() or None
+    except OSError:
+        return _boot_session()
+
+
+def _boot_session() -> str | None:
+    """Return macOS's name of this boot."""
+    import ctypes
+
+    buffer, size = ctypes.create_string_buffer(64), ctypes.c_size_t(64)
+    try:
+        found = ctypes.CDLL(None).sysctlbyname(b"kern.bootsessionuuid", buffer, ctypes.byref(size), None, ctypes.c_size_t(0))
+    except (OSError, AttributeError):
+        return None
+    return buffer.value.decode("ascii", "replace") if found == 0 else None
+
+
+@attrs.frozen
+class Checkpoint:
+    """A commit that is on the disk.
+
+    Attributes:
+        metas: The beginnings of both meta pages.
+        page_size: The size of a page in bytes.
+        roots: The CRC32-C of the root pages.
+        time: When it was synced: a Unix time.
+    """
+
+    metas: tuple[bytes, bytes]
+    page_size: int
+    roots: int
+    time: float
+
+    @property
+    def transaction(self) -> int:
+        """The number of the transaction."""
+        return max(int(_TRANSACTION.unpack(meta)[0]) for meta in self.metas)
+
+
+@attrs.frozen
+class Session:
+    """One run that uses a data directory.
+
+    Attributes:
+        fsync: Its policy: ``everysec`` or ``no``.
+        boot: The boot of the machine, if it is known.
+        checkpoint: The last checkpoint.
+        failed: Whether a sync has failed.
+    """
+
+    fsync: str
+    boot: str | None
+    checkpoint: Checkpoint | None = None
+    failed: bool = False
+
+    def write(self, path: Path) -> None:
+        """Write it into a data directory, durably.
+
+        Raises:
+            OSError: It can't be written. What was there before is still there.
+        """
+        content: dict[str, Any] = {"fsync": self.fsync, "boot": self.boot, "failed": self.failed}
+        if self.checkpoint is not None:
+            content["checkpoint"] = {**attrs.asdict(self.checkpoint), "metas": [meta.hex() for meta in self.checkpoint.metas]}
+        text = json.dumps(content)
+        with open_replacement(path / SESSION, partial=path / (SESSION + ".new")) as file:
+            file.write(json.dumps({"session": text, "crc32c": crc32c(text.encode())}).encode() + b"\n")
+
+
+def read_session(path: Path) -> Session | None:
+    """Read what a data directory says about its last run; None if that has ended well.
+
+    Raises:
+        DataDirectoryError: It can't be read.
+    """
+    file = path / SESSION
+    try:
+        outer = json.loads(file.read_bytes())
+        text = outer["session"]
+        if crc32c(text.encode()) != outer["crc32c"]:
+            raise ValueError
+        content = json.loads(text)
+        checkpoint = content.pop("checkpoint", None)
+        if checkpoint is not None:
+            first, second = map(bytes.fromhex, checkpoint["metas"])
+            checkpoint = Checkpoint(**{**checkpoint, "metas": (first, second)})
+        return Session(checkpoint=checkpoint, **content)
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise DataDirectoryError(f"can't read {file}: {explain(exc)}; check who owns it") from exc
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DataDirectoryError(
+            f"{file} is damaged, so nobody knows whether the database is whole; restore a backup, "
+            f"or let trio-spool check --accept {path} look at it"
+        ) from None
+
+
+def remove_session(path: Path) -> None:
+    """Note that a run has ended well.
+
+    Raises:
+        OSError: It can't be noted.
+    """
+    try:
+        (path / SESSION).unlink()
+    except FileNotFoundError:
+        return
+    sync_directory(path)
+
+
+def take_checkpoint(path: Path, now: float) -> Checkpoint:
+    """Return the last commit of a database as a checkpoint. Nobody commits meanwhile, and it is to be synced before it is used.
+
+    Raises:
+        OSError: The database can't be read.
+    """
+    with (path / DATABASE).open("rb", buffering=0) as file:
+        descriptor = file.fileno()
+        first = os.pread(descriptor, _META, 0)
+        page_size = _PAGE_SIZE.unpack(first)[0]
+        metas = (first, os.pread(descriptor, _META, page_size))
+        return Checkpoint(metas, page_size, _checksum_of_roots(descriptor, metas, page_size), now)
+
+
+def _checksum_of_roots(descriptor: int, metas: tuple[bytes, bytes], page_size: int) -> int:
+    last = max(metas, key=lambda meta: int(_TRANSACTION.unpack(meta)[0]))
+    crc = 0
+    for root in _ROOTS.unpack(last):
+        if root != _NOWHERE:
+            crc = extend(crc, os.pread(descriptor, page_size, root * page_size))
+    return int(crc)
+
+
+def go_back(path: Path, checkpoint: Checkpoint) -> None:
+    """Make a database what it was at a checkpoint, durably.
+
+    Raises:
+        DataDirectoryError: It is not the database of the checkpoint.
+        OSError: It can't be written.
+    """
+    with (path / DATABASE).open("r+b", buffering=0) as file:
+        descriptor = file.fileno()
+        if _checksum_of_roots(descriptor, checkpoint.metas, checkpoint.page_size) != checkpoint.roots:
+            raise DataDirectoryError(
+                f"the machine has crashed, and {path / DATABASE} is not the database that {SESSION} belongs to, or is damaged; "
+                f"restore a backup, or let trio-spool check --accept {path} look at it"
+            )
+        for number, meta in enumerate(checkpoint.metas):
+            file.seek(number * checkpoint.page_size)
+            file.write(meta)
+        os.fsync(descriptor)
