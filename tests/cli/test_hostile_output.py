@@ -102,13 +102,15 @@ def test_a_dump() -> None:
         Opcode.SELECT_BUCKET: ok(Opcode.SELECT_BUCKET),
         Opcode.GET_COLLECTIONS_MANIFEST: ok(Opcode.GET_COLLECTIONS_MANIFEST, value=json.dumps(collections).encode()),
         Opcode.GET_COLLECTION_ID: ok(Opcode.GET_COLLECTION_ID, extras=bytes(12)),
-        # Statistics without an end, of which a dump needs only to know that they may be seen.
+        # Statistics without an end.
         Opcode.STAT: ok(Opcode.STAT, key=b"name", value=b"value") * 100_000,
     }
     with playing(answers) as here:
         output = run("dump", here)
     assert_harmless(output)
-    (document,) = (json.loads(line) for line in output.splitlines())
+    *left_out, document = output.splitlines()
+    assert left_out == ["left out the bucket 'name': value", "left out further buckets: the server names more than 10000"]
+    document = json.loads(document)
     assert (document["key"], document["value"]) == (ESCAPES, ESCAPES)
 
 
@@ -169,12 +171,28 @@ def test_statistics_of_collections_that_are_no_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["backup.json", "Backup.JSON", "backup.json.partial", "data.mdb.partial", "..", "/etc/x", "n" * 300, "-rf"]
+    "path",
+    [
+        "backup.json",
+        "Backup.JSON",
+        "backup.json.partial",
+        "data.mdb.partial",
+        "buckets.json",
+        "Buckets",
+        "..",
+        "/etc/x",
+        "n" * 300,
+        "-rf",
+    ],
 )
 def test_names_of_files_that_a_backup_can_not_have(path: str, tmp_path) -> None:
     manifest = {"uuid": "u", "files": [{"id": 1, "path": path, "size": "1"}]}
-    with playing({Opcode.PREPARE_SNAPSHOT: ok(Opcode.PREPARE_SNAPSHOT, value=json.dumps(manifest).encode())}) as here:
-        message = one_line("backup", here, tmp_path / "backup")
+    answers = {
+        Opcode.SELECT_BUCKET: ok(Opcode.SELECT_BUCKET),
+        Opcode.PREPARE_SNAPSHOT: ok(Opcode.PREPARE_SNAPSHOT, value=json.dumps(manifest).encode()),
+    }
+    with playing(answers) as here:
+        message = one_line("backup", here, tmp_path / "backup", "--bucket", "default")
     assert "the snapshot has a file named" in message
     assert not (tmp_path / "backup").exists()
 

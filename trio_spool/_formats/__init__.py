@@ -1,5 +1,7 @@
 """Formats that several packages share, and how text of others is shown. This package imports no other package of this project."""
 
+from ._backups import BACKUP_BUCKETS as BACKUP_BUCKETS
+from ._backups import BACKUP_LIST as BACKUP_LIST
 from ._hosts import host_and_port as host_and_port
 from ._hosts import host_of as host_of
 from ._leb128 import MAX_LEB128_BYTES as MAX_LEB128_BYTES

@@ -10,7 +10,7 @@ import attrs
 import click
 
 from .._formats import visible
-from ..client import AccessError, Client, Document, ServerError, UnknownCollectionError, unpack_xattrs
+from ..client import AccessError, Client, Document, UnknownCollectionError, unpack_xattrs
 from ..mcbp import DataType, RemoteProtocolError
 from ._collections import CollectionPath
 from ._common import run_with_client, server_argument
@@ -19,6 +19,7 @@ from ._errors import ConnectionFailedError
 from ._output import Lines, open_output, standard_output
 from ._places import DEFAULT_BUCKET, Declaration, Place
 from ._session import Server, session_options
+from ._unlisted import unlisted
 
 
 @attrs.define
@@ -59,7 +60,8 @@ class _Dump:
         await self.lines.write()
 
     async def _write_all_buckets(self) -> None:
-        for name in await self.client.list_buckets():
+        names = await self.client.list_buckets()
+        for name in names:
             try:
                 await self.client.select_bucket(name)
                 await self._write_bucket(name)
@@ -67,18 +69,8 @@ class _Dump:
                 _leave_out(f"the bucket {name!r}: {exc}")
         if not self.buckets:
             raise ConnectionFailedError("this user may not read any bucket; the role read is needed")
-        if await self._may_be_more():
-            _leave_out("buckets that this user may not use, if there are any: the server does not name them")
-
-    async def _may_be_more(self) -> bool:
-        """Return whether there may be buckets that the server does not name to this user."""
-        try:
-            async with self.client.stat("buckets") as statistics:
-                async for _ in statistics:
-                    break
-        except ServerError:
-            return True
-        return False  # who may see that group may use every bucket
+        for sentence in await unlisted(self.client, names):
+            _leave_out(sentence)
 
     async def _write_bucket(self, name: str) -> None:
         found = await self.client.collections()

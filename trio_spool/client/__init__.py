@@ -15,6 +15,8 @@ from ..mcbp import SnapshotRequirements as SnapshotRequirements
 from ..mcbp import unpack_xattrs as unpack_xattrs
 from ._backup import BackupResult as BackupResult
 from ._backup import backup_server as backup_server
+from ._backup_directory import check_backup_directory as check_backup_directory
+from ._backup_directory import is_complete_backup as is_complete_backup
 from ._backup_directory import read_manifest as read_manifest
 from ._client import Client as Client
 from ._client import StoredValue as StoredValue

@@ -23,6 +23,7 @@ from .._files import (
     sync_directory,
     sync_file,
 )
+from .._formats import BACKUP_BUCKETS, BACKUP_LIST
 from ._errors import BackupError, ClientError
 from ._files import MANIFEST, MAX_MANIFEST, PARTIAL, Manifest, ManifestFile, parse_manifest
 
@@ -124,7 +125,7 @@ class BackupDirectory:
             raise BackupError(f"{path} is not a directory") from None
         except OSError as exc:
             raise BackupError(f"can't use {path}: {explain(exc)}") from exc
-        if names:
+        if names - {BACKUP_BUCKETS, BACKUP_LIST}:  # an interrupted backup may have other buckets already
             raise BackupError(f"{path} is not empty, and holds no interrupted backup; choose an empty directory")
 
     def keep_manifest(self, manifest: Manifest) -> None:
@@ -194,6 +195,27 @@ def _read_manifest(path: Path, advice: str) -> Manifest:
         return parse_manifest(read_bounded(path, MAX_MANIFEST, regular=True))
     except ClientError:
         raise BackupError(f"{path} is damaged: it is not the manifest of a backup; {advice}") from None
+
+
+def check_backup_directory(directory: Path) -> None:
+    """Check that a backup can be made or resumed in a directory. Nothing is made there.
+
+    Raises:
+        BackupError: It can't: see the message.
+    """
+    BackupDirectory(directory).remove_empty()
+
+
+def is_complete_backup(directory: Path) -> bool:
+    """Return whether a directory has a complete backup.
+
+    Raises:
+        BackupError: The directory can't be read.
+    """
+    try:
+        return (directory / MANIFEST).exists()
+    except OSError as exc:
+        raise BackupError(f"can't use {directory}: {explain(exc)}") from exc
 
 
 def read_manifest(directory: Path) -> Manifest:

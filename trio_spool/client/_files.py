@@ -9,6 +9,7 @@ from typing import Any, Final
 import attrs
 import google_crc32c
 
+from .._formats import BACKUP_BUCKETS, BACKUP_LIST
 from ..mcbp import CHECKSUM_SIZE, FragmentRequest
 from ._errors import ChecksumError, ConnectionLostError
 
@@ -17,9 +18,11 @@ MAX_MANIFEST: Final = 1024 * 1024
 _MAX_FILES: Final = 1000
 # The name of a file: one that every file system can have, that no shell takes for an option, and that is hidden nowhere.
 _PATH: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
-# The directory of a backup has files of its own: the manifest, and those of which only a part is here.
+# The directory of a backup has files of its own: the manifest, and those of which only a part is here. With several buckets, there
+# are a list and a directory of them.
 MANIFEST: Final = "backup.json"
 PARTIAL: Final = ".partial"
+_RESERVED: Final = frozenset({MANIFEST, BACKUP_LIST, BACKUP_BUCKETS})
 _UUID: Final = re.compile(r"[\x21-\x7e]{1,250}")
 _SHA512: Final = re.compile(r"[0-9a-f]{128}")
 _MAX_SIZE: Final = 2**63 - 1
@@ -93,7 +96,7 @@ def _parse_file(file: dict[str, Any]) -> ManifestFile:
     path, sha512 = str(file["path"]), file.get("sha512")
     if not _PATH.fullmatch(path):
         raise ConnectionLostError(f"the snapshot has a file named {path[:80]!r}, not a plain name of at most 100 characters")
-    if path.lower() == MANIFEST or path.lower().endswith(PARTIAL):
+    if path.lower() in _RESERVED or path.lower().endswith(PARTIAL):
         raise ConnectionLostError(f"the snapshot has a file named {path!r}, a name that the directory of a backup needs itself")
     number, size = int(file["id"]), int(file["size"])
     sha512 = None if sha512 is None else sha512.lower()
