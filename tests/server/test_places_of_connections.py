@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import structlog
 import trio
+import trio.testing
 
 from support.service import Raw
 from trio_spool.mcbp import Feature, Opcode, Status, encode_request
@@ -23,10 +24,17 @@ QUICK = Tuning(farewell=0.2)
 async def told(service, tls=None, text: bytes = b"Too many connections from this address") -> None:
     """Connect, ask for something, and be told that there is no place."""
     async with service.connect(tls) as raw:
-        await raw.send(encode_request(Opcode.HELLO, value=b"\0\7", opaque=5), encode_request(Opcode.SASL_LIST_MECHS, opaque=6))
+        await raw.send(encode_request(Opcode.SASL_LIST_MECHS, opaque=5), encode_request(Opcode.NOOP, opaque=6))
         reply = await raw.receive()
-        assert (reply.opcode, reply.opaque, reply.status, reply.value) == (Opcode.HELLO, 5, Status.TEMPORARY_FAILURE, text)
+        assert (reply.opcode, reply.opaque, reply.status, reply.value) == (
+            Opcode.SASL_LIST_MECHS,
+            5,
+            Status.TEMPORARY_FAILURE,
+            text,
+        )
         assert await raw.closed()
+    async with service.connect(tls) as raw:
+        assert (await raw.call(Opcode.HELLO, key=b"some client", value=b"\0\7")).status == Status.TEMPORARY_FAILURE
 
 
 async def test_further_connections_of_an_address_are_told_so(run_service) -> None:
@@ -37,13 +45,14 @@ async def test_further_connections_of_an_address_are_told_so(run_service) -> Non
                 for _ in range(5):
                     await told(service)
                 assert (await one.call(Opcode.NOOP)).status == 0
-                assert service.inside.counters.rejected_connections == 5
+                assert service.inside.counters.rejected_connections == 10
             while len(service.inside.connections):
                 await trio.sleep(0.001)
             assert len(service.inside.admission) == 0
             async with service.connect() as again:
                 assert (await again.call(Opcode.NOOP)).status == 0
-    (entry,) = logs
+    entry, end = logs
+    assert end["times"] == 10
     assert (entry["event"], entry["limit"]) == ("connections of an address are refused: it has too many", 2)
     assert entry["hint"] == "raise --max-connections-per-address"
     assert entry["peer"].startswith("127.0.0.1:")
@@ -94,6 +103,18 @@ async def test_they_are_told_by_tls_as_well(run_service, authority) -> None:
         async with service.connect(authority.client(), index=1) as other:
             reply = await other.call(Opcode.NOOP, opaque=9)
             assert (reply.opaque, reply.status) == (9, Status.TEMPORARY_FAILURE)
+
+
+async def test_couchbase_s_sdks_are_closed_without_a_word(run_service) -> None:
+    """They take an error in reply to their first request for final, and try again if the connection is closed."""
+    async with run_service(max_connections=1, tuning=QUICK) as service, service.connect() as raw:
+        assert (await raw.call(Opcode.NOOP)).status == 0
+        async with service.connect() as sdk:
+            hello = encode_request(Opcode.HELLO, key=b'{"a":"cxx/1.3.3","i":"5a/7"}', value=b"\0\7")
+            await sdk.send(hello[:24])
+            await trio.testing.wait_all_tasks_blocked()
+            await sdk.send(hello[24:], encode_request(Opcode.SASL_LIST_MECHS))
+            assert await sdk.closed()
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x80", encode_request(Opcode.NOOP)[:23], b"get k\r\n", b"\x16\x03\x01"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -72,6 +73,17 @@ async def test_a_request_that_takes_too_long_is_answered(run_service, tuning, cl
             assert await raw.closed()
             assert service.inside.counters.frame_kicks == 1
     assert [entry["event"] for entry in logs] == ["a request did not arrive in time"]
+
+
+async def test_the_answer_is_in_the_form_that_was_negotiated(run_service, tuning, clock) -> None:
+    async with run_service(frame_timeout=10, tuning=tuning) as service, service.connect() as raw:
+        await raw.hello(Feature.XERROR, Feature.JSON)
+        await raw.send(SET[:500])
+        await after(service, clock, 11)
+        reply = await raw.receive()
+        assert (reply.opaque, reply.status, reply.datatype) == (77, Status.TEMPORARY_FAILURE, 1)
+        assert json.loads(reply.value)["error"]["context"] == "the request took more than 10 seconds"
+        assert await raw.closed()
 
 
 @pytest.mark.parametrize("sent", [SET[:1], SET[:23], TOO_LARGE[:1000]])

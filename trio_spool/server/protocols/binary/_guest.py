@@ -88,7 +88,7 @@ class BinaryGuest:
 
     def refuse_unfinished(self, why: str) -> bytes:
         """Return the reply to a request that has arrived in part, since its client may not stay; nothing if none can be made."""
-        return refuse_request(self._decoder.unfinished, why) or b""
+        return refuse_request(self._decoder.unfinished, why, self._features) or b""
 
     def describe(self) -> dict[str, object]:
         """Describe the conversation for the statistics."""
