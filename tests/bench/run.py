@@ -20,6 +20,7 @@ NAMES = (
     "commands",
     "scans",
     "beside",
+    "documents",
     "fragments",
     "scan_memory",
     "sdk",

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, Union
 
 from ._json_checkpoints import Checkpoints
-from ._json_grammar import GRAMMAR, PIECE, members_without, spelled_key
+from ._json_grammar import GRAMMAR, MAX_NESTING, PIECE, members_without, spelled_key
 from ._json_text import COMMA, Cursor, PathError, PathProblem, Rest, Text, not_json
 
 # A string is a key, and a number is an index.
@@ -61,7 +61,8 @@ class Document(Text):
         self._encoded = False
         self._recording = False
         self._checkpoints = Checkpoints()
-        self._least = 0  # containers that were open since the last checkpoint
+        self._ends: dict[int, int] = {}  # of large containers, by their openings, as far as they are known
+        self._least = MAX_NESTING  # containers that were open since the last checkpoint
         self._next = 0  # where the next checkpoint may be
         self._escaped_keys: bool | None = None  # whether there may be any; None if nobody knows yet
 
@@ -94,16 +95,23 @@ class Document(Text):
                 self._least = opened
                 self._next = cursor.position + self.piece
 
+    def skip_value(self, position: int, around: int) -> int:
+        if self._checked and (end := self._ends.get(position)):
+            return end
+        return super().skip_value(position, around)
+
     def skip_container(self, opening: int, around: int) -> int:
         if not self._checked:
             return super().skip_container(opening, around)
         cursor = Cursor(opening, around, b"")
         self._open(cursor)
-        stop = self._checkpoints.next_after(opening)
+        stop = self._checkpoints.next_after(opening) if around else opening
         self.advance(cursor, around, math.inf if stop is None else stop)
-        if cursor.opened:
+        if len(cursor.opened) + cursor.around > around:
             cursor = self._checkpoints.last_before_closing(cursor.position, around) or cursor
             self.advance(cursor, around)
+        if cursor.position - opening > self.piece:
+            self._ends[opening] = cursor.position
         return cursor.position
 
     def skip_string(self, position: int) -> int:
@@ -196,7 +204,7 @@ class Document(Text):
         if self._checked:
             end = self.skip_value(container.value, container.around)
             position = self._checkpoints.last_at_depth(position, end, around) or position
-        return self.skip_items(position, around, math.inf, in_object=self.is_object(container))[0]
+        return self.skip_to_last(position, around, in_object=self.is_object(container))
 
     def count(self, container: Place) -> int:
         """Return the number of items of an object or array."""
@@ -293,7 +301,13 @@ class Document(Text):
         if isinstance(self.data, bytes):
             self.data = bytearray(self.data)
         self.data[begin:end] = new
-        self._checkpoints.shift(begin, end, len(new) - (end - begin))
+        by = len(new) - (end - begin)
+        self._checkpoints.shift(begin, end, by)
+        self._ends = {
+            opening + by * (opening >= end): closing + by
+            for opening, closing in self._ends.items()
+            if opening >= end or (opening < begin and closing > end)
+        } | {opening: closing for opening, closing in self._ends.items() if closing <= begin}
         if b"\\" in new and self._escaped_keys is False:
             self._escaped_keys = Document(new, self.rest, self.piece)._find_escaped_key()
 

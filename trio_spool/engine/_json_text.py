@@ -19,7 +19,9 @@ _COLON: Final = ord(":")
 _BRACKET: Final = ord("[")
 _BRACE: Final = ord("{")
 _CLOSING: Final = {_BRACKET: ord("]"), _BRACE: ord("}")}
+_CLOSINGS: Final = bytes.maketrans(b"[{", b"]}")
 _BLANKS: Final = b" \t\n\r"
+_BLANK: Final = (b" ", b"\t", b"\n", b"\r")
 _NUMBER_STARTS: Final = b"-0123456789"
 _LITERALS: Final = (b"true", b"false", b"null")
 # How often fewer items have to fit into a piece before more are tried. Picked: the sizes differ by this factor.
@@ -132,6 +134,8 @@ class Text:
     def skip_blanks(self, position: int) -> int:
         """Return the position of the next byte that is not a blank."""
         data, piece = self.data, self.piece
+        if data[position : position + 1] not in _BLANK:
+            return position
         while True:
             match = GRAMMAR.blanks.match(data, position, position + piece)
             assert match is not None  # it matches nothing as well
@@ -236,7 +240,7 @@ class Text:
         shallow = MAX_NESTING - LEVELS - cursor.around
         while len(opened) > until:
             if cursor.after_value:
-                self._end_item(cursor)
+                self._end_items(cursor, len(opened) - until)
                 continue
             position = cursor.position
             if position >= stop:
@@ -262,6 +266,7 @@ class Text:
         self.spend(size)
 
     def _end_item(self, cursor: Cursor) -> None:
+        """Pass a comma or a bracket."""
         position = cursor.position
         following = self.at(position)
         if following in _BLANKS:
@@ -275,6 +280,24 @@ class Text:
             raise not_json()
         cursor.position = position + 1
         self._passed(cursor, _STEP)
+
+    def _end_items(self, cursor: Cursor, most: int) -> None:
+        """Pass a comma, or as many brackets as there are, up to `most` of them, and then perhaps a comma."""
+        opened = cursor.opened
+        while most > 1:
+            match = GRAMMAR.closings.match(self.data, cursor.position, cursor.position + self.piece)
+            assert match is not None
+            closings = match[0][: most - 1]
+            count = len(closings)
+            if count < 2:
+                break
+            if closings != opened[: -count - 1 : -1].translate(_CLOSINGS):
+                raise not_json()
+            del opened[-count:]
+            cursor.position += count
+            self._passed(cursor, _STEP)
+            most -= count
+        self._end_item(cursor)
 
     def _take_apart(self, cursor: Cursor) -> None:
         """Pass a scalar, or enter a container, whatever its size."""
@@ -290,16 +313,22 @@ class Text:
         self._passed(cursor, position - begin + _STEP)
 
     def _open(self, cursor: Cursor) -> None:
-        opening = self.data[cursor.position]
-        if cursor.around + len(cursor.opened) >= MAX_NESTING:
+        """Enter a container, and those that it begins with, or pass it if it is empty."""
+        opening, count = self.data[cursor.position], 1
+        if opening == _BRACKET:
+            match = GRAMMAR.openings.match(self.data, cursor.position, cursor.position + self.piece)
+            assert match is not None
+            count = match.end() - cursor.position
+        if cursor.around + len(cursor.opened) + count > MAX_NESTING:
             raise PathError(PathProblem.TOO_DEEP)
-        position = self.skip_blanks(cursor.position + 1)
+        position = self.skip_blanks(cursor.position + count)
         cursor.after_value = self.at(position) == _CLOSING[opening]
         if cursor.after_value:
+            cursor.opened.extend([opening] * (count - 1))
             cursor.position = position + 1
         else:
-            cursor.opened.append(opening)
-            cursor.position += 1
+            cursor.opened.extend([opening] * count)
+            cursor.position += count
 
     # Items
 
@@ -338,6 +367,21 @@ class Text:
             position = following + 1
             skipped += 1
         return position, skipped
+
+    def skip_to_last(self, position: int, around: int, *, in_object: bool) -> int:
+        """Skip all items but the last one, and return where that begins, or the blanks before it. See `skip_items`."""
+        some = GRAMMAR.some_members if in_object else GRAMMAR.some_elements
+        while True:
+            match = some.match(self.data, position, position + self.piece)
+            assert match is not None
+            if match.end() > position:
+                self.spend(match.end() - position)
+                position = match.end()
+                continue
+            following = self.skip_item(position, around, in_object=in_object)
+            if self.data[following] != COMMA:
+                return position
+            position = following + 1
 
     def skip_item(self, position: int, around: int, *, in_object: bool) -> int:
         """Return the position of the comma or the bracket after an item, and check that it is one of these."""

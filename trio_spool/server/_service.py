@@ -13,7 +13,7 @@ from .._core import let_go
 from .._formats import host_and_port, host_of
 from .._incidents import place_of
 from ..auth import UsersError
-from ..engine import EngineError, EngineFailedError, find_engine
+from ..engine import EngineError, EngineFailedError, compile_all_in_thread, find_engine
 from ._connection import Connection
 from ._keepalive import keep_alive
 from ._listening import BoundListener, listen, names_of
@@ -128,6 +128,7 @@ class Service:
             shared.listening = [listener.address for listener in opened]
             shared.listeners = [listener.listener for listener in opened]
             async with trio.open_nursery() as background:
+                background.start_soon(self._prepare_documents)
                 background.start_soon(self._end_old)
                 background.start_soon(self._keep_time)
                 background.start_soon(self._look_at_incidents)
@@ -266,6 +267,10 @@ class Service:
                 if user is not None:
                     connection.log_in(user)
                     return
+
+    async def _prepare_documents(self) -> None:
+        """Compile what documents are read with, so that the first client that looks into one need not wait for that."""
+        await trio.to_thread.run_sync(compile_all_in_thread, abandon_on_cancel=True)
 
     # Housekeeping, for ever
 
