@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-from support.disk_faults import DiskFaults, build, environment
-
-SCRIPT = Path(__file__).parent.parent / "support" / "failing_engine.py"
+from support.disk_faults import build, run_failing_engine
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +15,7 @@ def library(tmp_path_factory):
 @pytest.fixture
 def run(library, tmp_path):
     """Run one of the scenarios of the script, and return what it says."""
-
-    def run(scenario: str, *arguments: str):
-        faults = DiskFaults(tmp_path / "faults")
-        command = [sys.executable, SCRIPT, scenario, tmp_path / "data", faults.path, *arguments]
-        process = subprocess.run(command, env=environment(library, faults), stdout=subprocess.PIPE, check=True, timeout=100)
-        return json.loads(process.stdout)
-
-    return run
+    return lambda scenario, *arguments: run_failing_engine(library, tmp_path, scenario, *arguments)
 
 
 @pytest.mark.parametrize("fsync", ["always", "everysec", "no"])
@@ -67,11 +53,3 @@ def test_a_commit_of_which_nobody_knows_whether_it_took_place(run) -> None:
 
 def test_nobody_who_reads_notices_that_the_environment_is_opened_again(run) -> None:
     assert run("readers") == {"panics": True, "failures": [], "read": True}
-
-
-@pytest.mark.parametrize("fsync", ["always", "everysec", "no"])
-def test_faults_at_random(run, fsync: str) -> None:
-    """After each, and after each engine that fails of them, the store has what was acknowledged, and nothing that was refused."""
-    said = run("at random", fsync, "1", "60")
-    assert said["acknowledged"] + said["refused"] + said["unknown"] == 60
-    assert said["acknowledged"] > 5 and said["refused"] > 20 and said["failed"] > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import shutil
@@ -10,10 +11,12 @@ import subprocess
 import sys
 from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 SOURCE = Path(__file__).with_suffix(".c")
+SCRIPT = Path(__file__).with_name("failing_engine.py")
 CALLS = 256
 _KINDS = struct.calcsize("=l")
 _TABLE = _KINDS + CALLS
@@ -76,3 +79,12 @@ def build(directory: Path) -> Path:
 def environment(library: Path, faults: DiskFaults) -> dict[str, str]:
     """Return the environment of a process that has the library."""
     return {**os.environ, "LD_PRELOAD": str(library), "DISK_FAULTS": str(faults.path)}
+
+
+def run_failing_engine(library: Path, directory: Path, scenario: str, *arguments: str, timeout: float = 100) -> dict[str, Any]:
+    """Run a scenario of failing_engine.py with the library, in a directory for its files, and return what it says."""
+    faults = DiskFaults(directory / "faults")
+    command = [sys.executable, SCRIPT, scenario, directory / "data", faults.path, *arguments]
+    process = subprocess.run(command, env=environment(library, faults), stdout=subprocess.PIPE, check=True, timeout=timeout)
+    said: dict[str, Any] = json.loads(process.stdout)
+    return said
