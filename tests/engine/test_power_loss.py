@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import shutil
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
-from support.power_loss import contents_of, open_at, record
-from trio_spool.engine import MARKER, DataDirectoryError, Store
-from trio_spool.engine.lmdb._session import SESSION, boot_id, read_session
+from support.power_loss import Recorder, contents_of, open_at, record
+from trio_spool.engine import MARKER, DataDirectoryError, EngineOptions, Get, Problem, Store
+from trio_spool.engine.lmdb import _power
+from trio_spool.engine.lmdb._engine import LmdbEngine
+from trio_spool.engine.lmdb._session import SESSION, Session, boot_id, read_session
 
 
 def crashes_of(tmp_path, fsync: str, commits: int, seeds):
@@ -165,3 +169,67 @@ def test_a_session_that_is_damaged(unclean, content: bytes) -> None:
 def test_this_boot_has_a_name() -> None:
     assert boot_id()
     assert boot_id() == boot_id()
+
+
+def test_growing_keeps_what_was_synced(tmp_path) -> None:
+    """Growing the map ends the transaction that protects the checkpoint: there is another one before anything is written."""
+    path = tmp_path / "data"
+    recorder = Recorder(path, durable=False)
+    engine = LmdbEngine(
+        EngineOptions(directory=path, fsync="everysec", expiry_interval=3600, map_size=1 << 20),
+        open_environment=recorder.open_environment, sync_interval=3600, read_boot=lambda: "first",
+    )  # fmt: skip
+    models = {0: {}}
+    for number in range(60):
+        engine.execute([Store(b"k%03d" % (number % 7), bytes([number]) * 60_000)])
+        recorder.events.append(("seqno", engine.seqno))
+        models[engine.seqno] = contents_of(engine)
+    assert engine.storage.map_growths
+    events, marker = list(recorder.events), (path / MARKER).read_bytes()
+    engine.close()
+    recorder.events = events
+    count = 0
+    for crash in islice(recorder.crashes(1), len(events) // 2, None, 29):
+        crash.put(tmp_path / "crashed", marker)
+        engine = open_at(tmp_path / "crashed", "always", "second")
+        assert contents_of(engine) == models[engine.seqno]
+        engine.close()
+        shutil.rmtree(tmp_path / "crashed")
+        count += 1
+    assert count > 10
+
+
+def test_no_room_for_the_note_is_no_space(tmp_path, monkeypatch) -> None:
+    engine = open_at(tmp_path, "everysec", "first")
+    engine.execute([Store(b"k", b"v")])
+    full = Path(tmp_path, SESSION + ".new")
+
+    def refuse(self, path: Path) -> None:
+        raise OSError(errno.ENOSPC, "full", str(full))
+
+    monkeypatch.setattr(Session, "write", refuse)
+    before = read_session(tmp_path)
+    engine.storage._sync_interval = 0
+    assert engine.execute([Store(b"k", b"w")])[0].problem is None  # the checkpoint before still holds
+    assert engine.execute([Store(b"k", b"x")])[0].problem is None
+    assert read_session(tmp_path) == before
+    with engine.storage._nobody_reading():
+        pass
+    assert engine.execute([Store(b"k", b"y")])[0].problem is Problem.NO_SPACE  # nothing would keep it
+    monkeypatch.undo()
+    assert engine.execute([Store(b"k", b"z")])[0].problem is None
+    assert read_session(tmp_path).checkpoint.transaction > before.checkpoint.transaction
+    engine.close()
+
+
+def test_much_that_is_written_is_synced_at_once(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(_power, "MAX_GROWTH", 1 << 20)
+    engine = open_at(tmp_path, "everysec", "first")
+    before = read_session(tmp_path).checkpoint.transaction
+    engine.execute([Store(b"a", bytes(100_000))])
+    engine.execute([Get(b"a")])
+    assert read_session(tmp_path).checkpoint.transaction == before
+    engine.execute([Store(b"b%d" % number, bytes(100_000)) for number in range(11)])
+    engine.execute([Get(b"a")])
+    assert read_session(tmp_path).checkpoint.transaction > before
+    engine.close()

@@ -34,7 +34,7 @@ from google_crc32c import value as crc32c
 
 from ..._files import explain, open_replacement, sync_directory
 from .._errors import DataDirectoryError
-from ._database import DATABASE
+from ._database import DATABASE, READER_TABLE
 
 SESSION: Final = "trio-spool.session"
 # The bytes of a meta page that mean anything: see `_file`.
@@ -202,3 +202,4 @@ def go_back(path: Path, checkpoint: Checkpoint) -> None:
             file.seek(number * checkpoint.page_size)
             file.write(meta)
         os.fsync(descriptor)
+    (path / READER_TABLE).unlink(missing_ok=True)  # it says which meta page is the last one, if anybody else still has it open

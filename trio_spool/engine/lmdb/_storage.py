@@ -105,6 +105,7 @@ class LmdbStorage(Storage):
         self._fsync = fsync
         self._power = power
         self._sync_failed = False
+        self._unprotected = False  # whether what was synced last may be written over
         self._sync_interval = sync_interval
         self._synced_at = time.monotonic()
         self._unsynced = False  # the writer thread's, like the line before
@@ -181,6 +182,8 @@ class LmdbStorage(Storage):
         return self._recovered
 
     def begin(self) -> Transaction:
+        if self._unprotected:
+            self._protect_checkpoint()
         transaction = self.env.begin(write=True, db=self.databases.items)
         return LmdbTransaction(transaction, self.databases, self._committed, self.damage, self.all_checked)
 
@@ -212,6 +215,7 @@ class LmdbStorage(Storage):
             try:
                 for reading in readings:
                     reading.end()
+                self._unprotected = self._fsync == "everysec"
                 yield
             finally:
                 for reading in readings:
@@ -235,7 +239,6 @@ class LmdbStorage(Storage):
                 self._reopen(size)  # LMDB has let go of the old map
                 raise NoSpaceError(f"there is no address space for a map of {new_size} bytes: {exc}") from exc
             self.map_growths += 1
-        self._renew_checkpoint()
 
     def _has_panicked(self) -> bool:
         try:
@@ -257,7 +260,6 @@ class LmdbStorage(Storage):
             self._reopen(self.env.info()["map_size"])
             if recover(self.env, self.databases).state != self._state:
                 raise self._broken("it is not as the last commit left it")
-        self._renew_checkpoint()
 
     def _reopen(self, map_size: int) -> None:
         """Close the environment, and open it again, while nobody reads.
@@ -302,10 +304,17 @@ class LmdbStorage(Storage):
         if time.monotonic() - self._synced_at >= self._sync_interval or self._power.has_grown(self.env):
             self._checkpoint()
 
-    def _renew_checkpoint(self) -> None:
-        """Take a checkpoint after the transaction that kept the last one was ended, and before anything else is written."""
-        if self._fsync == "everysec":
-            self._checkpoint()
+    def _protect_checkpoint(self) -> None:
+        """Take a checkpoint, since the transaction that kept the last one from being written over has been ended.
+
+        Raises:
+            NoSpaceError: There is no room to note it.
+            LostStoreError: It failed.
+        """
+        self._checkpoint()
+        if self._unsynced:
+            raise NoSpaceError(f"there is no room to note in {self._path} what was synced")
+        self._unprotected = False
 
     def _checkpoint(self) -> None:
         self.watch.look()  # else another directory might get the note
