@@ -103,6 +103,29 @@ async def test_a_broken_one_counts_and_can_be_deleted(run_service, options) -> N
     assert sorted(os.listdir(options["data_dir"] / "buckets")) == ["one", "three", "two"]
 
 
+async def test_one_that_another_process_uses_is_not_deleted(run_service, options) -> None:
+    path = options["data_dir"] / "buckets" / "one"
+    with open_engine("lmdb", path) as engine:
+        async with run_service(**options) as service, service.connect() as raw:
+            assert b"is in use by process" in (await raw.stat(b"buckets"))[b"one"]
+            assert (await raw.call(Opcode.DELETE_BUCKET, key=b"one")).status == Status.TEMPORARY_FAILURE
+            assert (await raw.stat(b"buckets"))[b"one"].startswith(b"broken: ")
+            assert engine.open_reader().get(b"\0k").value == b"one"
+            engine.close()
+            assert (await raw.call(Opcode.DELETE_BUCKET, key=b"one")).status == 0
+            assert list(await raw.stat(b"buckets")) == [b"default", b"two"]
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("spoil", BREAKS, ids=lambda spoil: spoil.__name__)
+async def test_whatever_is_wrong_with_it_it_can_be_deleted(run_service, options, spoil) -> None:
+    path = options["data_dir"] / "buckets" / "one"
+    spoil(path)
+    async with run_service(**options) as service, service.connect() as raw:
+        assert (await raw.call(Opcode.DELETE_BUCKET, key=b"one")).status == 0
+    assert os.listdir(path.parent) == ["two"]
+
+
 async def test_it_is_served_again_once_it_is_mended(run_service, options) -> None:
     path = options["data_dir"] / "buckets" / "one"
     good = (path / "data.mdb").read_bytes()

@@ -7,6 +7,7 @@ from ._directory import claim_directory as claim_directory
 from ._errors import CopyError as CopyError
 from ._errors import DamagedError as DamagedError
 from ._errors import DataDirectoryError as DataDirectoryError
+from ._errors import DirectoryInUseError as DirectoryInUseError
 from ._errors import EngineClosedError as EngineClosedError
 from ._errors import EngineError as EngineError
 from ._errors import EngineFailedError as EngineFailedError

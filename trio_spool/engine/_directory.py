@@ -21,7 +21,7 @@ from .._files import (
     sync_file,
     sync_parent,
 )
-from ._errors import DataDirectoryError
+from ._errors import DataDirectoryError, DirectoryInUseError
 
 MARKER = "trio-spool.json"
 # The name of the marker until the database is there. A directory that has this one, and not the other, was never used.
@@ -176,7 +176,8 @@ class DirectoryLock:
         open_lock: Stands in for `FileLock`.
 
     Raises:
-        DataDirectoryError: It is in use already, or can't be locked.
+        DirectoryInUseError: It is in use already.
+        DataDirectoryError: It can't be locked.
     """
 
     def __init__(self, path: Path, *, open_lock: Callable[[Path], FileLock] = FileLock) -> None:
@@ -197,7 +198,7 @@ class DirectoryLock:
             self._lock.acquire(wait=False)
             self._lock_directory(path)
         except BlockingIOError:
-            raise DataDirectoryError(
+            raise DirectoryInUseError(
                 f"{path} is in use by {_holder(file.read(300))}; stop that one, or name another data directory"
             ) from None
         except OSError as exc:

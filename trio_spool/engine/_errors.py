@@ -31,6 +31,10 @@ class DataDirectoryError(EngineError):
     """The data directory can't be used. The message names it, and says why and what to do."""
 
 
+class DirectoryInUseError(DataDirectoryError):
+    """Another engine uses the data directory, in this process or in another one."""
+
+
 class UnfinishedDirectoryError(DataDirectoryError):
     """The data directory was never used: making its store was interrupted."""
 

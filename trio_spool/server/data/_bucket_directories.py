@@ -13,13 +13,13 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
 from ..._files import explain, make_directories, sync_directory
-from ...engine import DataDirectoryError
+from ...engine import DataDirectoryError, DirectoryInUseError, DirectoryLock
 
 DEFAULT_BUCKET: Final = "default"
 # The directory of all other buckets, inside the data directory, which is the default bucket's own.
@@ -104,6 +104,22 @@ def make_bucket_in_thread(data_dir: Path, name: str, fill: Callable[[Path], obje
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         raise
+
+
+def remove_broken_in_thread(data_dir: Path, name: str) -> None:
+    """Remove the directory of a bucket that did not open, unless another process uses it. If this fails, it is still there.
+
+    Raises:
+        DataDirectoryError: It is in use, or can't be removed.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.callback(DirectoryLock(directory_of(data_dir, name)).release)
+        except DirectoryInUseError:
+            raise
+        except DataDirectoryError:
+            pass  # that it can't be locked may be what is wrong with it
+        remove_bucket_in_thread(data_dir, name)
 
 
 def remove_bucket_in_thread(data_dir: Path, name: str) -> None:

@@ -31,6 +31,7 @@ from ._bucket_directories import (
     directory_of,
     is_bucket_name,
     make_bucket_in_thread,
+    remove_broken_in_thread,
     remove_bucket_in_thread,
     remove_remains_in_thread,
 )
@@ -277,28 +278,34 @@ class Buckets:
             if bucket is not None:
                 leave(bucket)
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(self.delete_in_thread, name, bucket)
+                if bucket is not None:
+                    await trio.to_thread.run_sync(self.delete_in_thread, bucket)
+                else:
+                    await trio.to_thread.run_sync(self._delete_broken_in_thread, name)
 
-    def delete_in_thread(self, name: str, bucket: Bucket | None) -> None:
+    def delete_in_thread(self, bucket: Bucket) -> None:
         """Delete a bucket that nobody uses any more.
-
-        Args:
-            name: The name of the bucket.
-            bucket: The bucket itself; None if it is broken.
 
         Raises:
             EngineError: Its directory can't be removed. It is open again, or broken.
         """
-        if bucket is not None:
-            try:
-                bucket.engine.close()
-            except EngineError as exc:
-                _log.warning("a bucket that is being deleted does not close properly", bucket=name, reason=str(exc))
+        try:
+            bucket.engine.close()
+        except EngineError as exc:
+            _log.warning("a bucket that is being deleted does not close properly", bucket=bucket.name, reason=str(exc))
         if self._root is not None:
             try:
-                remove_bucket_in_thread(self._root, name)
+                remove_bucket_in_thread(self._root, bucket.name)
             except EngineError:
-                if bucket is not None:
-                    self._open_other_in_thread(name)
+                self._open_other_in_thread(bucket.name)
                 raise
-        self._broken.pop(name, None)
+
+    def _delete_broken_in_thread(self, name: str) -> None:
+        """Delete a bucket that could not be opened.
+
+        Raises:
+            EngineError: Its directory can't be removed, or somebody else uses it.
+        """
+        if self._root is not None:
+            remove_broken_in_thread(self._root, name)
+        del self._broken[name]
