@@ -36,7 +36,7 @@ base, data = Path(sys.argv[1]), Path(sys.argv[2])
 KEY = b"\\0k"
 
 POINTS = {
-    "open", "write", "fsync", "mkdir", "rename", "replace", "unlink", "rmdir", "truncate", "fchmod", "flock", "close",
+    "open", "write", "fsync", "mkdir", "rename", "replace", "unlink", "rmdir", "truncate", "fchmod",
     "commit", "sync", "copyfd",
 }
 
