@@ -21,8 +21,8 @@ from trio_spool.cli._destinations import Destinations
 from trio_spool.cli._documents import Item, declaration_to_json, from_json, to_json
 from trio_spool.cli._errors import ConnectionFailedError, DocumentError
 from trio_spool.cli._places import Declaration, Place
-from trio_spool.client import Client, Document, ServerError, open_client, unpack_xattrs
-from trio_spool.mcbp import Feature, Opcode, PathFlag, RemoteProtocolError, encode_leb128
+from trio_spool.client import Client, ConnectionLostError, Document, ServerError, open_client, unpack_xattrs
+from trio_spool.mcbp import DataType, Feature, Opcode, PathFlag, encode_leb128, pack_xattrs
 from trio_spool.testing import Server, running_server
 
 ENVIRONMENT = {"env": {"TRIO_SPOOL_PASSWORD": PASSWORD}}
@@ -338,9 +338,16 @@ def test_an_attribute_that_can_not_be_stored_is_named(server: Server) -> None:
 
 @given(st.binary(max_size=40))
 def test_any_value_is_split_or_refused(value: bytes) -> None:
+    document = Document(b"k", value, 1, 2, DataType.XATTR | DataType.JSON, 3, 4)
     try:
-        xattrs, rest = unpack_xattrs(value)
-    except RemoteProtocolError as exc:
-        assert str(exc)
+        xattrs, plain = unpack_xattrs(document)
+    except ConnectionLostError as exc:
+        assert "malformed attributes of b'k'" in str(exc)
     else:
-        assert value.endswith(rest) and all(name for name, _ in xattrs)
+        assert value == pack_xattrs(xattrs) + plain.value
+        assert plain == document._replace(value=plain.value, datatype=DataType.JSON)
+
+
+def test_a_document_without_attributes_is_as_it_was() -> None:
+    document = Document(b"k", b"", 1, 2, DataType.JSON, 3, 4)
+    assert unpack_xattrs(document) == ([], document)

@@ -42,17 +42,6 @@ async def test_each_server_is_empty_and_its_own() -> None:
             assert await client.list_buckets() == ["default"]
 
 
-def test_a_server_for_a_test_is_there_within_10_ms() -> None:
-    """The quickest of many, since others may use the processors: it takes 1 to 2 ms."""
-    rounds = []
-    for _ in range(50):
-        began = time.perf_counter()
-        with running_server(drain_timeout=0):
-            pass
-        rounds.append(time.perf_counter() - began)
-    assert min(rounds) < 0.01
-
-
 async def test_clients_of_a_server_that_stopped_are_disconnected() -> None:
     with ExitStack() as stack:
         with running_server(drain_timeout=0) as server:

@@ -11,7 +11,6 @@ import click
 
 from .._formats import visible
 from ..client import AccessError, Client, Document, UnknownCollectionError, unpack_xattrs
-from ..mcbp import DataType, RemoteProtocolError
 from ._collections import CollectionPath
 from ._common import run_with_client, server_argument
 from ._documents import declaration_to_json, to_json
@@ -108,13 +107,7 @@ class _Dump:
 
 
 def _line(document: Document, place: Place) -> str:
-    if not document.datatype & DataType.XATTR:
-        return to_json(document, keys_only=False, place=place)
-    try:
-        xattrs, value = unpack_xattrs(document.value)
-    except RemoteProtocolError as exc:
-        raise ConnectionFailedError(f"the server sent {document.key!r:.100} in a form that it can't have: {exc}") from None
-    plain = document._replace(value=value, datatype=document.datatype & ~DataType.XATTR)
+    xattrs, plain = unpack_xattrs(document)
     return to_json(plain, keys_only=False, place=place, xattrs=xattrs)
 
 

@@ -12,7 +12,6 @@ from .._formats import Scope as Scope
 from ..mcbp import Document as Document
 from ..mcbp import FragmentRequest as FragmentRequest
 from ..mcbp import SnapshotRequirements as SnapshotRequirements
-from ..mcbp import unpack_xattrs as unpack_xattrs
 from ._backup import BackupResult as BackupResult
 from ._backup import backup_server as backup_server
 from ._backup_directory import check_backup_directory as check_backup_directory
@@ -47,3 +46,4 @@ from ._open import ANSWER_TIMEOUT as ANSWER_TIMEOUT
 from ._open import open_client as open_client
 from ._scans import Documents as Documents
 from ._statistics import Statistics as Statistics
+from ._xattrs import unpack_xattrs as unpack_xattrs

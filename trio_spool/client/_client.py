@@ -204,8 +204,8 @@ class Client(Administration):
             seed: The seed of the random sample. The same seed gives the same sample of the same documents.
             collection: The collection, as ``scope.collection``. By default, the default collection.
             keys_only: Whether to get only the keys. The other fields of the documents are then empty or 0.
-            include_xattrs: Whether documents that have extended attributes come with them. They stand before the value, which
-                `unpack_xattrs` splits, and the datatype says so.
+            include_xattrs: Whether documents that have extended attributes come with them. They stand before the value, and
+                `unpack_xattrs` splits that.
             name: The name of the scan in the server's statistics, at most 50 bytes.
             requirements: The requirements on the snapshot that is scanned.
 
