@@ -116,7 +116,7 @@ class StreamOutlet(TrioOutlet):
             self._began.set()
             try:
                 await self._stream.send_all(rest[:SLICE])
-            except trio.BrokenResourceError as exc:
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
                 let_go(exc)
                 raise
             finally:

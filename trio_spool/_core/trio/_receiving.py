@@ -48,7 +48,7 @@ class Receiver:
         if socket is None:
             try:
                 return bytes(await self._stream.receive_some(size))
-            except trio.BrokenResourceError as exc:
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
                 let_go(exc)
                 raise
         if self._prompt:
