@@ -169,6 +169,25 @@ def test_keys_that_are_in_many_values_and_long_documents(ascii_only: bool) -> No
     assert paths.count(document, b"") == b"%d" % len(root)
 
 
+def test_indices_are_counted_once() -> None:
+    """What is remembered of an array is right after each change of it."""
+    root = [[number, {"a": [number] * 3}] for number in range(5000)]
+    document = Document(json.dumps(root).encode())
+    document.check()
+    for index in (4000, 3999, 10, 4500, 4999, 2000, 0):
+        edits.replace(document, b"[%d][1].a[2]" % index, b'"x"')
+        root[index][1]["a"][2] = "x"
+        edits.insert(document, b"[%d]" % index, b'[-1,{"a":[0,0,0]}],[-2,{"a":[0,0,0]}]')
+        root[index:index] = [[-1, {"a": [0, 0, 0]}], [-2, {"a": [0, 0, 0]}]]
+        edits.remove(document, b"[%d]" % (index // 2))
+        del root[index // 2]
+        for other in (index, 1023, 1024, 1025, 4998):
+            assert json.loads(paths.get(document, b"[%d]" % other)) == root[other]
+    assert json.loads(document.content) == root
+    with pytest.raises(PathError, match="not found"):
+        paths.get(document, b"[%d]" % len(root))
+
+
 def test_work_rests_between_pieces_and_can_be_ended() -> None:
     class Ended(Exception):
         pass

@@ -67,6 +67,15 @@ def test_each_for_itself() -> None:
     assert lookup(ITEM, [], VIRTUAL) == ()
 
 
+def test_many_lookups_in_a_document_that_is_wrong_at_its_end() -> None:
+    """Each is answered as if it were alone: what is behind the value does not matter."""
+    item = Item(b'{"a":[%b0],"b":2,"c":[nonsense' % (b"1," * 40_000))
+    steps = [Step(K.GET, b"a[0]"), Step(K.GET, b"a[40000]"), Step(K.GET, b"b"), Step(K.GET, b"c[0]"), Step(K.COUNT, b"a")]
+    expected = [StepResult(value=b"1"), StepResult(value=b"0"), StepResult(value=b"2"), StepResult(PathProblem.NOT_JSON)]
+    assert lookup(item, steps, VIRTUAL) == (*expected, StepResult(value=b"40001"))
+    assert [lookup(item, [step], VIRTUAL)[0] for step in steps[:4]] == expected
+
+
 def test_an_item_that_is_no_document_and_has_no_attributes() -> None:
     item = Item(b"\xff not JSON")
     steps = [Step(K.GET, b"a"), Step(K.GET_DOCUMENT), Step(K.EXISTS, b"x", xattr=True), Step(K.GET, b"$list", xattr=True)]

@@ -173,7 +173,7 @@ def _arithmetic(operation: Arithmetic, current: Item | None) -> tuple[Outcome, I
         # memcached pads a number that became shorter with blanks, and counts on; what was copied from there has them.
         old = current.value.rstrip(b" ") if len(current.value) <= _MAX_WIDTH else current.value
         # `bytes.isdigit` is true only of ASCII digits, so that a sign, a blank in front or an underscore is refused.
-        if not old.isdigit() or len(old) > _MAX_DIGITS or int(old) >= _TWO_64:
+        if len(old) > _MAX_DIGITS or not old.isdigit() or int(old) >= _TWO_64:
             return NOT_A_NUMBER, None
         number = max(int(old) + operation.delta, 0) % _TWO_64
         item = current._replace(value=b"%d" % number, datatype=current.datatype | operation.datatype)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Union
 
@@ -22,6 +23,8 @@ Component = Union[str, int]
 _DECODER: Final = json.JSONDecoder()
 # The most bytes that JSON needs for a byte of UTF-8: six, for one that is written as an escape.
 _LONGEST_ESCAPE: Final = 6
+# Of so many elements that were counted, one is remembered. Picked, not measured.
+_MARKED: Final = 1024
 # How often a key may be found within values before a pattern is made that passes them. Making it takes as long as some hundred.
 _MANY: Final = 200
 
@@ -62,6 +65,7 @@ class Document(Text):
         self._recording = False
         self._checkpoints = Checkpoints()
         self._ends: dict[int, int] = {}  # of large containers, by their openings, as far as they are known
+        self._marks: dict[int, list[tuple[int, int]]] = {}  # indices and positions of elements, by where their array begins
         self._least = MAX_NESTING  # containers that were open since the last checkpoint
         self._next = 0  # where the next checkpoint may be
         self._escaped_keys: bool | None = None  # whether there may be any; None if nobody knows yet
@@ -80,8 +84,10 @@ class Document(Text):
         root = self._root()._replace(around=around)
         self._recording = len(self.data) > self.piece
         self._next = self.piece
-        self.read(root)
-        self._recording = False
+        try:
+            self.read(root)
+        finally:
+            self._recording = False
         self._checked = True
 
     def _passed(self, cursor: Cursor, size: int) -> None:
@@ -191,11 +197,27 @@ class Document(Text):
         if component < 0:
             position = self.last_item(parent)
         else:
-            position, skipped = self.skip_items(parent.value + 1, parent.around + 1, component, in_object=False)
-            if skipped < component:
+            found = self._element(parent, component)
+            if found is None:
                 return None
+            position = found
         begin = self.skip_blanks(position)
         return Place(position - 1, begin, begin, parent.around + 1, 0x5D)
+
+    def _element(self, array: Place, index: int) -> int | None:
+        """Return where an element of an array that is not empty begins, or the blanks before it."""
+        marks = self._marks.setdefault(array.value, []) if self._checked else []
+        nearest = bisect_right(marks, (index, math.inf)) - 1
+        at, position = marks[nearest] if nearest >= 0 else (0, array.value + 1)
+        while at < index:
+            count = min(_MARKED, index - at)
+            position, skipped = self.skip_items(position, array.around + 1, count, in_object=False)
+            at += skipped
+            if skipped < count:
+                return None
+            if not marks or at > marks[-1][0]:
+                marks.append((at, position))
+        return position
 
     def last_item(self, container: Place) -> int:
         """Return where the last item of a container that is not empty begins, or the blanks before it."""
@@ -303,6 +325,7 @@ class Document(Text):
         self.data[begin:end] = new
         by = len(new) - (end - begin)
         self._checkpoints.shift(begin, end, by)
+        self._marks = {array: [mark for mark in marks if mark[1] <= begin] for array, marks in self._marks.items() if array < begin}
         self._ends = {
             opening + by * (opening >= end): closing + by
             for opening, closing in self._ends.items()

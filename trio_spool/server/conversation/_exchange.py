@@ -184,7 +184,9 @@ class Exchange:
         if self.operations:
             self._release()
             if self._preparations:
-                await trio.to_thread.run_sync(self._prepare_in_thread, limiter=self.shared.limiter)
+                user = self.session.user
+                limiter = self.shared.workers.limiter(self.bucket.name, "" if user is None else user.name)
+                await trio.to_thread.run_sync(self._prepare_in_thread, limiter=limiter)  # type: ignore[arg-type]
             self._resolve(await self.bucket.operate(list(self.operations)))
         data = self.take() if self.replies else b""
         if data:
