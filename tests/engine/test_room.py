@@ -112,6 +112,10 @@ def test_full_disk_is_a_clear_outcome(tmp_path) -> None:
                 break
             stored += 1
         assert outcome.problem is Problem.NO_SPACE, outcome
+        for size in (100_000, 300_000, 1_000_000) * 4:  # some end half-way, which LMDB takes for a disk that fails
+            (outcome,) = engine.execute([Store(b"more", b"x" * size)])
+            assert outcome.problem is Problem.NO_SPACE, outcome
+        assert engine.failure is None
         reader = engine.open_reader()
         assert reader.get(b"before") is not None
         assert reader.get(b"big%d" % (stored - 1)) is not None
