@@ -15,6 +15,8 @@ from trio_spool.engine._single_writer import SingleWriterEngine
 from trio_spool.engine.memory import MemoryEngine
 from trio_spool.engine.memory._storage import MemoryStorage
 from trio_spool.mcbp import Opcode, ScanRequest, SnapshotRequirements, Status, encode_request, encode_scan_request
+from trio_spool.server import Tuning
+from trio_spool.server._service import SLOW_WRITE
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -162,3 +164,23 @@ async def test_other_buckets_are_closed_properly(kind, faults) -> None:
     assert len(engines) == 2
     assert [engine.failure is not None for engine in engines] == [True, False]
     assert all(engine.writer.closing for engine in engines)
+
+
+async def test_a_disk_that_does_not_answer_is_said(kind, faults, run_service, until) -> None:
+    go_on = threading.Event()
+
+    def hold() -> None:
+        faults.hooks.pop("commit")
+        go_on.wait(LIMIT)
+
+    tuning = Tuning(slow_write=0.01, housekeeping=0.01)
+    async with run_service(engine=kind, tuning=tuning) as service, service.connect() as raw, service.connect() as reader:
+        await raw.call(Opcode.NOOP)
+        assert SLOW_WRITE not in service.inside.incidents.counts()
+        faults.hooks["commit"] = hold
+        await raw.send(store(1))
+        await until(lambda: service.inside.incidents.counts().get(SLOW_WRITE, 0) > 2)
+        assert (await reader.call(Opcode.GET, key=b"k1")).status == Status.NOT_FOUND
+        go_on.set()
+        assert (await raw.receive()).status == 0
+        assert service.inside.buckets.default.engine.busy_seconds == 0

@@ -314,6 +314,11 @@ class Engine(ABC):
         """Seconds of processor time that carrying out mutations has used."""
 
     @property
+    def busy_seconds(self) -> float:
+        """For how many seconds the operations that are being carried out have been going on; 0 if there are none."""
+        return 0.0
+
+    @property
     @abstractmethod
     def spaces(self) -> Mapping[bytes, Space]:
         """What the keys of each space hold, as of the last commit."""

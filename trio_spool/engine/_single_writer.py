@@ -91,6 +91,10 @@ class SingleWriterEngine(Engine):
         return self.writer.cpu_seconds
 
     @property
+    def busy_seconds(self) -> float:
+        return self.writer.busy_seconds()
+
+    @property
     def spaces(self) -> Mapping[bytes, Space]:
         return self.writer.shared.spaces
 

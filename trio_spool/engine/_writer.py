@@ -101,6 +101,7 @@ class Writer:
         self._unanswered: list[Submission] = []  # taken from the queue
         self._failures = 0  # of transactions, in a row
         self._committing = False
+        self._busy_since: float | None = None
         self._operations = 0
         self._commits = 0
         self._largest_group = 0
@@ -151,6 +152,11 @@ class Writer:
         """Return whether an item is locked."""
         return self.shared.locks.get(key, 0.0) > self.clocks.steady()
 
+    def busy_seconds(self) -> float:
+        """Return for how long the group that is being carried out has been; 0 if there is none."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
+
     def statistics(self) -> WriterStatistics:
         """Return what the thread has done, and what waits for it."""
         return WriterStatistics(
@@ -173,9 +179,11 @@ class Writer:
             if group is None:
                 return
             self._unanswered = group
+            self._busy_since = time.monotonic() if group else None
             answers = self._carry_out(group)
             for check in self._checks:
                 check()
+            self._busy_since = None
             if answers:
                 self._unanswered = []
                 self._answer(answers)

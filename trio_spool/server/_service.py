@@ -20,6 +20,7 @@ from ._listening import BoundListener, listen, names_of
 from ._reloading import Reloading, Reread
 from ._turning_away import MAX_TOLD, turn_away
 from .conversation import Detect
+from .data import Bucket
 from .protocols import detect, refuse_first
 from .settings import Settings, SettingsError
 from .shared import Listener, NoPlace, Shared, Tuning, counted_as, remove_all_in_thread
@@ -27,6 +28,7 @@ from .shared import Listener, NoPlace, Shared, Tuning, counted_as, remove_all_in
 # Connections that are looked at for limits of time without a break, about half a millisecond of the event loop. Picked.
 _AT_ONCE: Final = 256
 
+SLOW_WRITE: Final = "a disk does not answer, and writes wait for it"
 # Seconds for which running answers may finish when an engine has failed. Picked, not measured: what waits for the engine is
 # answered at once, and a supervisor should soon start the service again.
 FAILED_DRAIN: Final = 1.0
@@ -280,14 +282,21 @@ class Service:
         async for _ in periodic(shared.tuning.housekeeping):
             shared.scans.end_old()
             for bucket in shared.buckets:
-                if ended := bucket.take_ended():
-                    hint = "read scans faster, or raise --max-held-size"
-                    shared.incidents.report(
-                        "scans ended: they kept too much on disk", place=bucket.name, bucket=bucket.name, ended=ended, hint=hint
-                    )
+                self._look_at(bucket)
             await shared.allocator.tidy()
             if idle := shared.snapshots.take_idle():
                 await shared.snapshots.remove(idle)
+
+    def _look_at(self, bucket: Bucket) -> None:
+        """Log what a bucket has not kept up with."""
+        incidents, name = self.shared.incidents, bucket.name
+        if ended := bucket.take_ended():
+            hint = "read scans faster, or raise --max-held-size"
+            incidents.report("scans ended: they kept too much on disk", place=name, bucket=name, ended=ended, hint=hint)
+        busy = bucket.engine.busy_seconds
+        if busy >= self.shared.tuning.slow_write:
+            # Nothing else can be done: a thread that waits for a disk can't be stopped, and what it writes may still get there.
+            incidents.report(SLOW_WRITE, place=name, level="error", bucket=name, seconds=round(busy, 1))
 
     async def _keep_time(self) -> None:
         """End the connections that take too long, and those that hold too much."""

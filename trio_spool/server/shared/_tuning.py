@@ -27,6 +27,8 @@ class Tuning:
             scans one vbucket after the other, does so at once; picked, not measured, for clients that are far away.
         last_words: For how long clients whose scans are cut off at the end of the service may ask for more, and hear that.
             Picked, not measured: a round trip on any network.
+        slow_write: How long one group of writes may take before the log says that the disk does not answer. Picked, not measured:
+            a hundred times as long as the largest group takes where groups were measured.
         first_refusal: By how much the refusal of a connection's first failed login is delayed. The delay doubles with each
             failure: it makes guessing slow, and a mistyped password costs nobody much. Picked, not measured.
         max_refusal: The longest such delay.
@@ -36,6 +38,7 @@ class Tuning:
     housekeeping: float = 0.5
     sweep: int = SWEEP
     tls_timeout: float = 10.0
+    slow_write: float = 10.0
     farewell: float = 1.0
     between_scans: float = 1.0
     last_words: float = 0.5
