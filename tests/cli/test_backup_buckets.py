@@ -148,6 +148,30 @@ def test_buckets_that_are_gone_when_it_goes_on(filled: Server, tmp_path: Path) -
     assert {bucket for bucket, _ in content(tmp_path / "restored")} == {"a.b%-_", "default", "orders"}
 
 
+def test_copies_of_two_servers_are_not_mixed(filled: Server, tmp_path: Path) -> None:
+    backup = tmp_path / "backup"
+    back_up(filled, backup)
+    (backup / "backup.json").rename(backup / "backup.json.partial")
+    (tmp_path / "others").mkdir()
+    with served(tmp_path / "others" / "data", buckets=("orders",)) as other:
+        message = one_line("backup", other.address, backup)
+    assert f"{backup / 'buckets' / 'orders'} has a copy of another bucket of this name; remove {backup}, or choose" in message
+    back_up(filled, backup)
+
+
+def test_a_list_is_there_before_the_first_copy_is_complete(filled: Server, tmp_path: Path) -> None:
+    """So the copies that are complete when a backup ends by force are known to be of these buckets."""
+    backup = tmp_path / "backup"
+    back_up(filled, backup)
+    (backup / "backup.json").rename(backup / "backup.json.partial")
+    listed = json.loads((backup / "buckets.json").read_text())
+    assert sorted(listed["buckets"]) == sorted(BUCKETS[1:]) and len(set(listed["buckets"].values())) == 3
+    for name in ("a.b%-_", "shops"):
+        shutil.rmtree(backup / "buckets" / name)
+    back_up(filled, backup)
+    assert json.loads((backup / "buckets.json").read_text()) == listed
+
+
 def test_damage_of_any_bucket_is_found(filled: Server, tmp_path: Path) -> None:
     backup = tmp_path / "backup"
     back_up(filled, backup)
@@ -166,8 +190,9 @@ def test_damage_of_any_bucket_is_found(filled: Server, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", '{"buckets": 1, "left_out": []}', '{"buckets": ["../x"], "left_out": []}', '{"buckets": [".."], "left_out": []}',
-     '{"buckets": [""], "left_out": []}', '{"buckets": [7], "left_out": []}', '{"buckets": [], "left_out": [{}]}', "[" * 100_000],
+    ["", "{", "[]", '{"buckets": 1, "left_out": []}', '{"buckets": ["b"], "left_out": []}', '{"buckets": {"../x": ""}, "left_out": []}',
+     '{"buckets": {"..": ""}, "left_out": []}', '{"buckets": {"": ""}, "left_out": []}', '{"buckets": {"b": 7}, "left_out": []}',
+     '{"buckets": {}, "left_out": [{}]}', '{"buckets": {}}', "[" * 100_000],
 )  # fmt: skip
 def test_a_damaged_list(tmp_path: Path, text: str) -> None:
     with served(tmp_path / "data", buckets=("b",)) as server:
@@ -210,3 +235,12 @@ def test_a_broken_bucket_is_named(tmp_path: Path) -> None:
         for words in (["dump", server.address, "/dev/null"], ["backup", server.address, tmp_path / "backup"]):
             assert "left out the bucket 'b': broken: " in run(*words)
     assert "the backup was made without the bucket 'b': broken: " in run("verify", tmp_path / "backup")
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_backup_that_failed_early_leaves_nothing(tmp_path: Path, exists: bool) -> None:
+    if exists:
+        (tmp_path / "backup").mkdir()
+    with running_server(buckets=("b",)) as server:  # in memory, where there are no files
+        assert "prepare_snapshot" in one_line("backup", server.address, tmp_path / "backup")
+    assert sorted(tmp_path.rglob("*")) == ([tmp_path / "backup"] if exists else [])

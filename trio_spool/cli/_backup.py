@@ -18,13 +18,14 @@ from ..client import (
     AccessError,
     BackupError,
     BackupResult,
+    Client,
     NotFoundError,
     backup_server,
     check_backup_directory,
     is_complete_backup,
     read_manifest,
 )
-from ._bucket_list import BucketList, bucket_directory, write_bucket_list
+from ._bucket_list import BucketList, bucket_directory, read_interrupted_list, remove_lonely_list, write_bucket_list
 from ._common import json_option, run_with_server, say_hello, server_argument
 from ._errors import ConnectionFailedError, FileError, StoppedError, explained
 from ._places import DEFAULT_BUCKET
@@ -130,30 +131,38 @@ async def _back_up_all(server: Server, directory: Path, report: Report) -> _Made
     """
     await trio.to_thread.run_sync(check_backup_directory, directory)
     made = _Made()
-    names, made.left_out = await _choose(server)
-    if DEFAULT_BUCKET not in names:
+    uuids, made.left_out = await _choose(server)
+    if DEFAULT_BUCKET not in uuids:
         raise ConnectionFailedError(
             f"the bucket default can't be backed up, and without it there is no data directory ({'; '.join(made.left_out)}); "
             "name one bucket with --bucket"
         )
-    for name in names:
-        if name != DEFAULT_BUCKET:
-            place = bucket_directory(directory, name)
-            if await trio.to_thread.run_sync(is_complete_backup, place):
-                manifest = await trio.to_thread.run_sync(read_manifest, place)
-                made.add(name, BackupResult(manifest, manifest.size, 0))
-            else:
-                made.add(name, await _copy(server, name, place, report))
-    kept = await trio.to_thread.run_sync(_remove_incomplete_in_thread, directory, set(names))
-    listed = BucketList(tuple(sorted({*made.buckets, *kept})), tuple(made.left_out))
-    await trio.to_thread.run_sync(write_bucket_list, directory, listed)
-    made.add(DEFAULT_BUCKET, await _copy(server, DEFAULT_BUCKET, directory, report))
+    del uuids[DEFAULT_BUCKET]
+    is_new = not await trio.to_thread.run_sync(directory.exists)
+    try:
+        await trio.to_thread.run_sync(_begin_in_thread, directory, uuids, made.left_out)
+        await _copy_all(server, tuple(uuids), directory, report, made)
+    except BaseException:
+        remove_lonely_list(directory, is_new)
+        raise
     return made
 
 
-async def _choose(server: Server) -> tuple[list[str], list[str]]:
-    """Return the names of the buckets that this user may back up, and a sentence about each other bucket."""
-    chosen, left_out = list[str](), list[str]()
+async def _copy_all(server: Server, names: tuple[str, ...], directory: Path, report: Report, made: _Made) -> None:
+    """Copy those buckets that are not complete, and then the default one."""
+    for name in names:
+        place = bucket_directory(directory, name)
+        if await trio.to_thread.run_sync(is_complete_backup, place):
+            manifest = await trio.to_thread.run_sync(read_manifest, place)
+            made.add(name, BackupResult(manifest, manifest.size, 0))
+        else:
+            made.add(name, await _copy(server, name, place, report))
+    made.add(DEFAULT_BUCKET, await _copy(server, DEFAULT_BUCKET, directory, report))
+
+
+async def _choose(server: Server) -> tuple[dict[str, str], list[str]]:
+    """Return the names and UUIDs of the buckets that this user may back up, and a sentence about each other bucket."""
+    chosen, left_out = dict[str, str](), list[str]()
     async with server.open() as client:
         await say_hello(client)  # so that the server says why it refuses
         names = await client.list_buckets()
@@ -166,10 +175,33 @@ async def _choose(server: Server) -> tuple[list[str], list[str]]:
             except AccessError as exc:
                 left_out.append(f"the bucket {name!r}: {exc}")
                 continue
-            chosen.append(name)
+            chosen[name] = await _uuid_of_selected(client)
         if names:
             left_out += await unlisted(client, names)
     return chosen, left_out
+
+
+async def _uuid_of_selected(client: Client) -> str:
+    async with client.stat("uuid") as statistics:
+        async for name, value in statistics:
+            if name == b"uuid":
+                return value[:100].decode("utf-8", "replace")
+    return ""
+
+
+def _begin_in_thread(directory: Path, uuids: dict[str, str], left_out: list[str]) -> None:
+    """Write what buckets the backup is to have, beside the default one.
+
+    Raises:
+        FileError: It can't be written; or there is a complete copy of another bucket of the same name, maybe of another server.
+    """
+    listed = read_interrupted_list(directory)
+    for name, uuid in uuids.items():
+        place = bucket_directory(directory, name)
+        if is_complete_backup(place) and listed.uuids.get(name) != uuid:
+            raise FileError(f"{place} has a copy of another bucket of this name; remove {directory}, or choose another directory")
+    kept = _remove_incomplete_in_thread(directory, set(uuids))
+    write_bucket_list(directory, BucketList({name: listed.uuids.get(name, "") for name in kept} | uuids, tuple(left_out)))
 
 
 def _remove_incomplete_in_thread(directory: Path, names: set[str]) -> list[str]:

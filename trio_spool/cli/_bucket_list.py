@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -30,12 +32,17 @@ class BucketList:
     """What buckets a backup has, beside the default one.
 
     Attributes:
-        names: Their names.
+        uuids: Their names, and the UUID of each on the server, by which a backup that goes on knows that it is still the same one.
         left_out: What the backup lacks, a sentence for each.
     """
 
-    names: tuple[str, ...] = ()
+    uuids: Mapping[str, str] = attrs.Factory(dict)
     left_out: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names."""
+        return tuple(sorted(self.uuids))
 
 
 def bucket_directory(directory: Path, name: str) -> Path:
@@ -55,11 +62,20 @@ def write_bucket_list(directory: Path, listed: BucketList) -> None:
             path.unlink(missing_ok=True)
             return
         make_directories(directory)
-        content = json.dumps({"buckets": listed.names, "left_out": listed.left_out}, indent=1) + "\n"
+        content = json.dumps({"buckets": dict(listed.uuids), "left_out": listed.left_out}, indent=1) + "\n"
         with open_replacement(path, partial=path.with_name(path.name + ".partial")) as out:
             out.write(content.encode())
     except OSError as exc:
         raise FileError(f"can't write {path}: {explain(exc)}; run this again to continue the backup") from None
+
+
+def remove_lonely_list(directory: Path, whole: bool) -> None:
+    """Remove the list of a backup that failed before anything of it was copied; `whole`: and the directory."""
+    with suppress(OSError):
+        if {entry.name for entry in directory.iterdir()} == {BACKUP_LIST}:
+            (directory / BACKUP_LIST).unlink()
+        if whole:
+            directory.rmdir()  # fails if anything is in it
 
 
 def read_bucket_list(directory: Path) -> BucketList:
@@ -68,7 +84,7 @@ def read_bucket_list(directory: Path) -> BucketList:
     Raises:
         FileError: It is damaged, or a bucket is missing, or is none of this backup.
     """
-    listed = _read(directory / BACKUP_LIST)
+    listed = read_interrupted_list(directory)
     found = _directories(directory / BACKUP_BUCKETS)
     if missing := set(listed.names) - found:
         raise FileError(f"the backup in {directory} lacks the bucket {min(missing)}; make another backup")
@@ -80,24 +96,31 @@ def read_bucket_list(directory: Path) -> BucketList:
     return listed
 
 
-def _read(path: Path) -> BucketList:
+def read_interrupted_list(directory: Path) -> BucketList:
+    """Read the list, whatever is there of the buckets that it names. Without the file, there are none.
+
+    Raises:
+        FileError: It is damaged.
+    """
+    path = directory / BACKUP_LIST
     try:
         content = json.loads(read_bounded(path, _MAX_LIST, regular=True))
-        names, left_out = content["buckets"], content["left_out"]
-        if not all(isinstance(text, str) for text in (*names, *left_out)) or not all(map(_NAME.fullmatch, names)):
+        uuids, left_out = content["buckets"], content["left_out"]
+        texts = (*uuids.keys(), *uuids.values(), *left_out)
+        if not all(isinstance(text, str) for text in texts) or not all(map(_NAME.fullmatch, uuids)):
             raise TypeError
-        return BucketList(tuple(names), tuple(left_out))
+        return BucketList(uuids, tuple(left_out))
     except FileNotFoundError:
         return BucketList()
     except OSError as exc:
         raise FileError(f"can't read {path}: {explain(exc)}") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise FileError(f"{path} is damaged: it is not the list of a backup's buckets; put it back, or back up again") from None
 
 
 def _directories(path: Path) -> set[str]:
     try:
-        return {entry.name for entry in path.iterdir()}
+        return {entry.name for entry in path.iterdir() if _NAME.fullmatch(entry.name)}  # a server looks at no others
     except FileNotFoundError:
         return set()
     except OSError as exc:
