@@ -18,6 +18,7 @@ from trio_spool.engine import (
     StorageError,
     Store,
 )
+from trio_spool.engine._batch import Batch
 from trio_spool.engine._errors import DamagedError, DeviceError, RefusedError
 from trio_spool.engine._single_writer import SingleWriterEngine
 from trio_spool.engine._writer import MAX_FAILURES
@@ -128,6 +129,27 @@ def test_no_memory_is_no_room(open_faulty, faults) -> None:
         faults.add(point, MemoryError())
         assert engine.execute([Store(b"k", b"v")])[0].problem is Problem.NO_SPACE
     assert engine.execute([Store(b"k", b"v")])[0].problem is None
+
+
+def test_nothing_fails_behind_a_commit(open_faulty, monkeypatch) -> None:
+    """What is refused is not there: so all that takes memory is made before."""
+    engine = open_faulty()
+    shared = Batch.shared
+    with monkeypatch.context() as patching:
+        patching.setattr(Batch, "shared", lambda *arguments: [bytes(1 << 60), shared(*arguments)][1])
+        assert engine.execute([Store(b"k", b"v")])[0].problem is Problem.NO_SPACE
+    assert engine.storage.items == {}
+    assert engine.execute([Store(b"k", b"v")])[0].seqno == 1
+
+
+def test_no_memory_to_answer_with(open_faulty, faults, failures) -> None:
+    def wake(function) -> None:
+        raise MemoryError
+
+    engine = open_faulty(wake=wake)
+    submit(engine, b"k")
+    wait_until(lambda: failures)
+    assert isinstance(engine.failure.__cause__, MemoryError)
 
 
 def test_who_executes_gets_the_error(open_faulty, faults) -> None:

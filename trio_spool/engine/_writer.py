@@ -70,7 +70,7 @@ class Writer:
 
     Args:
         storage: Where the items are kept.
-        options: those about files, snapshots and maps are not used, but for the name of the directory.
+        options: The options of the engine. Those about files, snapshots and maps are ignored, but for the name of the directory.
         checks: Called in the writer thread before a group is answered, and when nothing was submitted for `expiry_interval`
             seconds. What one of them raises ends the engine, and nobody is told that the group is committed.
         chores: Called in the writer thread after each group, and when nothing was submitted for `expiry_interval` seconds. What one
@@ -210,9 +210,13 @@ class Writer:
         # What was being committed may be there when the store is opened again, and so must not be called refused.
         undone = isinstance(error, LostStoreError) and error.undone
         problem = Problem.FAILED if undone else Problem.UNKNOWN
-        answers = [submission.fail(problem) for submission in self._unanswered]
+        queued = self._queue.fail(failure)
+        try:
+            answers = [submission.fail(problem) for submission in self._unanswered]
+            self._answer(answers + [submission.fail(Problem.FAILED) for submission in queued])
+        except MemoryError:
+            _log.critical("there is no memory to answer those who wait", exc_info=True)
         self._unanswered = []
-        self._answer(answers + [submission.fail(Problem.FAILED) for submission in self._queue.fail(failure)])
         if self._failed is None:
             _log.critical("the engine has failed: %s", failure)
             return
@@ -287,6 +291,7 @@ class Writer:
         started = time.perf_counter()
         before = self.shared
         state, changed_spaces = batch.state(), batch.changed_spaces()
+        after = batch.shared(state, changed_spaces)  # before the commit, behind which nothing must fail
         if batch.changed:
             if batch.locks:
                 # A new lock holds before anybody can read the CAS that it gave.
@@ -300,12 +305,13 @@ class Writer:
             self._committing = False
             self._commits += 1
             self._failures = 0
-            self._incidents.passed(_REFUSED, self._place)
         else:
             batch.transaction.abort()
-        self.shared = batch.shared(state, changed_spaces)
+        self.shared = after
         self._flush_at = state.flush_at
         self._commit_seconds += time.perf_counter() - started
+        if batch.changed:
+            self._incidents.passed(_REFUSED, self._place)
 
     def _recover(self, error: Exception) -> Problem | None:
         """Try to mend what made a transaction fail. Return None if it is worth another try, or what to tell those who wait.
