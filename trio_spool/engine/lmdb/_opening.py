@@ -65,4 +65,5 @@ def _is_too_large(error: Exception) -> bool:
 def not_opened(path: Path, error: Exception) -> DataDirectoryError:
     """Return the error that says why a database does not open."""
     hint = "; it is damaged: restore a backup" if is_damage(error) or isinstance(error, DamagedError) else ""
-    return DataDirectoryError(f"can't open the database in {path}: {str(error) or type(error).__name__}{hint}")
+    reason = str(error).removeprefix(f"{path}: ") or type(error).__name__
+    return DataDirectoryError(f"can't open the database in {path}: {reason}{hint}")

@@ -125,6 +125,7 @@ class LmdbStorage(Storage):
         self.env = open_largest(open_environment, path, map_size or DEFAULT_MAP, self._settings)
         try:
             self.databases = self._open_databases()
+            self._page_size: int = self.env.stat()["psize"]
             self._recovered = recover(self.env, self.databases)
             if self._recovered.state == State():
                 prepare(self.env, self.databases)
@@ -166,6 +167,15 @@ class LmdbStorage(Storage):
         page = stats[0]["psize"]
         live = 2 + sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)  # and two meta pages
         return Usage(stats[1]["entries"], (info["last_pgno"] + 1) * page, live * page, info["map_size"])
+
+    def length(self) -> int:
+        """Return the bytes of the file that have been used, in the writer thread.
+
+        Raises:
+            StorageError: LMDB failed.
+        """
+        with map_errors:
+            return int(self.env.info()["last_pgno"] + 1) * self._page_size
 
     def forget_dead_readers(self) -> None:
         """Give up what processes that have died were reading: it would be kept for ever.
