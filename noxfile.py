@@ -69,8 +69,9 @@ BETWEEN = (
 )  # fmt: skip
 
 
-# What is simulated is the same on every Python: the newest runs it, without recording branches, which takes twice as long.
-SIMULATIONS = [f"tests/core/simulation/test_{name}.py" for name in ("hand_over", "mutants", "sender")]
+# What only the newest Python runs, without recording branches, which takes twice as long: simulations, which are the same on every
+# Python, and tests of endurance, which are about time and memory.
+UNRECORDED = [*(f"tests/core/simulation/test_{name}.py" for name in ("hand_over", "mutants", "sender")), "tests/soak"]
 
 
 def install(session: nox.Session, *arguments: str) -> None:
@@ -103,9 +104,9 @@ def tests(session: nox.Session) -> None:
     """
     install(session, ".[test]")
     chosen = ("tests", "--ignore=tests/clients", "--ignore=tests/frameworks") if session.python in (OLDEST, NEWEST) else BETWEEN
-    run_pytest(session, *chosen, *(f"--ignore={file}" for file in SIMULATIONS), with_coverage=session.python == NEWEST)
+    run_pytest(session, *chosen, *(f"--ignore={path}" for path in UNRECORDED), with_coverage=session.python == NEWEST)
     if session.python == NEWEST and not session.posargs:
-        run_pytest(session, *SIMULATIONS, with_coverage=False)
+        run_pytest(session, *UNRECORDED, with_coverage=False)
 
 
 @nox.session
