@@ -14,7 +14,8 @@ import pytest
 from support.commands import run
 from support.process import command
 
-# Runs the program, and interrupts it when it imports a module for the first time: its code has begun to run.
+# Runs the program, and interrupts it when it imports a module, in a place where Python prints an exception and goes on: so it is with
+# the locks of its import system.
 WHILE_IMPORTING = """
 import importlib.abc, importlib.machinery, os, runpy, signal, sys
 
@@ -24,8 +25,14 @@ class Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, wanted, path, target=None):
         if wanted == name:
             print("interrupted", flush=True)
-            os.kill(os.getpid(), signal.SIGINT)
+            Interrupting()
         return None
+
+class Interrupting:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(100):
+            pass
 
 sys.meta_path.insert(0, Finder())
 sys.argv[0] = "trio-spool"

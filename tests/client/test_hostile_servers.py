@@ -443,16 +443,56 @@ def test_a_request_that_is_being_sent_is_no_silence() -> None:
         request = bytearray()
 
         async def send_slowly(data: bytes | bytearray | memoryview) -> None:
-            for start in range(0, len(data), 100_000):
-                await trio.sleep(TIMEOUT / 2)
-                request.extend(data[start : start + 100_000])
-            await right.send_all(reply_to(bytes(request), ok(Opcode.SET, cas=1)))
+            """Carry about 5 kB a second, and answer a request that is complete."""
+            await trio.sleep(len(data) / 5000)
+            request.extend(data)
+            if len(request) == 24 + int.from_bytes(request[8:12], "big"):
+                await right.send_all(reply_to(bytes(request), ok(Opcode.SET, cas=1)))
 
-        left.send_stream.send_all = send_slowly  # a network that carries 6 kB a second
+        left.send_stream.send_all = send_slowly
         async with client_on(left, LOOK_AHEAD, TIMEOUT) as client:
             assert await client.set(b"k", bytes(1_000_000)) == 1
+        assert trio.current_time() > 5 * TIMEOUT
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+def test_a_long_limit_ends_with_its_call() -> None:
+    """The server has an hour for a snapshot, and 30 seconds for the answer that is due next."""
+
+    async def main() -> None:
+        left, right = memory_stream_pair()
+        async with client_on(left, LOOK_AHEAD, TIMEOUT) as client, trio.open_nursery() as nursery:
+            nursery.start_soon(client.prepare_snapshot)
+            await trio.testing.wait_all_tasks_blocked()
+            request = bytes(await right.receive_some(65536))
+
+            async def answer() -> None:
+                await trio.sleep(1000)
+                await right.send_all(reply_to(request, CALLS["prepare_snapshot"][1][0]))
+
+            nursery.start_soon(answer)
+            started = trio.current_time()
+            with pytest.raises(AnswerTimeoutError, match="nothing for 30 seconds"):
+                await client.get(b"k")
+            assert trio.current_time() - started == 1000 + TIMEOUT
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+@pytest.mark.parametrize("opaque", [0, 2, 2**32 - 1])
+async def test_replies_with_another_opaque_are_refused(opaque: int) -> None:
+    left, right = memory_stream_pair()
+    async with client_on(left, LOOK_AHEAD, TIMEOUT) as client:
+        async with trio.open_nursery() as nursery:
+
+            async def answer() -> None:
+                await right.receive_some(65536)
+                await right.send_all(encode_response(Opcode.GET, 0, opaque, extras=FLAGS, value=b"of another request"))
+
+            nursery.start_soon(answer)
+            with pytest.raises(ConnectionLostError, match=f"it answered get with the opaque {opaque} instead of 1"):
+                await client.get(b"k")
 
 
 @pytest.mark.parametrize("timeout", [0, -1, math.nan])
