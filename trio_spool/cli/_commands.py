@@ -36,6 +36,7 @@ class Place(NamedTuple):
 COMMANDS: Final = {
     "backup": Place("_backup", "backup", "Copy the databases of all buckets from a running server into DIRECTORY."),
     "bucket": Place("_buckets", "bucket", "Create, list and delete the buckets of a server."),
+    "check": Place("_check", "check", "Verify every page and every item of the data directory DATA_DIR."),
     "collection": Place("_collections", "collection", "Create, list and drop the collections of a bucket."),
     "compact": Place("_compact", "compact", "Give space back that the data directory DATA_DIR no longer needs."),
     "delete": Place("_items", "delete", "Delete the item KEY."),

@@ -69,8 +69,14 @@ from ._steps import StepProblem as StepProblem
 from ._steps import StepResult as StepResult
 from ._steps import XattrProblem as XattrProblem
 from ._subdocument import lookup as lookup
+from .lmdb._checking import Report as Report
+from .lmdb._checking import check_store as check_store
+from .lmdb._checking import read_in_child as read_in_child
 from .lmdb._compacting import Compacted as Compacted
 from .lmdb._compacting import compact_store as compact_store
 from .lmdb._database import DATABASE as DATABASE
 from .lmdb._database import count_copy as count_copy
+from .lmdb._session import LastRun as LastRun
+from .lmdb._session import find_last_run as find_last_run
+from .lmdb._session import remove_session as remove_session
 from .memory import MemoryEngine as MemoryEngine

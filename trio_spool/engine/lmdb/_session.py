@@ -203,3 +203,32 @@ def go_back(path: Path, checkpoint: Checkpoint) -> None:
             file.write(meta)
         os.fsync(descriptor)
     (path / READER_TABLE).unlink(missing_ok=True)  # it says which meta page is the last one, if anybody else still has it open
+
+
+@attrs.frozen
+class LastRun:
+    """How the last run in a data directory has ended.
+
+    Attributes:
+        trouble: Why nobody knows what the database is, or what will be lost; None if it has ended well, or only its process was
+            killed.
+        checkpoint: What the next start goes back to; None if it goes back to nothing.
+    """
+
+    trouble: str | None = None
+    checkpoint: Checkpoint | None = None
+
+
+def find_last_run(path: Path, read_boot: ReadBoot = boot_id) -> LastRun:
+    """Return how the last run in a data directory has ended, which nobody uses now."""
+    try:
+        session = read_session(path)
+    except DataDirectoryError as exc:
+        return LastRun(str(exc))
+    if session is None:
+        return LastRun()
+    boot = read_boot()
+    if not session.failed and (boot is None or session.boot is None or boot == session.boot):
+        return LastRun()
+    why = "a sync failed" if session.failed else "the machine crashed"
+    return LastRun(f"{why} while it was used with --fsync {session.fsync}", session.checkpoint)
