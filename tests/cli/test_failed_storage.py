@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -31,10 +32,13 @@ class Client:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=LIMIT)
         self._decoder = ResponseDecoder()
 
+    def send(self, opcode: int, **kwargs) -> None:
+        self._socket.sendall(encode_request(opcode, **kwargs))
+
     def call(self, opcode: int, **kwargs) -> int | None:
         """Return the status of the reply; None if the connection was closed instead."""
         try:
-            self._socket.sendall(encode_request(opcode, **kwargs))
+            self.send(opcode, **kwargs)
             while (reply := self._decoder.next_event()) is NEED_DATA:
                 data = self._socket.recv(65536)
                 if not data:
@@ -185,3 +189,23 @@ def test_a_log_that_can_not_be_written(connect, library, tmp_path) -> None:
             process.popen.kill()
             process.popen.wait()
             process.popen.stdout.close()
+
+
+def test_a_disk_that_does_not_answer(start, connect, library, tmp_path) -> None:
+    """Who writes waits, as nobody knows what will become of it. Reads go on, and a second signal ends the server."""
+    faults = DiskFaults(tmp_path / "faults")
+    with start(str(tmp_path / "data"), "--listen", "tcp://127.0.0.1:0", env=environment(library, faults)) as process:
+        client, writer = connect(process), connect(process)
+        assert client.store(b"k") == 0
+        faults.clear()
+        faults.fail_from(0, How.HANG, 0)
+        writer.send(Opcode.SET, key=b"k", value=b"w", extras=bytes(8))
+        while not faults.calls:
+            assert client.call(Opcode.GET, key=b"k") == 0
+        assert client.call(Opcode.GET, key=b"k") == 0
+        process.popen.send_signal(signal.SIGTERM)
+        while client.call(Opcode.NOOP) is not None:
+            pass  # until the signal has arrived: this client waits for nothing, and is disconnected
+        process.popen.send_signal(signal.SIGTERM)
+        lines = ended(process)
+    assert lines[-1] == "Error: the storage did not close in 3 seconds after the second signal"

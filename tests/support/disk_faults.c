@@ -17,7 +17,7 @@
 
 #define CALLS 256
 
-enum { NOTHING, BEFORE, AFTER, SHORT };
+enum { NOTHING, BEFORE, AFTER, SHORT, HANG };
 
 struct control {
     int32_t calls;
@@ -65,6 +65,7 @@ static int fate(int fd, char kind, int *error) {
     case NOTHING: return call; \
     case SHORT: return half; \
     case AFTER: (void)!(call); break; \
+    case HANG: for (;;) pause(); \
     } \
     errno = error; \
     return -1;

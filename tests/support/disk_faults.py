@@ -25,11 +25,12 @@ _SIZE = _TABLE + (CALLS + 1) * _ENTRY.size
 
 
 class How(IntEnum):
-    """How a call fails: it is not made, or made before it fails, or only half of it is written, without an error."""
+    """How a call fails: it is not made, or made before it fails, or only half of it is written, without an error, or it hangs."""
 
     BEFORE = 1
     AFTER = 2
     SHORT = 3
+    HANG = 4
 
 
 class DiskFaults:

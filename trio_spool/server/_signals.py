@@ -27,6 +27,9 @@ FAILED_STATUS: Final = 74
 # Seconds for which a process whose storage has failed may take to end properly. Picked, not measured: threads that wait for a disk
 # that does not answer can't be stopped, and a process that stays would keep its supervisor from starting another.
 FAILED_PATIENCE: Final = 30.0
+# Seconds for which a process may take to end properly after a second signal. Picked, not measured: whoever sends one wants the end,
+# and all that was acknowledged is safe from the end of a process anyway.
+SIGNAL_PATIENCE: Final = 3.0
 
 
 async def serve_until_signal(
@@ -70,7 +73,7 @@ async def serve_until_signal(
         raise_the_one(group)
 
 
-def end_soon(failure: EngineFailedError, patience: float = FAILED_PATIENCE) -> None:
+def end_soon(failure: EngineFailedError | str, patience: float = FAILED_PATIENCE) -> None:
     """End the process with a line and `FAILED_STATUS` if it is still there after some seconds."""
 
     def end_in_thread() -> None:
@@ -88,6 +91,7 @@ async def _stop_on_signals(stop: trio.Event, everything: trio.CancelScope, notif
         async for number in signals:
             if stop.is_set():
                 everything.cancel()
+                end_soon(f"the storage did not close in {SIGNAL_PATIENCE:g} seconds after the second signal", SIGNAL_PATIENCE)
                 return
             notify(number)
             stop.set()
