@@ -275,8 +275,8 @@ async def test_requests_that_have_arrived_in_part_count(small, until) -> None:
 
 
 async def test_what_scans_have_spooled_counts(run_service, until) -> None:
-    """Worker threads produce it, and do not wait for room."""
-    options = {"max_buffered": 20 * MB, "max_item_size": 2 * MB, "window": 3 * MB, "tuning": Tuning(housekeeping=0.02)}
+    """Worker threads produce it, and do not wait for room: they have everybody looked at when it is too much."""
+    options = {"max_buffered": 20 * MB, "max_item_size": 2 * MB, "window": 100_000, "tuning": Tuning(housekeeping=1000)}
     async with run_service(**options) as service, service.connect() as raw:
         for number in range(20):
             assert (await raw.call(Opcode.SET, key=b"%02d" % number, value=VALUE, extras=EXTRAS)).status == 0

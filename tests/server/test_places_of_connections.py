@@ -18,6 +18,8 @@ from trio_spool.server._keepalive import keep_alive
 from trio_spool.server._turning_away import MAX_TOLD
 from trio_spool.server.shared import Admission, Tuning, counted_as
 
+# Long enough on a busy machine: what is tested does not wait for the end of it.
+PATIENT = Tuning(farewell=30)
 QUICK = Tuning(farewell=0.2)
 
 
@@ -39,7 +41,7 @@ async def told(service, tls=None, text: bytes = b"Too many connections from this
 
 async def test_further_connections_of_an_address_are_told_so(run_service) -> None:
     with structlog.testing.capture_logs() as logs:
-        async with run_service(max_connections_per_address=2, tuning=QUICK) as service:
+        async with run_service(max_connections_per_address=2, tuning=PATIENT) as service:
             async with service.connect() as one, service.connect() as two:
                 assert (await one.call(Opcode.NOOP)).status == (await two.call(Opcode.NOOP)).status == 0
                 for _ in range(5):
@@ -58,8 +60,21 @@ async def test_further_connections_of_an_address_are_told_so(run_service) -> Non
     assert entry["peer"].startswith("127.0.0.1:")
 
 
+async def test_the_answer_arrives_although_the_client_goes_on_sending(run_service) -> None:
+    """A socket that is closed with unread data resets the connection, and the client's system throws the answer away."""
+    async with run_service(max_connections=1, tuning=PATIENT) as service, service.connect() as raw:
+        assert (await raw.call(Opcode.NOOP)).status == 0
+        async with service.connect() as other:
+            await other.send(encode_request(Opcode.NOOP, opaque=3))
+            await other.send(bytes(500_000))
+            await trio.testing.wait_all_tasks_blocked(0.02)
+            reply = await other.receive()
+            assert (reply.opaque, reply.status) == (3, Status.TEMPORARY_FAILURE)
+            assert await other.closed()
+
+
 async def test_another_address_has_places_of_its_own(run_service) -> None:
-    async with run_service(max_connections_per_address=1, tuning=QUICK) as service, service.connect() as raw:
+    async with run_service(max_connections_per_address=1, tuning=PATIENT) as service, service.connect() as raw:
         assert (await raw.call(Opcode.NOOP)).status == 0
         stream = await trio.open_tcp_stream("127.0.0.1", service.port, local_address="127.0.0.2")
         async with stream:
@@ -69,7 +84,7 @@ async def test_another_address_has_places_of_its_own(run_service) -> None:
 
 async def test_an_ipv6_network_counts_as_one_address(run_service) -> None:
     try:
-        async with run_service(listen=("tcp://[::1]:0",), max_connections_per_address=1, tuning=QUICK) as service:
+        async with run_service(listen=("tcp://[::1]:0",), max_connections_per_address=1, tuning=PATIENT) as service:
             streams = [await trio.open_tcp_stream("::1", service.port) for _ in range(2)]
             async with streams[0], streams[1]:
                 assert (await Raw(streams[0]).call(Opcode.NOOP)).status == 0
@@ -91,14 +106,17 @@ async def test_clients_of_a_unix_socket_have_no_address(run_service, tmp_path) -
 
 
 async def test_further_connections_in_all_are_told_so(run_service) -> None:
-    async with run_service(max_connections=1, tuning=QUICK) as service, service.connect() as raw:
+    async with run_service(max_connections=1, tuning=PATIENT) as service, service.connect() as raw:
         assert (await raw.call(Opcode.NOOP)).status == 0
         await told(service, text=b"Too many connections")
 
 
 async def test_they_are_told_by_tls_as_well(run_service, authority) -> None:
     listen = ("tcp://127.0.0.1:0", "tls://127.0.0.1:0")
-    async with run_service(listen=listen, max_connections=1, tuning=QUICK, **authority.files) as service, service.connect() as raw:
+    async with (
+        run_service(listen=listen, max_connections=1, tuning=PATIENT, **authority.files) as service,
+        service.connect() as raw,
+    ):
         assert (await raw.call(Opcode.NOOP)).status == 0
         async with service.connect(authority.client(), index=1) as other:
             reply = await other.call(Opcode.NOOP, opaque=9)
@@ -107,7 +125,7 @@ async def test_they_are_told_by_tls_as_well(run_service, authority) -> None:
 
 async def test_couchbase_s_sdks_are_closed_without_a_word(run_service) -> None:
     """They take an error in reply to their first request for final, and try again if the connection is closed."""
-    async with run_service(max_connections=1, tuning=QUICK) as service, service.connect() as raw:
+    async with run_service(max_connections=1, tuning=PATIENT) as service, service.connect() as raw:
         assert (await raw.call(Opcode.NOOP)).status == 0
         async with service.connect() as sdk:
             hello = encode_request(Opcode.HELLO, key=b'{"a":"cxx/1.3.3","i":"5a/7"}', value=b"\0\7")

@@ -13,7 +13,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from support.users import ANN, PASSWORD, write_users
-from trio_spool.mcbp import Feature, Opcode, Status, encode_request
+from trio_spool.mcbp import CONTINUE, Feature, Opcode, ScanRequest, Status, encode_request, encode_scan_request
 from trio_spool.server.shared import Tuning
 
 EXTRAS = bytes(8)
@@ -39,7 +39,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def tuning(clock) -> Tuning:
-    return Tuning(clock=clock, farewell=0.5, first_refusal=0.0)
+    return Tuning(clock=clock, farewell=30, first_refusal=0.0)
 
 
 async def look(service: Any) -> None:
@@ -84,6 +84,18 @@ async def test_the_answer_is_in_the_form_that_was_negotiated(run_service, tuning
         assert (reply.opaque, reply.status, reply.datatype) == (77, Status.TEMPORARY_FAILURE, 1)
         assert json.loads(reply.value)["error"]["context"] == "the request took more than 10 seconds"
         assert await raw.closed()
+
+
+async def test_the_answer_arrives_although_the_client_goes_on_sending(run_service, tuning, clock) -> None:
+    frame = encode_request(Opcode.SET, key=b"key", value=bytes(900_000), extras=EXTRAS, opaque=5)
+    async with run_service(frame_timeout=10, tuning=tuning) as service, service.connect() as raw:
+        await raw.send(frame[:1000])
+        await after(service, clock, 11)
+        for start in range(1000, 601_000, 100_000):
+            await raw.send(frame[start : start + 100_000])
+            await wait_all_tasks_blocked(0.002)
+        reply = await raw.receive()
+        assert (reply.opaque, reply.status) == (5, Status.TEMPORARY_FAILURE)
 
 
 @pytest.mark.parametrize("sent", [SET[:1], SET[:23], TOO_LARGE[:1000]])
@@ -162,12 +174,24 @@ async def test_whoever_waits_for_an_answer_is_not_idle(run_service, tuning, cloc
         observed = (await raw.call(Opcode.OBSERVE_SEQNO, value=bytes(8))).value
         uuid, seqno = struct.unpack_from(">QQ", observed, 3)
         wanted = b'{"range":{"start":"","end":"/w=="},"snapshot_requirements":{"vb_uuid":"%d","seqno":%d,"timeout_ms":60000}}'
-        await raw.hello(Feature.JSON)
+        await raw.hello(Feature.JSON, Feature.UNORDERED_EXECUTION)
         await raw.send(encode_request(Opcode.RANGE_SCAN_CREATE, value=wanted % (uuid, seqno + 1), datatype=1))
         await after(service, clock, 50)
         async with service.connect() as other:
             assert (await other.call(Opcode.SET, key=b"k", extras=EXTRAS)).status == 0
         assert (await raw.receive()).status == 0
+
+
+async def test_a_connection_with_an_open_scan_is_not_idle(run_service, tuning, clock) -> None:
+    """Or an SDK that is slow would take the documents that it has got for all of them."""
+    async with run_service(idle_timeout=10, max_scan_life=100, tuning=tuning) as service, service.connect() as raw:
+        assert (await raw.call(Opcode.SET, key=b"k", extras=EXTRAS)).status == 0
+        identity = (await raw.call(Opcode.RANGE_SCAN_CREATE, value=encode_scan_request(ScanRequest()))).value
+        await after(service, clock, 50)
+        assert (await raw.call(Opcode.RANGE_SCAN_CONTINUE, extras=CONTINUE.pack(identity, 0, 0, 0))).status == Status.SCAN_COMPLETE
+        await after(service, clock, 11)
+        assert await raw.closed()
+        assert service.inside.counters.idle_kicks == 1
 
 
 # Logging in
@@ -260,7 +284,7 @@ def test_looks_are_as_seldom_as_the_limits_allow(run_service) -> None:
     from trio_spool.server.shared import Timekeeper
 
     def interval(**values: Any) -> float:
-        return Timekeeper(lambda: Settings(**values), None, None).interval(0.5)  # type: ignore[arg-type]
+        return Timekeeper(lambda: Settings(**values), None, None, None).interval(0.5)  # type: ignore[arg-type]
 
     assert interval() == 1.5  # a twentieth of the time for a login
     assert interval(login_timeout=1) == 0.5

@@ -235,8 +235,6 @@ class Connection:
             elif guest.skipping:
                 frame = -self._bytes_read - guest.skipping
         idle = self._receiving and frame is None and not queued and not self.jobs()
-        if idle and self._shared.scans.is_scanning(self.number):
-            idle = False  # Couchbase's SDKs would take the documents that they have got for all of them
         return Activity(self._bytes_read, frame, idle, queued, self._session.user is None)
 
     def who(self) -> tuple[str, str]:

@@ -25,8 +25,8 @@ from .protocols import detect, refuse_first
 from .settings import Settings, SettingsError
 from .shared import Listener, NoPlace, Shared, Tuning, counted_as, remove_all_in_thread
 
-# Connections that are looked at for limits of time without a break, about half a millisecond of the event loop. Picked.
-_AT_ONCE: Final = 256
+# Connections that are looked at for limits of time without a break: less than half a millisecond of the event loop.
+_AT_ONCE: Final = 64
 
 SLOW_WRITE: Final = "a disk does not answer, and writes wait for it"
 # Seconds for which running answers may finish when an engine has failed. Picked, not measured: what waits for the engine is

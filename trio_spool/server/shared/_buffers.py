@@ -35,7 +35,7 @@ from ._counters import Counters
 PATIENCE: Final = 0.25
 # Seconds without room after which those that still make progress are closed as well. Picked, not measured.
 STARVED: Final = 2.0
-# Seconds between two looks while a turn waits for room. A look takes 1 to 2 µs for a connection. Picked, not measured.
+# Seconds between two looks while a turn waits for room. A look takes some 4 µs for a connection. Picked, not measured.
 INTERVAL: Final = 0.02
 # The part of the bound that large requests leave to small ones: one of so many. Picked, not measured.
 KEPT: Final = 16

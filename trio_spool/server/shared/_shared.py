@@ -102,7 +102,7 @@ class Shared:
         self.listeners: list[Listener] = []
         self.admission = Admission()
         self.buffers = Buffers(self._now, self.connections, self.counters, self.incidents, tuning.clock)
-        self.timekeeper = Timekeeper(self._now, self.counters, self.incidents, tuning.clock)
+        self.timekeeper = Timekeeper(self._now, self.counters, self.incidents, self.scans.is_scanning, tuning.clock)
         self.allocator = Allocator(find_trim())
         self.throttle = Throttle(lambda: self.settings.max_stream_rate)
         self.shares = Shares(self._now, self.buckets.__len__, self.logins.__len__)
