@@ -146,6 +146,15 @@ def test_documents(collection: Any) -> None:
     assert [replica.content_as[int] for replica in collection.get_all_replicas("k")] == [2]
 
 
+def test_lookups_in_any_replica(collection: Any) -> None:
+    """There are no replicas; without the capability, the SDK would not even ask."""
+    collection.upsert("k", {"a": {'quoted "key"': [1, 2]}})
+    found = collection.lookup_in_any_replica("k", [SD.get('a.quoted \\"key\\"[-1]'), SD.exists("b")])
+    assert (found.content_as[int](0), found.exists(1)) == (2, False)
+    (everywhere,) = collection.lookup_in_all_replicas("k", [SD.count("a")])
+    assert everywhere.content_as[int](0) == 1
+
+
 @pytest.mark.parametrize(
     ("transcoder", "value"),
     [(RawBinaryTranscoder(), b"\0\xff"), (RawStringTranscoder(), "é"), (RawJSONTranscoder(), '{"a": 1}')],

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from trio_spool.engine import DataDirectoryError, Delete
-from trio_spool.mcbp import HEADER, Opcode, Status, encode_request, encode_response, shape
+from trio_spool.mcbp import HEADER, DataType, Feature, Opcode, Status, encode_request, encode_response, shape
 from trio_spool.server import ListenError, Settings, SettingsError, serve
 from trio_spool.server.conversation import ANYBODY
-from trio_spool.server.protocols.binary import COMMANDS, BinaryGuest, Command, Table, unknown
+from trio_spool.server.protocols.binary import COMMANDS, BinaryGuest, Command, Table, _gate, unknown
 from trio_spool.server.statistics import GROUPS, Group, Row
 
 EXTRAS = struct.pack(">LL", 0, 0)
@@ -191,6 +191,20 @@ async def test_a_bug_in_a_command_costs_its_request_alone(run_service) -> None:
                 assert replies[-1].value == b"v+++"
             assert service.inside.counters.command_failures == 3
     assert [entry["event"] for entry in logs] == ["command failed"] * 3  # each for another reason
+
+
+async def test_an_admission_that_fails_costs_its_request_alone(service, raw, monkeypatch) -> None:
+    def inflate(exchange, request):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(_gate, "_inflate", inflate)
+    await raw.hello(Feature.SNAPPY)
+    with structlog.testing.capture_logs():
+        await raw.send(
+            encode_request(Opcode.SET, key=b"a", value=b"x", extras=EXTRAS, datatype=DataType.SNAPPY),
+            encode_request(Opcode.SET, key=b"b", value=b"x", extras=EXTRAS),
+        )
+        assert [(await raw.receive()).status for _ in range(2)] == [Status.INTERNAL, 0]
 
 
 async def test_a_read_that_fails_costs_its_request_alone(service, raw, monkeypatch) -> None:

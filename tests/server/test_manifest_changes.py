@@ -43,3 +43,8 @@ async def test_one_that_can_not_be_stored_is_not_used(run_service) -> None:
         new = b'{"uid":"1","scopes":[{"uid":"0","name":"_default","collections":[{"uid":"0","name":"_default"}]}]}'
         assert (await raw.call(Opcode.SET_COLLECTIONS_MANIFEST, value=new)).status
         assert (await raw.call(Opcode.GET_COLLECTIONS_MANIFEST)).value == before
+
+
+async def test_a_manifest_that_is_too_long_is_refused_unread(raw) -> None:
+    reply = await raw.call(Opcode.SET_COLLECTIONS_MANIFEST, value=b"[" * (1024 * 1024 + 1))
+    assert reply.status == Status.INVALID

@@ -145,20 +145,20 @@ class BinaryGuest:
                 if buffers.tight:
                     await self._wait_room(event)
                 request: Request | None = event
-                if session.allowed[opcode] or not is_plain(event):
-                    request = admit(exchange, event)
-                if request is not None:
-                    replies, operations = len(exchange.replies), len(exchange.operations)
-                    try:
+                replies, operations = len(exchange.replies), len(exchange.operations)
+                try:
+                    if session.allowed[opcode] or not is_plain(event):
+                        request = admit(exchange, event)
+                    if request is not None:
                         handlers[opcode](exchange, request)
-                    except (ServiceError, RemoteProtocolError) as exc:
-                        exchange.refuse(request, exc)
-                    except StorageError as exc:
-                        exchange.undo(replies, operations)
-                        exchange.fail(request, exc)
-                    except Exception:
-                        exchange.undo(replies, operations)
-                        exchange.reply(exchange.failure(request))
+                except (ServiceError, RemoteProtocolError) as exc:
+                    exchange.refuse(event, exc)
+                except StorageError as exc:
+                    exchange.undo(replies, operations)
+                    exchange.fail(event, exc)
+                except Exception:
+                    exchange.undo(replies, operations)
+                    exchange.reply(exchange.failure(event))
                 if exchange.work is not None and request is not None:
                     await self._start_job(request)
                 else:
