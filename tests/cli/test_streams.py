@@ -68,7 +68,7 @@ def test_errors_that_nobody_can_read(here: str, redirection: str) -> None:
 def test_a_command_that_prints_nothing_needs_no_output(here: str, tmp_path: Path) -> None:
     file = tmp_path / "dumped"
     assert redirected(f"dump {here} {file}", ">&-").stderr == b"dumped 1 documents\n"
-    assert file.read_bytes().startswith(b'{"key": "key", "value": "value"')
+    assert b'"key": "key", "value": "value"' in file.read_bytes()
 
 
 @pytest.mark.parametrize("redirection", ["2>&-", f"2> {FULL}"])
