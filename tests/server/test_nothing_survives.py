@@ -165,7 +165,9 @@ async def test_a_connection_is_freed_by_reference_counts(run_service, way) -> No
                     connection = [weakref.ref(each) for each in service.inside.connections]
                     raw = None
             await gone(service)
-            assert [each() for each in connection] == [None] * len(connection)
+            with trio.fail_after(20):  # the writer thread may be at work for it; the collector is off, so a cycle would stay
+                while any(each() is not None for each in connection):
+                    await trio.sleep(0.001)
         assert garbage == []
 
 
