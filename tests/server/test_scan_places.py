@@ -9,6 +9,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_spool.mcbp import Feature, Opcode, ScanRequest, SnapshotRequirements, Status, encode_request, encode_scan_request
+from trio_spool.server.shared import Tuning
+from trio_spool.server.shared._scans import PATIENCE
 
 EXTRAS = bytes(8)
 
@@ -126,3 +128,37 @@ async def test_a_client_that_leaves_gives_its_places_back(run_service) -> None:
         with trio.fail_after(20):
             while await create(watcher, 3) == Status.TEMPORARY_FAILURE:
                 pass
+
+
+async def test_one_that_was_forgotten_gives_way(run_service) -> None:
+    clock = Clock()
+    async with (
+        run_service(max_scans=3, tuning=Tuning(clock=clock)) as service,
+        service.connect() as raw,
+        service.connect() as other,
+    ):
+        for key in b"a", b"b":
+            assert (await raw.call(Opcode.SET, key=key, extras=EXTRAS)).status == 0
+        begun, older, newer = [
+            (await raw.call(Opcode.RANGE_SCAN_CREATE, value=encode_scan_request(ScanRequest()))).value for _ in range(3)
+        ]
+        one = begun + (1).to_bytes(4, "big") + bytes(8)
+        assert (await raw.call(Opcode.RANGE_SCAN_CONTINUE, extras=one)).status == Status.SCAN_MORE
+        clock.now += PATIENCE - 1
+        assert await create(other, 1) == Status.TEMPORARY_FAILURE
+        clock.now += 1
+        assert [await create(other, opaque) for opaque in range(3)] == [0, 0, Status.TEMPORARY_FAILURE]
+        # The one that its client reads goes on, however long it takes.
+        assert (await raw.call(Opcode.RANGE_SCAN_CONTINUE, extras=one)).status == Status.SCAN_COMPLETE
+        for scan in older, newer:
+            assert (await raw.call(Opcode.RANGE_SCAN_CONTINUE, extras=scan + bytes(12))).status == Status.NOT_FOUND
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import inf
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ..._incidents import Incidents
 from ..data import Bucket
@@ -21,6 +21,10 @@ from ._shares import Shares
 
 class TooManyScansError(ScanError):
     """The limit of open scans is reached."""
+
+
+# Seconds after which a scan that was never continued gives way to another one. Picked, not measured: clients continue it at once.
+PATIENCE: Final = 30.0
 
 
 class _Claim(NamedTuple):
@@ -94,6 +98,7 @@ class Scans:
         Raises:
             TooManyScansError: No place is free.
         """
+        self._make_room()
         if len(self._open) + len(self._reserved) >= self._max_open:
             raise TooManyScansError(f"the limit of {self._max_open} open scans is reached: cancel one, or raise --max-scans")
         claims = [*self._claims.values(), *self._reserved]
@@ -116,6 +121,19 @@ class Scans:
             yield opened
         finally:
             self._reserved.remove(claim)
+
+    def _make_room(self) -> None:
+        """If no place is free, end the oldest scan that its client has created and then forgotten.
+
+        A scan that was continued once is left alone, however long its client takes: it would miss documents, and might not notice.
+        """
+        if len(self._open) + len(self._reserved) < self._max_open:
+            return
+        created = [scan for scan in self if scan.state is ScanState.CREATED]
+        oldest = min(created, key=lambda scan: scan.began, default=None)
+        if oldest is not None and self.clock() - oldest.began >= PATIENCE:
+            self.expired += 1
+            self.end(oldest)
 
     def _check_shares(self, claim: _Claim, claims: list[_Claim]) -> None:
         """Refuse a scan beyond the share of its bucket or of its user.
