@@ -7,6 +7,7 @@ from ._directory import claim_directory as claim_directory
 from ._errors import CopyError as CopyError
 from ._errors import DamagedError as DamagedError
 from ._errors import DataDirectoryError as DataDirectoryError
+from ._errors import DeviceError as DeviceError
 from ._errors import DirectoryInUseError as DirectoryInUseError
 from ._errors import EngineClosedError as EngineClosedError
 from ._errors import EngineError as EngineError
@@ -14,6 +15,7 @@ from ._errors import EngineFailedError as EngineFailedError
 from ._errors import LostStoreError as LostStoreError
 from ._errors import NoFilesError as NoFilesError
 from ._errors import NoSpaceError as NoSpaceError
+from ._errors import RefusedError as RefusedError
 from ._errors import SnapshotEndedError as SnapshotEndedError
 from ._errors import SnapshotError as SnapshotError
 from ._errors import StorageError as StorageError

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
+from ._errors import EngineError
 from ._json_grammar import GRAMMAR, LEVELS, MAX_NESTING, PIECE
 
 QUOTE: Final = ord('"')
@@ -51,7 +52,7 @@ class PathProblem(Enum):
     VALUE_TOO_DEEP = "with this value, the document would be nested too deep"
 
 
-class PathError(Exception):
+class PathError(EngineError):
     """A document can't be read or edited."""
 
     def __init__(self, problem: PathProblem) -> None:
