@@ -82,6 +82,16 @@ async def test_another_address_has_places_of_its_own(run_service) -> None:
         await told(service)
 
 
+async def test_the_statistics_count_addresses(run_service) -> None:
+    async with run_service() as service, service.connect() as raw, service.connect() as same:
+        assert (await same.call(Opcode.NOOP)).status == 0
+        stream = await trio.open_tcp_stream("127.0.0.1", service.port, local_address="127.0.0.2")
+        async with stream:
+            assert (await Raw(stream).call(Opcode.NOOP)).status == 0
+            shown = await raw.stat()
+            assert (shown[b"curr_addresses"], shown[b"curr_connections_of_busiest_address"]) == (b"2", b"2")
+
+
 async def test_an_ipv6_network_counts_as_one_address(run_service) -> None:
     try:
         async with run_service(listen=("tcp://[::1]:0",), max_connections_per_address=1, tuning=PATIENT) as service:

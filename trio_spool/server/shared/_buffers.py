@@ -37,6 +37,8 @@ PATIENCE: Final = 0.25
 STARVED: Final = 2.0
 # Seconds between two looks while a turn waits for room. A look takes some 4 µs for a connection. Picked, not measured.
 INTERVAL: Final = 0.02
+# That pause is at least so many times as long as a look, so that thousands of connections do not take the event loop. Picked.
+LOOKING: Final = 10
 # The part of the bound that large requests leave to small ones: one of so many. Picked, not measured.
 KEPT: Final = 16
 # Bytes that a small request adds at most. Picked, not measured.
@@ -124,13 +126,14 @@ class Buffers:
         self._waiting[connection] += 1
         try:
             async with self._turns:
-                while True:
+                while not self.has_room(size) or connection in self._ending:
+                    began = self._clock()
                     self.look()
                     if connection in self._ending:
                         raise trio.BrokenResourceError("the connection was closed, since all together held too much")
                     if self.has_room(size):
                         return
-                    with trio.move_on_after(INTERVAL):
+                    with trio.move_on_after(max(INTERVAL, LOOKING * (self._clock() - began))):
                         await self._ended.wait()
         finally:
             self._waiting[connection] -= 1

@@ -29,6 +29,7 @@ def general(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | No
     counters = attrs.asdict(shared.counters)
     counters["bytes_written"] = shared.connections.bytes_written()
     connections = len(shared.connections)
+    addresses, busiest = len(shared.admission), shared.admission.busiest()
     uptime = shared.uptime.seconds()
 
     def rows() -> Iterator[Row]:
@@ -43,6 +44,8 @@ def general(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | No
         yield counter("rusage_system", f"{times.system:.6f}", "seconds")
         yield gauge("max_connections", shared.settings.max_connections)
         yield gauge("curr_connections", connections)
+        yield gauge("curr_addresses", addresses)
+        yield gauge("curr_connections_of_busiest_address", busiest)
         yield gauge("connection_structures", connections)
         for name, value in counters.items():
             yield counter(name, value, "bytes" if name.startswith("bytes_") else "")
