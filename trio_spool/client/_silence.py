@@ -33,14 +33,16 @@ class Silence:
         self._since = trio.current_time()  # when the silence began
         self._part = 0  # the number of bytes that arrived since then
         self._paused = False
-        self._changed = trio.Event()  # set when the silence may last for another time than `wait` waits for
+        self._changed = trio.Event()  # set when `wait` waits for too long
+        self._idle = False  # whether `wait` waits until a response is due
 
     def begin(self) -> None:
         """Note that a response is due, and none was before, or that the client reads again."""
         self._paused = False
         self._since = trio.current_time()
         self._part = 0
-        self._changed.set()
+        if self._idle:  # otherwise it looks again at the end of an earlier limit: to wake it for each request would take longer
+            self._changed.set()
 
     def pause(self) -> None:
         """Note that the client does not read for now, so that it can't know what the server sends."""
@@ -63,7 +65,8 @@ class Silence:
         sent = self._sent()
         while True:
             self._changed = trio.Event()
-            if not self._calls or self._paused:
+            self._idle = not self._calls or self._paused
+            if self._idle:
                 await self._changed.wait()
                 sent = self._sent()
                 continue
