@@ -211,3 +211,16 @@ def test_arguments_that_fit_no_request(words: str) -> None:
     """One may have twice as many bytes as a key in a frame."""
     with playing(ERRORS) as here:
         assert_harmless(run(*words.replace("HERE", here).split(), "x" * 100_000, status=2 if "bucket" in words else 1))
+
+
+def test_names_of_files_in_arguments(tmp_path) -> None:
+    name = str(tmp_path / NAMES)
+    for words in (
+        ("get", "127.0.0.1:1", "k", name),
+        ("load", "127.0.0.1:1", name),
+        (name,),
+        ("scan", "127.0.0.1:1", "--format", name),
+    ):
+        output = run(*words, status=2)
+        assert_harmless(output)
+        assert r"\u202e" in output

@@ -68,7 +68,7 @@ def backup(server: Server, directory: Path, as_json: bool) -> None:
             raise StoppedError(f"interrupted; run the command again to continue the backup in {directory}") from None
     for sentence in made.left_out:
         click.echo(visible(f"left out {sentence}"), err=True)
-    click.echo(json.dumps(made.described(directory)) if as_json else made.sentence(directory))
+    click.echo(json.dumps(made.described(directory)) if as_json else visible(made.sentence(directory)))
 
 
 @attrs.define
@@ -167,17 +167,19 @@ async def _choose(server: Server) -> tuple[dict[str, str], list[str]]:
         await say_hello(client)  # so that the server says why it refuses
         names = await client.list_buckets()
         for name in names:
-            try:
-                await client.select_bucket(name)
-                await client.release_snapshot("none")  # of which only those who may make one are told that it does not exist
-            except NotFoundError:
-                pass
-            except AccessError as exc:
-                left_out.append(f"the bucket {name!r}: {exc}")
-                continue
-            chosen[name] = await _uuid_of_selected(client)
+            with server.answering():
+                try:
+                    await client.select_bucket(name)
+                    await client.release_snapshot("none")  # of which only those who may make one are told that it does not exist
+                except NotFoundError:
+                    pass
+                except AccessError as exc:
+                    left_out.append(f"the bucket {name!r}: {exc}")
+                    continue
+                chosen[name] = await _uuid_of_selected(client)
         if names:
-            left_out += await unlisted(client, names)
+            with server.answering():
+                left_out += await unlisted(client, names)
     return chosen, left_out
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from .._files import explain
+from .._formats import visible
 from ..engine import (
     MARKER,
     DataDirectoryError,
@@ -118,7 +119,7 @@ def _accept(directory: Path) -> None:
 
 def _print(name: str, report: Report, last: LastRun, accepted: bool) -> None:
     for line in report.damage:
-        click.echo(f"{name}: {line}")
+        click.echo(visible(f"{name}: {line}"))
     if report.damaged > len(report.damage):
         click.echo(f"{name}: and {report.damaged - len(report.damage)} more")
     counts = f"{report.items} items, {report.bytes} bytes, {report.pages} pages in use, {report.free_pages} free"

@@ -17,6 +17,8 @@ from ._interrupts import INTERRUPTED, importing, run_interruptibly
 from ._streams import drop_output
 
 T = TypeVar("T")
+# What click raises, since version 8.2, to print a page of help.
+_HELP: Final = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
 
 class Place(NamedTuple):
@@ -93,6 +95,12 @@ def _run(work: Callable[[], T]) -> T:
     except BrokenPipeError:
         drop_output()
         sys.exit(0)
+    except click.UsageError as exc:
+        if not isinstance(exc, _HELP):
+            from .._formats import visible  # is not needed for a page of help
+
+            exc.message = visible(exc.message)  # an argument may be the name of a file that somebody else has made
+        raise
 
 
 def _interrupted() -> NoReturn:

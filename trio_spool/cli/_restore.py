@@ -171,7 +171,7 @@ def verify(directory: Path, as_json: bool) -> None:
     click.echo(
         json.dumps(described)
         if as_json
-        else f"{directory} is complete and undamaged: {many}{whole.files} files, {whole.size} bytes, {items} items"
+        else visible(f"{directory} is complete and undamaged: {many}{whole.files} files, {whole.size} bytes, {items} items")
     )
 
 
@@ -217,7 +217,7 @@ def restore(directory: Path, data_dir: Path, as_json: bool) -> None:
     click.echo(
         json.dumps(described)
         if as_json
-        else f"restored {items} items{many} to {data_dir}; to serve them: trio-spool serve {data_dir}"
+        else visible(f"restored {items} items{many} to {data_dir}; to serve them: trio-spool serve {data_dir}")
     )
 
 
