@@ -19,6 +19,7 @@ from ._database import FILES, check_database, remove_compacted
 from ._growth import GrowthLimit
 from ._opening import OpenEnvironment
 from ._power import PowerGuard
+from ._probing import until
 from ._reading import LmdbReader, LmdbSnapshot
 from ._reading_lock import Reading
 from ._records import CHECKED, CHECKSUM_SIZE, DATATYPES, RECORD_SIZE, damaged, unpack_record
@@ -140,10 +141,13 @@ class LmdbEngine(SingleWriterEngine):
             if self.writer.flushed(now):
                 return [], b""
             try:
-                with reading.begin(buffers=True).cursor() as cursor:
+                transaction = reading.begin(buffers=True)
+                probe = self.storage.probe(transaction.id())
+                last = None if probe is None else probe.look_ahead(start, CHUNK_RECORDS)
+                with transaction.cursor() as cursor:
                     if not cursor.set_range(start):
                         return [], b""
-                    for count, (key, record) in enumerate(cursor):
+                    for count, (key, record) in enumerate(until(cursor, last)):
                         if count == CHUNK_RECORDS:
                             return chunk, bytes(key)
                         entry = self._entry(key, record)
@@ -151,7 +155,7 @@ class LmdbEngine(SingleWriterEngine):
                             chunk.append((bytes(key), entry))
             finally:
                 reading.end()
-        return chunk, b""
+        return chunk, b"" if last is None else last + b"\0"
 
     def _entry(self, key: memoryview, record: memoryview) -> Entry:
         """Return the entry of a record, which is not verified: its value may be large, and is not read.
@@ -178,6 +182,7 @@ class LmdbEngine(SingleWriterEngine):
         with reading.lock:
             if self.storage.closing:
                 raise EngineClosedError
+            self.storage.probe_all()
             copy_environment(self.storage.env, take)
 
     def copy_files(self, directory: Path, check: Callable[[], None]) -> list[CopiedFile]:

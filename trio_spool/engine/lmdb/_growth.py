@@ -28,7 +28,8 @@ from .._snapshots import SnapshotRegistry
 from ._database import DATABASE
 from ._file import UnknownFileError, held_bytes
 from ._reading import LmdbSnapshot
-from ._storage import LmdbStorage, Usage
+from ._storage import LmdbStorage
+from ._usage import Usage
 
 _log = logging.getLogger("trio_spool.engine")
 

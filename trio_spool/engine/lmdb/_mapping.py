@@ -11,6 +11,7 @@ import lmdb
 
 from .._damage import DamageLog
 from .._errors import DamagedError, DeviceError, NoSpaceError, RefusedError, StorageError
+from ._pages import DamagedPageError
 from ._room import NO_ROOM
 
 # The numbers of errors that say that the system does not let the process use the file any more.
@@ -76,6 +77,8 @@ class MapErrors:
 
     def __exit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> None:
         """Raise what an error is mapped to."""
+        if self._damage is not None and isinstance(exc, DamagedPageError):
+            self._damage.met(exc)
         if isinstance(exc, MAPPED):
             error = map_error(exc)
             if self._damage is not None and isinstance(error, DamagedError):

@@ -45,7 +45,10 @@ class DamagedPageError(DamagedError):
     Attributes:
         page: Its number.
         reason: What is wrong with it.
+        behind: The first key behind it in its tree, if that is known.
     """
+
+    behind: bytes | None = None
 
     def __init__(self, page: int, reason: str) -> None:
         super().__init__(f"page {page} is damaged: {reason}")

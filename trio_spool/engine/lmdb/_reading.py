@@ -15,6 +15,7 @@ from .._reading import CHUNK_RECORDS, EXTENDED, Reader, Snapshot, pack_extended
 from .._snapshots import SnapshotRegistry
 from .._storage import DamagedItemError
 from ._mapping import MAPPED, map_error
+from ._probing import until
 from ._records import (
     CHECKED,
     CHECKSUM_SIZE,
@@ -180,6 +181,7 @@ class LmdbSnapshot(Snapshot):
         self._storage = storage
         with self._reading.lock, storage.errors:
             transaction = self._reading.begin(buffers=keys_only)  # so that values are not copied
+            self._probe = storage.probe(transaction.id())
             stored = transaction.get(STATE_KEY, db=storage.databases.meta)
             self._count: int = transaction.stat(storage.databases.items)["entries"]
             self._seqno: int = unpack_state(bytes(stored))[0] if stored is not None else 0
@@ -205,11 +207,13 @@ class LmdbSnapshot(Snapshot):
                 raise SnapshotEndedError
             if self._flushed:
                 return Chunk([], None, 0)
+            max_records = min(max_records, CHUNK_RECORDS)
+            last = None if self._probe is None else self._probe.look_ahead(start, max_records)
             with transaction.cursor() as cursor:
                 if not cursor.set_range(start):
                     return Chunk([], None, 0)
                 try:
-                    chunk = self._read(cursor, end, min(max_records, CHUNK_RECORDS), max_bytes, pairs)
+                    chunk = self._read(cursor, end, max_records, max_bytes, pairs, last)
                 except (struct.error, DamagedItemError):
                     self._verify(pairs)
                     raise
@@ -218,7 +222,13 @@ class LmdbSnapshot(Snapshot):
         return chunk
 
     def _read(
-        self, cursor: lmdb.Cursor[Any], end: bytes | None, max_records: int, max_bytes: int, pairs: list[tuple[bytes, bytes]]
+        self,
+        cursor: lmdb.Cursor[Any],
+        end: bytes | None,
+        max_records: int,
+        max_bytes: int,
+        pairs: list[tuple[bytes, bytes]],
+        last: bytes | None,
     ) -> Chunk:
         """Read from where a cursor stands, and add keys and records, which are to be verified, to `pairs`.
 
@@ -230,7 +240,7 @@ class LmdbSnapshot(Snapshot):
         size = 0
         now = self._now
         keys_only = self._keys_only
-        for pair in islice(cursor, max_records):
+        for pair in islice(until(cursor, last), max_records):
             key, record = pair
             if keys_only:
                 key = bytes(key)
@@ -258,8 +268,15 @@ class LmdbSnapshot(Snapshot):
                 records.append((key, value, flags, expiry, kind, cas, seqno))
                 size += len(key) + RECORD_SIZE + len(value)
         else:
-            key = bytes(cursor.key()) if cursor.next() else b""
+            key = self._following(cursor, key, last)
         return Chunk(records, key if key and (end is None or key < end) else None, size)
+
+    @staticmethod
+    def _following(cursor: lmdb.Cursor[Any], key: bytes, last: bytes | None) -> bytes:
+        """Return the key to go on from; an empty key at the end. LMDB must not go behind the last one that can be read."""
+        if last is not None and key >= last:
+            return last + b"\0"
+        return bytes(cursor.key()) if cursor.next() else b""
 
     def _verify(self, pairs: list[tuple[bytes, bytes]]) -> None:
         """Verify items one by one, given as keys and records.

@@ -16,6 +16,8 @@ import attrs
 from .._errors import DamagedError, EngineClosedError, StorageError
 from .._operations import Operation, Outcome, Remember, Seal
 from .._storage import DamagedItemError
+from ._pages import DamagedPageError
+from ._probing import until
 from ._reading_lock import Reading
 from ._records import ALL_CHECKED, CHECKED, RECORD_SIZE, item_of
 from ._storage import LmdbStorage
@@ -66,8 +68,11 @@ def verify_piece(storage: LmdbStorage, reading: Reading, start: bytes) -> Piece:
     all_checked = storage.all_checked
     with reading.lock, storage.errors:
         try:
-            with reading.begin().cursor() as cursor:
-                for key, record in cursor if cursor.set_range(start) else ():
+            transaction = reading.begin()
+            probe = storage.probe(transaction.id())
+            last = None if probe is None else probe.look_ahead(start, PIECE_RECORDS)
+            with transaction.cursor() as cursor:
+                for key, record in until(cursor, last) if cursor.set_range(start) else ():
                     if piece.items == PIECE_RECORDS or piece.size >= PIECE_BYTES:
                         piece.following = key
                         break
@@ -81,6 +86,9 @@ def verify_piece(storage: LmdbStorage, reading: Reading, start: bytes) -> Piece:
                     except DamagedItemError as error:
                         storage.damage.met(error)
                         piece.damaged.append(error)
+                else:
+                    if last is not None:
+                        piece.following = last + b"\0"
         finally:
             reading.end()
     return piece
@@ -168,8 +176,12 @@ class Scrubber:
             began = time.monotonic()
             try:
                 piece = verify_piece(storage, reading, position)
-            except DamagedError:
-                is_sound = False  # a page; nothing behind it can be found from here
+            except DamagedPageError as error:
+                is_sound = False
+                position = error.behind
+                continue
+            except DamagedError:  # a page that LMDB has met; nothing behind it can be found from here
+                is_sound = False
                 break
             position = piece.following
             self.items += piece.items

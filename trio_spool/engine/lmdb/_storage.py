@@ -12,6 +12,7 @@ page, and then refuses everything, also reading. It has put back the older meta 
 
 from __future__ import annotations
 
+import os
 import struct
 import threading
 import time
@@ -19,7 +20,6 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import lmdb
 
@@ -27,36 +27,23 @@ from ..._files import explain
 from .._damage import DamageLog
 from .._errors import DamagedError, DataDirectoryError, DeviceError, EngineClosedError, LostStoreError, NoSpaceError, StorageError
 from .._storage import Recovered, State, Storage, Transaction
+from ._database import DATABASE
 from ._mapping import MAPPED, MapErrors, MapFullError, map_errors
 from ._opening import DEFAULT_MAP, OpenEnvironment, not_opened, open_largest
 from ._power import PowerGuard
+from ._probing import TreeProbe, probe_all, probe_database
 from ._reading_lock import Reading
 from ._records import ALL_CHECKED
 from ._recovery import prepare, recover
 from ._room import disk_has_room, has_room, larger
 from ._transaction import Databases, LmdbTransaction
+from ._usage import Usage, measure
 from ._watching import FileWatch
 
 # Slots for readers other than snapshots: event loops' threads, and walks, which hold a slot for one chunk. Picked, not measured.
 SPARE_READERS = 256
 # Seconds between two syncs of `everysec`, as its name says.
 SYNC_INTERVAL = 1.0
-
-
-class Usage(NamedTuple):
-    """What an environment holds, and the room that it takes.
-
-    Attributes:
-        items: The number of items.
-        disk: The bytes of the file that have been used.
-        live: The bytes that the last commit needs. The list of free pages does not count.
-        map: The bytes of address space that are reserved.
-    """
-
-    items: int
-    disk: int
-    live: int
-    map: int
 
 
 class LmdbStorage(Storage):
@@ -133,6 +120,7 @@ class LmdbStorage(Storage):
             self.all_checked = ALL_CHECKED in self._recovered.memories
             self._state = self._recovered.state  # of the last commit; the writer thread's
             self.watch = FileWatch(path, interval=watch_interval)
+            self._descriptor = os.open(path / DATABASE, os.O_RDONLY | os.O_CLOEXEC)
         except BaseException as exc:
             self.env.close()
             if isinstance(exc, (*MAPPED, struct.error, DamagedError)):
@@ -151,6 +139,24 @@ class LmdbStorage(Storage):
             self._readings.add(reading)
         return reading
 
+    def probe(self, transaction: int, name: bytes = b"items") -> TreeProbe | None:
+        """Return a probe of a database, as of a transaction that is being read: see `probe_database`.
+
+        Raises:
+            DamagedError: The list of databases is damaged.
+        """
+        return probe_database(self._descriptor, transaction, name)
+
+    def probe_all(self) -> None:
+        """Look at all pages, as LMDB is about to copy them.
+
+        Raises:
+            DamagedError: One is damaged.
+            StorageError: LMDB failed.
+        """
+        with self.errors, self.env.begin() as transaction:
+            probe_all(self._descriptor, transaction.id())
+
     def measure(self) -> Usage:
         """Return what is stored, and the room that it takes.
 
@@ -161,12 +167,7 @@ class LmdbStorage(Storage):
         with self._readings_lock, self.errors:  # the map can't grow meanwhile
             if self.closing:
                 raise EngineClosedError
-            info = self.env.info()
-            with self.env.begin(db=self.databases.items) as transaction:
-                stats = [self.env.stat(), *map(transaction.stat, self.databases)]
-        page = stats[0]["psize"]
-        live = 2 + sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)  # and two meta pages
-        return Usage(stats[1]["entries"], (info["last_pgno"] + 1) * page, live * page, info["map_size"])
+            return measure(self.env, self.databases)
 
     def length(self) -> int:
         """Return the bytes of the file that have been used, in the writer thread.
@@ -195,7 +196,7 @@ class LmdbStorage(Storage):
         if self._unprotected:
             self._protect_checkpoint()
         transaction = self.env.begin(write=True, db=self.databases.items)
-        return LmdbTransaction(transaction, self.databases, self._committed, self.damage, self.all_checked)
+        return LmdbTransaction(transaction, self.databases, self._committed, self.damage, self.all_checked, self.probe)
 
     def map_errors(self) -> MapErrors:
         return self.errors
@@ -357,6 +358,7 @@ class LmdbStorage(Storage):
             try:
                 self._sync_at_end()
             finally:
+                os.close(self._descriptor)
                 self.env.close()
 
     def _sync_at_end(self) -> None:

@@ -10,6 +10,7 @@ import lmdb
 from .._damage import DamageLog
 from .._operations import Item, Space
 from .._storage import DamagedItemError, State, Transaction
+from ._probing import TreeProbe
 from ._records import (
     CHECKED_MEMORY_KEY,
     EXPIRY,
@@ -50,6 +51,7 @@ class LmdbTransaction(Transaction):
         committed: Called with the new state after a commit.
         damage: Is told of damaged records.
         all_checked: Whether every record has a checksum.
+        probe: Looks at pages: see `LmdbStorage.probe`.
     """
 
     def __init__(
@@ -59,12 +61,14 @@ class LmdbTransaction(Transaction):
         committed: Callable[[State], None],
         damage: DamageLog,
         all_checked: bool,
+        probe: Callable[[int, bytes], TreeProbe | None],
     ) -> None:
         self._transaction = transaction
         self._databases = databases
         self._committed = committed
         self._damage = damage
         self._all_checked = all_checked
+        self._probe = probe
 
     def get(self, key: bytes) -> Item | None:
         record = self._transaction.get(key)
@@ -107,6 +111,7 @@ class LmdbTransaction(Transaction):
 
     def keys(self, prefix: bytes, limit: int) -> list[bytes]:
         keys: list[bytes] = []
+        self._look_ahead(b"items", prefix, limit)
         with self._transaction.cursor() as cursor:
             if cursor.set_range(prefix):
                 for key in cursor.iternext(keys=True, values=False):
@@ -115,6 +120,16 @@ class LmdbTransaction(Transaction):
                     keys.append(key)
         return keys
 
+    def _look_ahead(self, name: bytes, start: bytes, records: int) -> None:
+        """Look at pages of the last commit that a walk will meet, as far as this transaction has not changed them.
+
+        Raises:
+            DamagedError: One is damaged.
+        """
+        probe = self._probe(self._transaction.id() - 1, name)
+        if probe is not None and probe.look_ahead(start, records) is not None:
+            probe.look_at_all()  # raises
+
     def remember(self, name: bytes, value: bytes) -> None:
         key, meta = CHECKED_MEMORY_KEY + name, self._databases.meta
         self._transaction.put(key, pack_memory(key, value), db=meta)
@@ -122,6 +137,7 @@ class LmdbTransaction(Transaction):
 
     def expired(self, now: float, limit: int) -> list[bytes]:
         keys: list[bytes] = []
+        self._look_ahead(b"expiry", b"", limit)
         with self._transaction.cursor(db=self._databases.by_expiry) as cursor:
             for index_key in cursor.iternext(keys=True, values=False):
                 (expiry,), key = EXPIRY.unpack_from(index_key), index_key[EXPIRY.size :]
