@@ -99,7 +99,7 @@ def _run(work: Callable[[], T]) -> T:
         if not isinstance(exc, _HELP):
             from .._formats import visible  # is not needed for a page of help
 
-            exc.message = visible(exc.message)  # an argument may be the name of a file that somebody else has made
+            vars(exc)["message"] = visible(exc.message)  # an argument may be the name of a file that somebody else has made
         raise
 
 
