@@ -12,6 +12,7 @@ from support.documents import PIECES
 from trio_spool.engine import PathError, PathProblem, is_json
 from trio_spool.engine import _json_edits as edits
 from trio_spool.engine import _json_paths as paths
+from trio_spool.engine._json_checkpoints import Checkpoints
 from trio_spool.engine._json_document import Document
 from trio_spool.engine._json_grammar import MAX_NESTING
 
@@ -167,6 +168,42 @@ def test_keys_that_are_in_many_values_and_long_documents(ascii_only: bool) -> No
     assert json.loads(document.content) == root
     assert list(json.loads(document.content)) == list(root)
     assert paths.count(document, b"") == b"%d" % len(root)
+
+
+@pytest.mark.parametrize("number", ["2.25e-31", "-10.5E+3", "1e5", "0.125", "-0", "1234567890"])
+def test_a_number_at_the_end_of_a_piece(number: str) -> None:
+    text = b'{"a":%b}' % number.encode()
+    for piece in range(5, 30):
+        document = Document(text, piece=piece)
+        assert paths.get(document, b"a") == number.encode()
+        document.check()
+        edits.replace(document, b"a", b"1")
+        assert document.content == b'{"a":1}'
+
+
+def test_a_key_with_an_escape_that_comes_with_a_value() -> None:
+    """It was known that there is none before."""
+    document = Document(b'{"pad":"%b","old":1}' % (b"x" * 100_000))
+    edits.upsert(document, b"old", b"2", False)
+    edits.upsert(document, b"x", rb'{"\u0061bc":1,"text":"\n"}', False)
+    assert paths.get(document, b"x.abc") == b"1"
+    edits.upsert(document, b"x.abc", b"2", False)
+    assert document.content.endswith(rb',"x":{"\u0061bc":2,"text":"\n"}}')
+
+
+def test_checkpoints_of_a_part_that_was_replaced() -> None:
+    """That a container ends there is known from the next checkpoint."""
+    checkpoints = Checkpoints()
+    for position, opened, least in ((100, b"[[", 1), (200, b"[[", 1), (300, b"[[", 2), (400, b"[[", 2)):
+        checkpoints.add(position, opened, least)
+    ends_behind = checkpoints.last_before_closing(100, 1)
+    assert ends_behind is None  # it ends before 200
+    checkpoints.shift(150, 250, 1000)
+    assert checkpoints.last_before_closing(100, 1) is None
+    assert checkpoints.next_after(150) == 1300
+    after = checkpoints.last_before_closing(1300, 1)
+    assert after is not None
+    assert (after.position, after.opened) == (1400, b"[[")
 
 
 def test_indices_are_counted_once() -> None:

@@ -125,7 +125,16 @@ async def test_datatypes_of_appended_values_and_counters(sub) -> None:
     assert await value_of(sub, b"counter") == (b"8", DataType.JSON)
 
 
-async def test_clients_that_edit_one_document_all_succeed(service, sub) -> None:
+async def test_clients_that_edit_one_document_wait_for_each_other(service, sub, monkeypatch) -> None:
+    """None of them has to plan again."""
+    plan, plans = documents.plan_in_thread, []
+
+    def counted_in_thread(operation, item, rest):
+        plans.append(None)
+        return plan(operation, item, rest)
+
+    monkeypatch.setattr(documents, "plan_in_thread", counted_in_thread)
+
     async def count(times: int) -> None:
         async with service.connect() as raw:
             for _ in range(times):
@@ -136,6 +145,7 @@ async def test_clients_that_edit_one_document_all_succeed(service, sub) -> None:
         for _ in range(4):
             nursery.start_soon(count, 5)
     assert json.loads((await value_of(sub))[0])["n"] == 21
+    assert len(plans) == 20
 
 
 async def test_a_document_that_others_always_store_is_a_temporary_failure(service, sub, monkeypatch) -> None:
