@@ -151,7 +151,7 @@ class Connection:
             data = bytes(self._ahead)
             self._ahead.clear()
             return data
-        if self._may_end:
+        if self._stopping and self._may_end:  # without a call for each read of a service that does not stop
             await self._jobs.wait(0, trio.sleep_forever)
             if self._may_end:  # what ran may have opened a scan
                 return b""
