@@ -55,6 +55,10 @@ SCRIPT = textwrap.dedent("""
     said["scrubbed"] = scrubber.items
     outcomes = engine.execute([Store(b"zz", b"v")])
     said["store"] = outcomes[0].problem is None
+    outcomes = engine.execute([Store(b"zz", b"v"), Get(start), Store(b"zz", b"w"), Get(b"zz")])
+    said["alone"] = [outcome.problem.value if outcome.problem else None for outcome in outcomes] == [None, "damaged", None, None]
+    outcomes = engine.execute([Store(b"zz", b"x"), *[Get(start)] * 30])
+    said["too many"] = outcomes[0].problem is not None and getattr(engine.execute([Get(b"zz")])[0].item, "value", b"") == b"w"
     outcomes = engine.execute([Remove(b"k", 5000)])
     said["remove"] = outcomes[0].problem is not None
     said["counted"] = engine.statistics().damaged > 5
@@ -99,6 +103,8 @@ def test_a_damaged_leaf(tmp_path, content: str) -> None:
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
     said = json.loads(process.stdout)
+    for name in ("alone", "too many"):
+        assert said.pop(name) or content != "zeros"
     assert said.pop("get") or content != "zeros"  # LMDB looks at the kind of the page, and at nothing else
     assert said == {
         "entries": True, "scan": True, "read": 4000 - before - len(leaf.nodes), "before": before, "keys": True, "scan behind": False,

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from support.service import run_service
+from trio_spool.engine.lmdb._pages import Pages, parse_tree, read_metas
 from trio_spool.mcbp import CONTINUE, Feature, Opcode, ScanRequest, Status, encode_request, encode_scan_request, unpack_scan
 
 GET, SET = Opcode.GET, Opcode.SET
@@ -133,3 +134,40 @@ async def test_the_scrub(tmp_path, until) -> None:
         rows = await raw.stat(b"engine")
         assert (rows[b"scrubbed"], rows[b"scrubs"], rows[b"damaged"]) == (b"100", b"1", b"1")
         await trio.lowlevel.checkpoint()
+
+
+async def test_a_damaged_page(tmp_path) -> None:
+    """Requests that need it are refused, one by one, and the connection and everything else go on."""
+    async with run_service(data_dir=tmp_path, fsync="no", scrub_rate=0) as served, served.connect() as raw:
+        for number in range(1000):
+            await raw.send(encode_request(Opcode.SETQ, key=b"k%03d" % number, value=b"%03d" % number, extras=EXTRAS))
+        await raw.call(Opcode.NOOP)
+        with (tmp_path / "data.mdb").open("r+b") as file:
+            meta = read_metas(file.fileno())[0]
+            pages = Pages(file.fileno(), meta)
+            trees = {node.key: parse_tree(node, 0) for leaf in pages.leaves(meta.main) for node in leaf.nodes if node.is_tree}
+            leaf = list(pages.leaves(trees[b"items"]))[5]
+            file.seek(leaf.page * meta.page_size)
+            file.write(bytes(meta.page_size))
+        lost, kept = leaf.nodes[0].key[1:], b"k999"
+        await raw.send(*(encode_request(GET, key=key) for key in (kept, lost, kept, lost)))
+        assert [(await raw.receive()).status for _ in range(4)] == [0, Status.INTERNAL, 0, Status.INTERNAL]
+        await raw.send(encode_request(Opcode.STAT, key=b"keys"))
+        rows = 0
+        while (row := await raw.receive()).key:
+            rows += 1
+        assert row.status == Status.INTERNAL
+        assert rows < 1000
+        assert (await raw.call(Opcode.GET_KEYS, key=b"k000", extras=(1000).to_bytes(4, "big"))).status == Status.INTERNAL
+        scan = (await create(raw, ScanRequest())).value
+        await raw.send(continued(scan))
+        assert (await read_continue(raw))[0] == Status.INTERNAL
+        assert (await raw.call(Opcode.PREPARE_SNAPSHOT)).status == Status.INTERNAL
+        await raw.send(
+            encode_request(SET, key=kept, value=b"new", extras=EXTRAS),
+            encode_request(SET, key=lost, value=b"new", extras=EXTRAS),
+            encode_request(SET, key=b"k998", value=b"new", extras=EXTRAS),
+            encode_request(GET, key=kept),
+        )
+        assert [(await raw.receive()).status for _ in range(4)] == [0, Status.INTERNAL, 0, 0]
+        assert int((await raw.stat(b"engine"))[b"damaged"]) >= 6

@@ -18,6 +18,9 @@ from ._operations import Operation, Outcome, Problem, size_of
 GROUP_OPERATIONS = 10_000
 GROUP_BYTES = 32 * 1024 * 1024
 
+# Operations of one submission that are left out one by one. Picked, not measured.
+MAX_DAMAGED = 16
+
 Answer = tuple[Done, "list[Outcome]"]
 
 
@@ -29,11 +32,24 @@ class Submission:
         operations: The operations.
         done: Is called with their outcomes.
         size: The bytes of their values.
+        outcomes: Those that are known in the transaction that is going on.
+        damaged: The operations that need something damaged, by their places; they are left out.
     """
 
     operations: Sequence[Operation]
     done: Done
     size: int
+    outcomes: list[Outcome] = attrs.field(factory=list)
+    damaged: set[int] | None = None
+
+    def leave_out(self) -> bool:
+        """Leave out the operation that has just failed from the next try, and return whether that is worth it.
+
+        Each costs another try of a whole group. Where a page is damaged, a client that asks for all of its keys would cost many.
+        """
+        damaged = self.damaged = self.damaged if self.damaged is not None else set()
+        damaged.add(len(self.outcomes))
+        return len(damaged) <= MAX_DAMAGED
 
     def fail(self, problem: Problem) -> Answer:
         """Return the answer if all its operations have the same problem."""

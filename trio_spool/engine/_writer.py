@@ -30,9 +30,9 @@ import attrs
 from .._incidents import Incidents, by_logging, place_of
 from ._batch import Batch, Shared
 from ._clocks import Clocks
-from ._errors import DeviceError, EngineFailedError, LostStoreError, NoSpaceError, RefusedError, StorageError
+from ._errors import DamagedError, DeviceError, EngineFailedError, LostStoreError, NoSpaceError, RefusedError, StorageError
 from ._interface import Done, EngineOptions, Wake
-from ._operations import Operation, Problem
+from ._operations import Operation, Outcome, Problem
 from ._storage import Storage
 from ._submissions import Answer, Submission, SubmissionQueue
 
@@ -249,6 +249,8 @@ class Writer:
             try:
                 self._transact(partial(_run_all, group, answers))
             except Exception as error:
+                if isinstance(error, DamagedError) and len(answers) < len(group) and group[len(answers)].leave_out():
+                    continue
                 problem = self._recover(error)
                 if problem is not None:
                     at_work = len(answers)  # the submission that failed; if all are answered, the commit did
@@ -352,8 +354,16 @@ _REFUSED = "writes are refused"
 
 def _run_all(group: list[Submission], answers: list[Answer], batch: Batch) -> None:
     """Carry out the operations of a group, and add an answer as soon as a submission is done."""
+    run = batch.run
     for submission in group:
-        answers.append((submission.done, [batch.run(operation) for operation in submission.operations]))
+        outcomes = submission.outcomes = []
+        if submission.damaged is None:
+            for operation in submission.operations:
+                outcomes.append(run(operation))
+        else:
+            for number, operation in enumerate(submission.operations):
+                outcomes.append(Outcome(Problem.DAMAGED) if number in submission.damaged else run(operation))
+        answers.append((submission.done, outcomes))
 
 
 def _remove_expired(batch: Batch) -> int:
