@@ -41,12 +41,38 @@ async def test_pieces_pass_one_after_the_other(autojump_clock) -> None:
         for size in (500, 2000, 1, 0):
             nursery.start_soon(send, size)
             await trio.testing.wait_all_tasks_blocked()
-    assert sorted(passed) == [(0, 0.0), (1, 2.5), (500, 0.0), (2000, 0.5)]
+    assert sorted(size for size, _ in passed) == [0, 1, 500, 2000]
+    assert dict(passed) == pytest.approx({500: 0.0, 2000: 0.5, 1: 2.5, 0: 2.501})
     await trio.sleep(100)  # nothing is saved up
     began, passed[:] = trio.current_time(), []
     for _ in range(3):
         await send(1000)
-    assert passed == [(1000, 0.0), (1000, 1.0), (1000, 2.0)]
+    assert [when for _, when in passed] == pytest.approx([0.0, 1.0, 2.0])
+
+
+@pytest.mark.parametrize("rate", [1000, 0])
+async def test_another_rate_holds_for_those_that_wait_as_well(autojump_clock, rate: int) -> None:
+    """Or a rate that was too low by mistake could not be raised without a restart."""
+    rates = [1]
+    throttle = Throttle(lambda: rates[-1])
+    await throttle.wait(100_000)  # the next piece would wait for a day
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(throttle.wait, 1)
+        await trio.sleep(10)
+        rates.append(rate)
+    assert trio.current_time() - began < 120
+
+
+async def test_who_leaves_counts_as_sent(autojump_clock) -> None:
+    throttle = Throttle(lambda: 1000)
+    await throttle.wait(1000)
+    with trio.move_on_after(0.5):
+        await throttle.wait(1000)
+    began = trio.current_time()
+    await throttle.wait(1000)
+    assert trio.current_time() - began == pytest.approx(1.5)
+    assert throttle.waited == pytest.approx(2.0)
 
 
 async def test_without_a_limit_nobody_waits(autojump_clock) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import trio
+
+# Seconds after which a piece that waits looks whether the rate has changed. Picked, not measured.
+LONGEST_SLEEP: Final = 1.0
 
 
 class Throttle:
@@ -23,7 +27,10 @@ class Throttle:
     def __init__(self, rate: Callable[[], int], clock: Callable[[], float] = trio.current_time) -> None:
         self._rate = rate
         self._clock = clock
-        self._free_at = 0.0
+        # Bytes that were announced so far, and those of them whose time has come, at a time by the clock.
+        self._announced = 0
+        self._passed = 0.0
+        self._at = 0.0
         self.waited = 0.0
 
     @property
@@ -36,10 +43,19 @@ class Throttle:
 
         If cancelled, the piece counts as sent.
         """
-        rate = self._rate()
-        if rate and size:
-            now = self._clock()
-            begin = max(self._free_at, now)
-            self._free_at = begin + size / rate
-            self.waited += begin - now
-            await trio.sleep_until(begin)
+        if not self._rate():
+            return
+        self._advance()
+        began, before = self._clock(), self._announced
+        self._announced += size
+        try:
+            while (left := before - self._passed) > 0 and (rate := self._rate()):
+                await trio.sleep(min(left / rate, LONGEST_SLEEP))
+                self._advance()
+        finally:
+            self.waited += self._clock() - began
+
+    def _advance(self) -> None:
+        now = self._clock()
+        self._passed = min(self._announced, self._passed + self._rate() * (now - self._at))
+        self._at = now
