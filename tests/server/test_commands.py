@@ -131,6 +131,14 @@ async def test_not_a_number(raw, text: bytes) -> None:
     assert (await get(raw, b"n")).value == text
 
 
+@pytest.mark.parametrize("opcode", [Opcode.ADD, Opcode.ADDQ])
+async def test_what_is_new_has_no_cas(raw, opcode: int) -> None:
+    await raw.hello(Feature.XERROR)
+    reply = await ask(raw, store(opcode, cas=5))
+    assert (reply.opcode, reply.status) == (opcode, Status.INVALID)
+    assert (await get(raw)).status == Status.NOT_FOUND
+
+
 @pytest.mark.parametrize("text", [b"5 ", b"5" + b" " * 19, b"5" + b" " * 255])
 async def test_blanks_behind_a_number(raw, text: bytes) -> None:
     """Where memcached decrements a number to fewer digits, it pads it with blanks."""

@@ -9,6 +9,7 @@ from typing import Final
 from ....engine import Concat, Outcome, StoreMode
 from ....mcbp import FrameInfoId, Opcode, Rejected, Request, Status, item_shape
 from ...commands import documents, items
+from ...commands.errors import InvalidRequestError
 from ...conversation import WRITE
 from ._exchange import BinaryContext, BinaryExchange
 from ._mutation import encode_mutation
@@ -30,11 +31,14 @@ def store(exchange: BinaryExchange, request: Request) -> None:
     flags, expiry = _EXTRAS.unpack(request.extras)
     value, large = request.value, False
     datatype = request.datatype
+    mode = _MODES[exchange.loud(request)]
     if not exchange.features.classic:
+        if mode is StoreMode.ADD and request.cas:
+            raise InvalidRequestError("what is new has no CAS; leave it out, or use REPLACE")
         large = len(value) > documents.LARGE
         datatype = 0 if large else items.datatype_of_value(value)
     operation = items.store(
-        exchange.bucket, request.key, value, mode=_MODES[exchange.loud(request)], flags=flags, expiry=expiry,
+        exchange.bucket, request.key, value, mode=mode, flags=flags, expiry=expiry,
         cas=request.cas, keep_expiry=keeps_expiry(request), datatype=datatype,
     )  # fmt: skip
     if large:
