@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import threading
+from contextlib import AsyncExitStack, nullcontext
 
 import pytest
 import trio
@@ -146,6 +147,37 @@ async def test_clients_that_edit_one_document_wait_for_each_other(service, sub, 
             nursery.start_soon(count, 5)
     assert json.loads((await value_of(sub))[0])["n"] == 21
     assert len(plans) == 20
+
+
+async def test_few_very_large_documents_are_edited_at_a_time(run_service, monkeypatch, until) -> None:
+    """Smaller ones do not wait for them."""
+    plan, at_work, go_on = documents.plan_in_thread, set(), threading.Event()
+
+    def held_in_thread(operation, item, rest):
+        if len(item.value) > 1024 * 1024:
+            at_work.add(operation.key)
+            assert go_on.wait(20)
+        return plan(operation, item, rest)
+
+    monkeypatch.setattr(documents, "resting_in_thread", lambda: nullcontext(lambda: None))
+    monkeypatch.setattr(documents, "plan_in_thread", held_in_thread)
+    async with run_service() as service, AsyncExitStack() as stack:
+        raws = [await stack.enter_async_context(service.connect()) for _ in range(5)]
+        for number, raw in enumerate(raws):
+            pad = PAD * (60 if number < 4 else 1)
+            await put(raw, b'{"pad":"%b","n":1}' % pad, b"key %d" % number)
+        frames = [
+            encode_request(COUNTER, key=b"key %d" % number, extras=struct.pack(">HB", 1, 0), value=b"n1") for number in range(5)
+        ]
+        for raw, frame in zip(raws[:4], frames[:4], strict=True):
+            await raw.send(frame)
+        await until(lambda: len(at_work) == 2)
+        await raws[4].send(frames[4])
+        assert (await raws[4].receive()).value == b"2"
+        assert len(at_work) == 2
+        go_on.set()
+        for raw in raws[:4]:
+            assert (await raw.receive()).value == b"2"
 
 
 async def test_a_document_that_others_always_store_is_a_temporary_failure(service, sub, monkeypatch) -> None:

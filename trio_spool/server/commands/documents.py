@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Final
 
@@ -23,6 +23,8 @@ from .workers import InWorker
 
 # Bytes. Larger documents are for worker threads. Measured on two cores: to check 16 KiB takes 0.1 to 0.5 ms.
 LARGE: Final = 16 * 1024
+# Bytes. Of larger documents, few are edited at a time, since each edit takes about five times the memory. Picked, not measured.
+_VERY_LARGE: Final = 1024 * 1024
 # Seconds for which a thread that works on a large document sleeps after each piece of 32 KiB, so that others get the interpreter.
 # Measured: without it, other clients wait for 5 ms whenever they need the interpreter.
 _REST: Final = 50e-6
@@ -104,10 +106,16 @@ def edit(
     )  # fmt: skip
 
 
-async def plan_and_operate(bucket: Bucket, operation: Edit | Concat, in_worker: InWorker) -> Outcome:
+async def plan_and_operate(bucket: Bucket, operation: Edit | Concat, in_worker: InWorker, size: int) -> Outcome:
     """Carry out an operation on a large document: work it out in a thread, and store the result if the document is still the same.
 
-    Operations on one key that are carried out like this wait for each other.
+    Operations on one key that are carried out like this wait for each other, and so do most of those on very large documents.
+
+    Args:
+        bucket: Where the document is.
+        operation: What to carry out.
+        in_worker: Runs a function in a thread.
+        size: About how many bytes the document has, with what the operation adds to it.
 
     Returns:
         The outcome; CHANGED if the document was changed by others each time that the operation was worked out.
@@ -118,7 +126,7 @@ async def plan_and_operate(bucket: Bucket, operation: Edit | Concat, in_worker: 
         with resting_in_thread() as rest:
             return plan_in_thread(operation, item, rest)
 
-    async with bucket.turns.take(operation.key):
+    async with bucket.turns.take(operation.key), bucket.planners if size > _VERY_LARGE else nullcontext():
         outcome = Outcome(Problem.CHANGED)
         for _ in range(_TRIES):
             (outcome,) = await bucket.operate([await in_worker(plan_on_item_in_thread)])

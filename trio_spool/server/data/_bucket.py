@@ -16,6 +16,9 @@ from ._turns import Turns
 # The namespace of the uuids of buckets and vbuckets. A random UUID: it only has to stay the same.
 _NAMESPACE: Final = UUID("6f1f9b52-6a5e-4b8e-9d0f-5a1c6f0f7c11")
 _MANIFEST: Final = b"manifest"
+# Operations on very large items that are planned at a time. One works and another waits for its commit; more would take memory, and
+# be no faster, as they take turns.
+_PLANNERS: Final = 2
 # The items of a dropped collection that one operation removes: few enough for a commit of some milliseconds. Picked, not measured.
 SWEEP: Final = 1000
 
@@ -32,6 +35,7 @@ class Bucket:
         manifest: The scopes and collections.
         vbuckets: The number of vbuckets.
         turns: Makes those wait for each other who plan operations on the same key.
+        planners: Bounds the operations on very large items that are planned at a time, each of which takes several times its item.
 
     Raises:
         DataDirectoryError: The stored manifest is damaged.
@@ -43,6 +47,7 @@ class Bucket:
         self.reader = engine.open_reader()
         self.vbuckets = vbuckets
         self.turns = Turns()
+        self.planners = trio.CapacityLimiter(_PLANNERS)
         self._identity = engine.identity
         self._uuids: dict[int, int] = {}
         self._drops: dict[int, int] = {}

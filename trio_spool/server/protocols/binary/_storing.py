@@ -58,14 +58,14 @@ def concatenate(exchange: BinaryExchange, request: Request) -> None:
         request.key, request.value, prepend=exchange.loud(request) == Opcode.PREPEND, cas=request.cas,
         max_size=exchange.shared.settings.max_item_size, datatype=0 if classic else items.JSON, inline=documents.LARGE,
     )  # fmt: skip
-    if not classic and exchange.expected_size(request.key) + len(request.value) > documents.LARGE:
-        exchange.later(partial(_concatenate_large, operation=operation), changes=True)
+    if not classic and (size := exchange.expected_size(request.key) + len(request.value)) > documents.LARGE:
+        exchange.later(partial(_concatenate_large, operation=operation, size=size), changes=True)
     else:
         exchange.operate(request, request.size, operation, _encode)
 
 
-async def _concatenate_large(context: BinaryContext, operation: Concat) -> None:
-    outcome = await documents.plan_and_operate(context.bucket, operation, context.in_worker)
+async def _concatenate_large(context: BinaryContext, operation: Concat, size: int) -> None:
+    outcome = await documents.plan_and_operate(context.bucket, operation, context.in_worker, size)
     reply = _encode(context.exchange, context.request, outcome)
     if reply:  # a quiet command does not answer everything
         await context.reply(reply)

@@ -163,18 +163,19 @@ def mutate(exchange: BinaryExchange, request: Request) -> None:
         create=bool(asked.flags & DocumentFlag.CREATE), add=bool(asked.flags & DocumentFlag.ADD), cas=request.cas,
         max_size=exchange.shared.settings.max_item_size,
     )  # fmt: skip
-    if exchange.expected_size(request.key) + operation.size(None) > documents.LARGE:
-        exchange.later(partial(_mutate_large, operation=operation, asked=asked), changes=True)
+    size = exchange.expected_size(request.key) + operation.size(None)
+    if size > documents.LARGE:
+        exchange.later(partial(_mutate_large, operation=operation, asked=asked, size=size), changes=True)
     else:
         exchange.operate(request, request.size, operation, partial(_encode_mutated, asked=asked))
 
 
-async def _mutate_large(context: BinaryContext, operation: Edit, asked: SubdocumentRequest) -> None:
+async def _mutate_large(context: BinaryContext, operation: Edit, asked: SubdocumentRequest, size: int) -> None:
     outcome = Outcome(Problem.UNPLANNED)
     if not context.exchange.local:  # it is not known to be large
         (outcome,) = await context.bucket.operate([operation])
     if outcome.problem is Problem.UNPLANNED:
-        outcome = await documents.plan_and_operate(context.bucket, operation, context.in_worker)
+        outcome = await documents.plan_and_operate(context.bucket, operation, context.in_worker, size)
     await context.reply(_encode_mutated(context.exchange, context.request, outcome, asked))
 
 
