@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 
+import lmdb
 import pytest
 
 from trio_spool.engine import (
     DATABASE,
     MARKER,
     CopyError,
+    DamagedError,
     DataDirectoryError,
     Edit,
     EngineClosedError,
@@ -102,3 +104,10 @@ def test_a_copy_that_does_not_open(tmp_path) -> None:
     (tmp_path / DATABASE).write_bytes(b"garbage" * 10_000)
     with pytest.raises(CopyError, match="does not open"):
         count_copy(tmp_path)
+
+
+def test_a_page_that_is_damaged(make_faulty, faults) -> None:
+    engine = make_faulty()
+    faults.add("copyfd", lmdb.CorruptedError("x"))
+    with pytest.raises(DamagedError, match="a page of the database is damaged: x"):
+        engine.copy(lambda piece: None)

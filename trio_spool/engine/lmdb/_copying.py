@@ -11,7 +11,7 @@ from pathlib import Path
 import lmdb
 
 from .._directory import MARKER, claim_directory
-from .._errors import CopyError
+from .._errors import CopyError, DamagedError
 from .._interface import CopiedFile
 from ._database import DATABASE
 
@@ -27,6 +27,7 @@ def copy_environment(env: lmdb.Environment, take: Callable[[bytes], object]) -> 
 
     Raises:
         CopyError: LMDB failed.
+        DamagedError: A page is damaged.
     """
     source, sink = os.pipe()
     failures: list[BaseException] = []
@@ -47,6 +48,8 @@ def copy_environment(env: lmdb.Environment, take: Callable[[bytes], object]) -> 
     finally:
         os.close(source)
         thread.join()
+    if failures and isinstance(failures[0], (lmdb.CorruptedError, lmdb.PageNotFoundError)):
+        raise DamagedError(f"a page of the database is damaged: {failures[0]}") from failures[0]
     if failures:
         raise CopyError(f"copying the database failed: {failures[0]}") from failures[0]
 
