@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +274,23 @@ async def test_clients_that_read_nothing_by_tls(run_service, authority) -> None:
                 assert len((await raw.call(Opcode.GET, key=b"k")).value) == MB
         assert service.inside.counters.buffer_kicks >= 10
         assert service.inside.buffers.high_water <= 20 * MB
+
+
+async def test_requests_that_arrive_do_not_cross_the_bound(run_service) -> None:
+    """They are looked at as soon as there is too much of them, and not only now and then."""
+    half = encode_request(Opcode.SET, key=b"half", value=VALUE, extras=EXTRAS)[:-200]
+    async with run_service(**OPTIONS | {"tuning": Tuning(housekeeping=1000)}) as service:
+        buffers, most = service.inside.buffers, 0
+        streams = [await trio.open_tcp_stream("127.0.0.1", service.port) for _ in range(40)]
+        for start in range(0, len(half), 100_000):
+            for stream in streams:
+                with suppress(trio.BrokenResourceError):
+                    await stream.send_all(half[start : start + 100_000])
+                most = max(most, buffers.held())
+        assert service.inside.counters.buffer_kicks > 10
+        assert most <= 22 * MB  # a read of each connection may come before the look
+        for stream in streams:
+            await stream.aclose()
 
 
 async def test_requests_that_have_arrived_in_part_count(small, until) -> None:

@@ -100,16 +100,22 @@ class Buffers:
         self._estimate += size
         if self._estimate > self._room:
             self.tight = True
+            if self._estimate > self._bound:  # by what has arrived: that is read before anybody knows what it is
+                self._look_soon()
 
     def add_in_thread(self, size: int) -> None:
         """Count bytes that a worker has spooled. Another thread may count at the same time: the next look puts that right."""
         self._estimate += size
         if self._estimate > self._bound:
-            self._token.run_sync_soon(self.look, idempotent=True)
+            self._look_soon()
+
+    def _look_soon(self) -> None:
+        self._token.run_sync_soon(self.look, idempotent=True)
 
     def held(self) -> int:
         """Return what all connections hold, counted now."""
-        return sum(connection.held() for connection in self._connections) + sum(self._ending.values())
+        ending = self._ending
+        return sum(each.held() for each in self._connections if each.number not in ending) + sum(ending.values())
 
     async def wait_room(self, connection: int, size: int) -> None:
         """Wait until there is room for a request of a connection.
