@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import trio
 
@@ -13,6 +13,8 @@ from ..auth import UsersError
 from .settings import Settings, SettingsError
 from .shared import Shared
 
+_USERS_STAY: Final = "the users stay as they were"
+_USERS_RELOADED: Final = "users reloaded"
 # Returns the settings as they are to be. Called in a worker thread.
 Reread: TypeAlias = Callable[[], Settings]
 
@@ -48,8 +50,15 @@ class Reloading:
 
     async def reload(self) -> None:
         """Read everything again. What can't be used stays as it was, and the log says why."""
+        logins = self._shared.logins
         if self._shared.settings.users is not None:
-            self.reload_users()
+            try:
+                users = await trio.to_thread.run_sync(logins.read_in_thread)
+            except UsersError as exc:
+                self._shared.log.error(_USERS_STAY, reason=str(exc))
+            else:
+                logins.take(users)
+                self._shared.log.warning(_USERS_RELOADED, users=len(logins))
         if self._reread is not None:
             try:
                 settings = await trio.to_thread.run_sync(self._reread)
@@ -64,9 +73,9 @@ class Reloading:
         try:
             logins.reload()
         except UsersError as exc:
-            log.error("the users stay as they were", reason=str(exc))
+            log.error(_USERS_STAY, reason=str(exc))
         else:
-            log.warning("users reloaded", users=len(logins))
+            log.warning(_USERS_RELOADED, users=len(logins))
 
     def _take(self, settings: Settings) -> None:
         shared = self._shared
