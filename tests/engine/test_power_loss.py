@@ -12,7 +12,7 @@ import pytest
 
 from support.power_loss import Recorder, contents_of, open_at, record
 from trio_spool.engine import MARKER, DataDirectoryError, EngineOptions, Get, Problem, Store
-from trio_spool.engine.lmdb import _power
+from trio_spool.engine.lmdb import _power, _session
 from trio_spool.engine.lmdb._engine import LmdbEngine
 from trio_spool.engine.lmdb._session import SESSION, Session, boot_id, read_session
 
@@ -220,6 +220,60 @@ def test_no_room_for_the_note_is_no_space(tmp_path, monkeypatch) -> None:
     assert engine.execute([Store(b"k", b"z")])[0].problem is None
     assert read_session(tmp_path).checkpoint.transaction > before.checkpoint.transaction
     engine.close()
+
+
+@pytest.fixture
+def fill_disk(monkeypatch):
+    """Return a function that leaves no room for a new file, as on a disk that is full to the last byte."""
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    return lambda: monkeypatch.setattr(_session, "open_replacement", refuse)
+
+
+@pytest.mark.parametrize("fsync", ["no", "everysec"])
+@pytest.mark.parametrize("later", ["no", "everysec", "always"])
+def test_a_full_disk_lets_a_killed_server_start_again(unclean, fill_disk, fsync: str, later: str) -> None:
+    path = unclean(fsync)
+    fill_disk()
+    engine = open_at(path, later, "first")
+    assert contents_of(engine) == {b"k": b"v"}
+    if later != "always":
+        assert read_session(path).fsync == later
+    engine.close()
+    assert not (path / SESSION).exists()
+
+
+def test_a_note_on_a_full_disk_leaves_the_one_before_whole(unclean, fill_disk) -> None:
+    """Whichever bytes of it a crash leaves, the session is one of both."""
+    file = unclean("everysec") / SESSION
+    fill_disk()
+    notes = [read_session(file.parent)]
+    for boot in ("second", "third", "fourth"):
+        before = file.read_bytes()
+        notes.append(Session("everysec", boot, notes[0].checkpoint))
+        notes[-1].write(file.parent)
+        assert read_session(file.parent) == notes[-1]
+        after = file.read_bytes()
+        assert len(after) == len(before)
+        for cut in (4096, 4600, 8000, 512, 1000):
+            torn = after[:cut] + before[cut:]
+            file.write_bytes(torn)
+            assert read_session(file.parent) in notes[-2:]
+        file.write_bytes(after)
+
+
+def test_a_note_on_a_full_disk_that_is_not_synced_is_a_failed_sync(unclean, fill_disk, monkeypatch) -> None:
+    path = unclean("everysec")
+    fill_disk()
+
+    def fsync(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(_session.os, "fsync", fsync)
+    with pytest.raises(OSError, match="Input/output error"):
+        Session("no", "first").write(path)
 
 
 def test_much_that_is_written_is_synced_at_once(tmp_path, monkeypatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import threading
 import time
@@ -16,6 +15,7 @@ from ..._files import explain
 from .._errors import DataDirectoryError
 from ._recovery import name_database
 from ._session import (
+    FULL,
     ReadBoot,
     Session,
     boot_id,
@@ -26,10 +26,6 @@ from ._session import (
 )
 
 _log = logging.getLogger("trio_spool.engine")
-
-# Errors of writing the file of a checkpoint after which the checkpoint before it holds, and another try is worth it.
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
 
 # Bytes by which the file may grow between two checkpoints: what is held for one can't be used again. Picked, not measured.
 MAX_GROWTH: Final = 64 * 1024 * 1024
@@ -155,7 +151,7 @@ class PowerGuard:
         except BaseException as exc:
             with reading.lock:
                 reading.end()
-            if isinstance(exc, OSError) and exc.errno in _FULL and self._session is not None:
+            if isinstance(exc, OSError) and exc.errno in FULL and self._session is not None:
                 return False
             raise
         self._session = session

@@ -15,18 +15,21 @@ when the directory is closed and synced. Whoever finds the file of another boot 
 
 A file that was written before a sync failed says so. After that, it is the same as if the machine had crashed.
 
-The file is JSON, with a checksum. A checkpoint belongs to one database: its root pages have a checksum as well, which must still be
-right when the meta pages are written back, since somebody may have put another database there.
+The file is JSON, with a checksum. It has room for two notes. A note replaces the whole file; where the disk is too full for another
+file, it takes the place of the older note instead, so that a run can go on, and the next one can begin. A checkpoint belongs to one
+database: its root pages have a checksum as well, which must still be right when the meta pages are written back, since somebody may
+have put another database there.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import attrs
 from google_crc32c import extend
@@ -43,6 +46,10 @@ _ROOTS = struct.Struct("<80xQ40xQ16x")  # the roots of the list of free pages an
 _PAGE_SIZE = struct.Struct("<40xL108x")
 _TRANSACTION = struct.Struct("<144xQ")
 _NOWHERE: Final = (1 << 64) - 1
+# Bytes for one note: what a system writes at least, so that a crash in the middle of one leaves the other. A note has about 900.
+_PLACE: Final = 4096
+# Errors of writing a note after which the note before it holds, and another try is worth it.
+FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 ReadBoot = Callable[[], "str | None"]
 
@@ -111,12 +118,69 @@ class Session:
         Raises:
             OSError: It can't be written. What was there before is still there.
         """
-        content: dict[str, Any] = {"fsync": self.fsync, "boot": self.boot, "failed": self.failed}
+        file = path / SESSION
+        try:
+            with open_replacement(file, partial=path / (SESSION + ".new")) as new:
+                new.write(self._pack(0) + _EMPTY)
+        except OSError as exc:
+            if exc.errno not in FULL or not file.exists():
+                raise
+            with file.open("r+b", buffering=0) as old:
+                self._overwrite(old, exc)
+
+    def _pack(self, number: int) -> bytes:
+        content: dict[str, Any] = {"number": number, "fsync": self.fsync, "boot": self.boot, "failed": self.failed}
         if self.checkpoint is not None:
             content["checkpoint"] = {**attrs.asdict(self.checkpoint), "metas": [meta.hex() for meta in self.checkpoint.metas]}
         text = json.dumps(content)
-        with open_replacement(path / SESSION, partial=path / (SESSION + ".new")) as file:
-            file.write(json.dumps({"session": text, "crc32c": crc32c(text.encode())}).encode() + b"\n")
+        return json.dumps({"session": text, "crc32c": crc32c(text.encode())}).encode().ljust(_PLACE - 1) + b"\n"
+
+    def _overwrite(self, file: IO[bytes], full: OSError) -> None:
+        """Write it into a file for which there is no replacement, in the place of the older note.
+
+        Args:
+            file: The file.
+            full: Why it can't be replaced.
+        """
+        content = file.read(2 * _PLACE + 1)
+        notes = _notes(content)
+        if not notes or len(content) != 2 * _PLACE:
+            raise full
+        last = max(notes)
+        note = self._pack(last + 1)
+        if os.pwrite(file.fileno(), note, _PLACE - notes[last][0]) != len(note):
+            raise full
+        try:
+            os.fsync(file.fileno())
+        except OSError as exc:
+            # Nobody knows which of the notes is on the disk, so this can't be taken for a note that there was no room for.
+            raise OSError(errno.EIO, os.strerror(errno.EIO)) from exc
+
+
+_EMPTY: Final = b"\n".rjust(_PLACE)
+
+
+def _notes(content: bytes) -> dict[int, tuple[int, Session]]:
+    """Return the whole notes of a file by their numbers, and where each of them begins."""
+    notes = {}
+    for start in (0, _PLACE):
+        try:
+            outer = json.loads(content[start : start + _PLACE])
+            text = outer["session"]
+            if crc32c(text.encode()) == outer["crc32c"]:
+                fields = json.loads(text)
+                number = fields.pop("number", 0)
+                notes[number] = start, _unpack(**fields)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return notes
+
+
+def _unpack(*, checkpoint: dict[str, Any] | None = None, **fields: Any) -> Session:
+    if checkpoint is None:
+        return Session(**fields)
+    first, second = map(bytes.fromhex, checkpoint["metas"])
+    return Session(checkpoint=Checkpoint(**{**checkpoint, "metas": (first, second)}), **fields)
 
 
 def read_session(path: Path) -> Session | None:
@@ -127,25 +191,18 @@ def read_session(path: Path) -> Session | None:
     """
     file = path / SESSION
     try:
-        outer = json.loads(file.read_bytes())
-        text = outer["session"]
-        if crc32c(text.encode()) != outer["crc32c"]:
-            raise ValueError
-        content = json.loads(text)
-        checkpoint = content.pop("checkpoint", None)
-        if checkpoint is not None:
-            first, second = map(bytes.fromhex, checkpoint["metas"])
-            checkpoint = Checkpoint(**{**checkpoint, "metas": (first, second)})
-        return Session(checkpoint=checkpoint, **content)
+        with file.open("rb") as opened:
+            notes = _notes(opened.read(2 * _PLACE))
     except FileNotFoundError:
         return None
     except OSError as exc:
         raise DataDirectoryError(f"can't read {file}: {explain(exc)}; check who owns it") from exc
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise DataDirectoryError(
-            f"{file} is damaged, so nobody knows whether the database is whole; restore a backup, "
-            f"or let trio-spool check --accept {path} look at it"
-        ) from None
+    if notes:
+        return notes[max(notes)][1]
+    raise DataDirectoryError(
+        f"{file} is damaged, so nobody knows whether the database is whole; restore a backup, "
+        f"or let trio-spool check --accept {path} look at it"
+    )
 
 
 def remove_session(path: Path) -> None:
