@@ -183,7 +183,7 @@ def test_load(tmp_path: Path) -> None:
             with Load(server.port, seed):  # what is loaded late, and threads that are kept, are there from now on
                 waits(wire, SECONDS / SAMPLES)
         samples = []
-        with gives_back(server.popen.pid, server.port), Wire(server.port) as wire, Load(server.port, seed + 1) as load:
+        with gives_back(server.popen.pid, server.port, memory=2), Wire(server.port) as wire, Load(server.port, seed + 1) as load:
             for number in range(SAMPLES):
                 samples.append(sample(server, wire, SECONDS / SAMPLES))
                 if number % 3 == 1:

@@ -10,6 +10,7 @@ from typing import Any
 
 import lmdb
 
+from ..._files import explain
 from .._errors import DamagedError, DataDirectoryError
 from ._mapping import MAPPED, is_damage
 from ._room import SPARE, has_room
@@ -65,5 +66,5 @@ def _is_too_large(error: Exception) -> bool:
 def not_opened(path: Path, error: Exception) -> DataDirectoryError:
     """Return the error that says why a database does not open."""
     hint = "; it is damaged: restore a backup" if is_damage(error) or isinstance(error, DamagedError) else ""
-    reason = str(error).removeprefix(f"{path}: ") or type(error).__name__
+    reason = explain(error) if isinstance(error, OSError) else str(error).removeprefix(f"{path}: ") or type(error).__name__
     return DataDirectoryError(f"can't open the database in {path}: {reason}{hint}")
