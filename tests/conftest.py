@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from support import service as services
 from support.certificates import Authority
+from support.clocks import Clock
 from support.process import Process, running
 from support.service import Raw, Served
 from trio_spool.testing import Server, running_server
@@ -49,6 +50,12 @@ def memory_directory(tmp_path: Path) -> Iterator[Path]:
         return
     with TemporaryDirectory(prefix="trio-spool-test-", dir=memory) as path:
         yield Path(path)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that a test sets."""
+    return Clock()
 
 
 @pytest.fixture

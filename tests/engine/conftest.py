@@ -10,21 +10,6 @@ from trio_spool.engine.lmdb._engine import LmdbEngine
 from trio_spool.engine.lmdb._room import has_room
 
 
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def faults():
     return Faults()

@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from support.clocks import Clock
 from support.service import Raw
 from trio_spool.mcbp import Feature, Opcode, ScanRequest, SnapshotRequirements, Status, encode_request, encode_scan_request
 from trio_spool.server.data import vbucket_of
@@ -183,13 +184,3 @@ async def test_a_scan_that_is_cut_off_says_so(run_service, drain_timeout: float)
         reply = await raw.call(Opcode.RANGE_SCAN_CREATE, value=encode_scan_request(ScanRequest()))
         assert reply.status == Status.TEMPORARY_FAILURE
         assert await raw.closed()
-
-
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now

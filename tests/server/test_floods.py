@@ -11,6 +11,7 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
+from support.clocks import Clock
 from trio_spool._incidents import QUIET, Incidents
 from trio_spool.mcbp import Opcode, encode_request
 from trio_spool.server._listening import BoundListener
@@ -19,21 +20,6 @@ from trio_spool.server.shared import Listener, Tuning
 
 EXTRAS = bytes(8)
 TIMES = 20
-
-
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 def tuning(clock: Clock) -> Tuning:

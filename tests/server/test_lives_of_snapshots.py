@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from support.clocks import Clock
 from trio_spool.mcbp import FragmentRequest, Opcode, Status, encode_fragment_request, encode_request
 from trio_spool.server.shared import Tuning
 from trio_spool.server.shared._file_snapshots import PATIENCE
@@ -15,16 +16,16 @@ from trio_spool.server.shared._file_snapshots import PATIENCE
 IDLE = 10.0
 
 
-class Clock:
-    """A clock that is set by hand, and counts how often it is looked at."""
+class CountingClock(Clock):
+    """A clock that counts how often it is looked at."""
 
     def __init__(self) -> None:
-        self.now = 1000.0
+        super().__init__()
         self.looks = 0
 
     def __call__(self) -> float:
         self.looks += 1
-        return self.now
+        return super().__call__()
 
     async def wait_looked_at(self) -> None:
         """Wait until all that is too old has been removed."""
@@ -35,8 +36,8 @@ class Clock:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> CountingClock:
+    return CountingClock()
 
 
 @pytest.fixture

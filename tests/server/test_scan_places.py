@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from support.clocks import Clock
 from trio_spool.mcbp import Feature, Opcode, ScanRequest, SnapshotRequirements, Status, encode_request, encode_scan_request
 from trio_spool.server.shared import Tuning
 from trio_spool.server.shared._scans import PATIENCE
@@ -152,13 +153,3 @@ async def test_one_that_was_forgotten_gives_way(run_service) -> None:
         assert (await raw.call(Opcode.RANGE_SCAN_CONTINUE, extras=one)).status == Status.SCAN_COMPLETE
         for scan in older, newer:
             assert (await raw.call(Opcode.RANGE_SCAN_CONTINUE, extras=scan + bytes(12))).status == Status.NOT_FOUND
-
-
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now

@@ -12,6 +12,7 @@ import structlog
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from support.clocks import Clock
 from support.users import ANN, PASSWORD, write_users
 from trio_spool.mcbp import CONTINUE, Feature, Opcode, ScanRequest, Status, encode_request, encode_scan_request
 from trio_spool.server.shared import Tuning
@@ -20,21 +21,6 @@ EXTRAS = bytes(8)
 SET = encode_request(Opcode.SET, key=b"key", value=b"v" * 1000, extras=EXTRAS, opaque=77)
 # A value that is too large is refused when its beginning has arrived; the rest of it is skipped.
 TOO_LARGE = encode_request(Opcode.SET, key=b"key", value=bytes(5000), extras=EXTRAS, opaque=78)
-
-
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
