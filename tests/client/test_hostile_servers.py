@@ -480,6 +480,27 @@ def test_a_long_limit_ends_with_its_call() -> None:
     trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
+def test_a_long_limit_ends_with_the_first_byte() -> None:
+    """A snapshot whose answer has begun is made."""
+
+    async def main() -> None:
+        left, right = memory_stream_pair()
+
+        async def answer() -> None:
+            request = bytes(await right.receive_some(65536))
+            await trio.sleep(1000)
+            await right.send_all(reply_to(request, CALLS["prepare_snapshot"][1][0])[:30])
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer)
+            async with client_on(left, LOOK_AHEAD, TIMEOUT) as client:
+                with pytest.raises(AnswerTimeoutError, match="nothing for 30 seconds"):
+                    await client.prepare_snapshot()
+            assert trio.current_time() == 1000 + TIMEOUT
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
 @pytest.mark.parametrize("opaque", [0, 2, 2**32 - 1])
 async def test_replies_with_another_opaque_are_refused(opaque: int) -> None:
     left, right = memory_stream_pair()

@@ -75,7 +75,7 @@ async def backup_server(
         password: As for `open_client`.
         bucket: The bucket whose database to copy. By default, the default bucket.
         tls: As for `open_client`.
-        answer_timeout: As for `open_client`; but while the server makes the snapshot, it may be silent for an hour.
+        answer_timeout: As for `open_client`; but while the server makes the snapshot, it may be silent for 120 times as long.
         retry_seconds: How long to wait before connecting again, after a connection that made no progress.
 
     Raises:

@@ -29,8 +29,9 @@ _STORE_EXTRAS = struct.Struct(">LL")
 _COUNT_EXTRAS = struct.Struct(">QQL")
 _FLAGS_SIZE = 4
 _COUNT_SIZE = 8
-# How long the server may be silent while it makes a snapshot, in seconds: it copies a whole database first. Picked, not measured.
-_PREPARE_TIMEOUT = 3600.0
+# How much longer than for any other answer the server may be silent while it makes a snapshot: it copies a whole database first. By
+# default, this is an hour. Picked, not measured.
+_PREPARE_FACTOR = 120
 
 
 @attrs.frozen
@@ -240,13 +241,13 @@ class Client(Administration):
     async def prepare_snapshot(self) -> Manifest:
         """Have the server make a consistent copy of its files, and return the manifest of this snapshot.
 
-        The server may be silent for up to an hour meanwhile, whatever `answer_timeout` is.
+        The server may be silent for 120 times `answer_timeout` meanwhile: an hour by default.
 
         Raises:
             TemporaryFailureError: The server's limit of snapshots is reached, or its disk is full.
             ServerError: The server does not store its data in files.
         """
-        response = await self._call(Opcode.PREPARE_SNAPSHOT, value=b"{}", timeout=_PREPARE_TIMEOUT)
+        response = await self._call(Opcode.PREPARE_SNAPSHOT, value=b"{}", timeout=_PREPARE_FACTOR * self.answer_timeout)
         return parse_manifest(response.value)
 
     async def release_snapshot(self, uuid: str) -> None:

@@ -32,6 +32,7 @@ class Silence:
         self._sent = sent
         self._since = trio.current_time()  # when the silence began
         self._part = 0  # the number of bytes that arrived since then
+        self._begun = False  # whether a part of the response that is due has arrived
         self._paused = False
         self._changed = trio.Event()  # set when `wait` waits for too long
         self._idle = False  # whether `wait` waits until a response is due
@@ -40,7 +41,7 @@ class Silence:
         """Note that a response is due, and none was before, or that the client reads again."""
         self._paused = False
         self._since = trio.current_time()
-        self._part = 0
+        self._part, self._begun = 0, False
         if self._idle:  # otherwise it looks again at the end of an earlier limit: to wake it for each request would take longer
             self._changed.set()
 
@@ -51,9 +52,12 @@ class Silence:
     def received(self, size: int, *, whole: bool) -> None:
         """Note that bytes have arrived, and whether a response is complete with them."""
         self._part += size
-        if whole or self._part >= PART:
+        if whole or not self._begun or self._part >= PART:
             self._since = trio.current_time()
             self._part = 0
+        if not whole and not self._begun:
+            self._changed.set()  # what the server takes longer for is done: its limit is that of any other response
+        self._begun = not whole
 
     def answered(self, call: Call) -> None:
         """Note that a call has got its last response."""
@@ -70,7 +74,8 @@ class Silence:
                 await self._changed.wait()
                 sent = self._sent()
                 continue
-            limit = self._limit if self._calls[0].timeout is None else self._calls[0].timeout
+            own = self._calls[0].timeout
+            limit = self._limit if own is None or self._begun else own
             if trio.current_time() < self._since + limit:
                 with trio.move_on_at(self._since + limit):
                     await self._changed.wait()
