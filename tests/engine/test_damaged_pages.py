@@ -11,6 +11,7 @@ import textwrap
 import pytest
 
 from trio_spool.engine.lmdb._pages import Pages, parse_tree, read_metas
+from trio_spool.engine.lmdb._probing import begin_probed
 
 PAGE = 4096
 SCRIPT = textwrap.dedent("""
@@ -133,3 +134,33 @@ def test_a_damaged_branch(tmp_path) -> None:
     assert process.returncode == 0, process.stderr
     said = json.loads(process.stdout)
     assert said["entries"] and said["scan"] and said["copy"] and said["get"] and not said["store"]
+
+
+def test_a_probe_is_of_the_transaction_that_reads(tmp_path) -> None:
+    """Two commits later, the meta page of a transaction is gone: then there is another transaction."""
+    from trio_spool.engine import Store, open_engine
+
+    with open_engine("lmdb", tmp_path, fsync="no", expiry_interval=3600) as engine:
+        storage = engine.storage
+        reading = storage.reading()
+        probe, calls = storage.probe, []
+
+        def late(transaction: int, name: bytes = b"items"):
+            calls.append(transaction)
+            if len(calls) < 3:
+                for _ in range(2):
+                    engine.execute([Store(b"k%d" % len(calls), b"v")])
+            return probe(transaction, name)
+
+        storage.probe = late
+        with reading.lock:
+            transaction, found = begin_probed(storage, reading)
+            assert len(calls) == 3
+            assert found is not None
+            assert transaction.id() == calls[-1]
+            assert found.look_ahead(b"", 10) is None
+            reading.end()
+        storage.probe = lambda transaction, name=b"items": None
+        with reading.lock:
+            assert begin_probed(storage, reading)[1] is None
+            reading.end()

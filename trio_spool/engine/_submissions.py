@@ -33,6 +33,7 @@ class Submission:
         done: Is called with their outcomes.
         size: The bytes of their values.
         outcomes: Those that are known in the transaction that is going on.
+        running: Whether they are being carried out.
         damaged: The operations that need something damaged, by their places; they are left out.
     """
 
@@ -40,6 +41,7 @@ class Submission:
     done: Done
     size: int
     outcomes: list[Outcome] = attrs.field(factory=list)
+    running: bool = False
     damaged: set[int] | None = None
 
     def leave_out(self) -> bool:
@@ -47,6 +49,9 @@ class Submission:
 
         Each costs another try of a whole group. Where a page is damaged, a client that asks for all of its keys would cost many.
         """
+        if not self.running:
+            return False  # it was not one of these operations
+        self.running = False
         damaged = self.damaged = self.damaged if self.damaged is not None else set()
         damaged.add(len(self.outcomes))
         return len(damaged) <= MAX_DAMAGED

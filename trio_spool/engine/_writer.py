@@ -357,12 +357,14 @@ def _run_all(group: list[Submission], answers: list[Answer], batch: Batch) -> No
     run = batch.run
     for submission in group:
         outcomes = submission.outcomes = []
+        submission.running = True
         if submission.damaged is None:
             for operation in submission.operations:
                 outcomes.append(run(operation))
         else:
             for number, operation in enumerate(submission.operations):
                 outcomes.append(Outcome(Problem.DAMAGED) if number in submission.damaged else run(operation))
+        submission.running = False
         answers.append((submission.done, outcomes))
 
 

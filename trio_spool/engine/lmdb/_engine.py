@@ -19,7 +19,7 @@ from ._database import FILES, check_database, remove_compacted
 from ._growth import GrowthLimit
 from ._opening import OpenEnvironment
 from ._power import PowerGuard
-from ._probing import until
+from ._probing import begin_probed, until
 from ._reading import LmdbReader, LmdbSnapshot
 from ._reading_lock import Reading
 from ._records import CHECKED, CHECKSUM_SIZE, DATATYPES, RECORD_SIZE, damaged, unpack_record
@@ -141,8 +141,7 @@ class LmdbEngine(SingleWriterEngine):
             if self.writer.flushed(now):
                 return [], b""
             try:
-                transaction = reading.begin(buffers=True)
-                probe = self.storage.probe(transaction.id())
+                transaction, probe = begin_probed(self.storage, reading, buffers=True)
                 last = None if probe is None else probe.look_ahead(start, CHUNK_RECORDS)
                 with transaction.cursor() as cursor:
                     if not cursor.set_range(start):

@@ -13,7 +13,9 @@ import os
 import struct
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Protocol
+
+import lmdb
 
 from ._pages import DamagedPageError, Meta, Pages, Tree, parse_tree, read_metas
 
@@ -22,6 +24,8 @@ _HEADER_SIZE = 16
 _NODE = struct.Struct("<HHHH")
 _BRANCH, _LEAF, _DIRTY = 0x01, 0x02, 0x10
 _NOWHERE = (1 << 64) - 1
+# Transactions that are begun to find one whose meta page is still there. Picked, not measured.
+PROBE_TRIES = 10
 
 
 class TreeProbe:
@@ -151,6 +155,45 @@ def probe_database(descriptor: int, transaction: int, name: bytes) -> TreeProbe 
                     if node.key == name:
                         return TreeProbe(descriptor, meta, parse_tree(node, leaf.page))
     return None
+
+
+class Readable(Protocol):
+    """What is probed: an `LmdbStorage`."""
+
+    def probe(self, transaction: int, name: bytes = b"items") -> TreeProbe | None:
+        """Return a probe, or None if there were two commits since the transaction began."""
+
+
+class Begins(Protocol):
+    """What begins transactions: a `Reading`."""
+
+    def begin(self, *, buffers: bool = False) -> lmdb.Transaction[Any]:
+        """Begin one."""
+
+    def end(self) -> None:
+        """End it."""
+
+
+def begin_probed(storage: Readable, reading: Begins, *, buffers: bool = False) -> tuple[lmdb.Transaction[Any], TreeProbe | None]:
+    """Begin a transaction of a reading, whose lock is held, with a probe of the items.
+
+    The meta page of the transaction is gone when there were two commits since it began, and then another one is begun.
+
+    Returns:
+        The transaction, and the probe; None instead of it if there were always two commits.
+
+    Raises:
+        EngineClosedError: The environment is closed.
+        DamagedError: The list of databases is damaged.
+        lmdb.Error: LMDB failed.
+    """
+    for _ in range(PROBE_TRIES):
+        transaction = reading.begin(buffers=buffers)
+        probe = storage.probe(transaction.id())
+        if probe is not None:
+            return transaction, probe
+        reading.end()
+    return reading.begin(buffers=buffers), None
 
 
 def until(cursor: Iterable[tuple[Any, Any]], last: bytes | None) -> Iterable[tuple[Any, Any]]:

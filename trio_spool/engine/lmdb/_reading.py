@@ -15,7 +15,7 @@ from .._reading import CHUNK_RECORDS, EXTENDED, Reader, Snapshot, pack_extended
 from .._snapshots import SnapshotRegistry
 from .._storage import DamagedItemError
 from ._mapping import MAPPED, map_error
-from ._probing import until
+from ._probing import begin_probed, until
 from ._records import (
     CHECKED,
     CHECKSUM_SIZE,
@@ -180,8 +180,7 @@ class LmdbSnapshot(Snapshot):
         self._flushed = flushed
         self._storage = storage
         with self._reading.lock, storage.errors:
-            transaction = self._reading.begin(buffers=keys_only)  # so that values are not copied
-            self._probe = storage.probe(transaction.id())
+            transaction, self._probe = begin_probed(storage, self._reading, buffers=keys_only)  # so that values are not copied
             stored = transaction.get(STATE_KEY, db=storage.databases.meta)
             self._count: int = transaction.stat(storage.databases.items)["entries"]
             self._seqno: int = unpack_state(bytes(stored))[0] if stored is not None else 0

@@ -17,7 +17,7 @@ from .._errors import DamagedError, EngineClosedError, StorageError
 from .._operations import Operation, Outcome, Remember, Seal
 from .._storage import DamagedItemError
 from ._pages import DamagedPageError
-from ._probing import until
+from ._probing import begin_probed, until
 from ._reading_lock import Reading
 from ._records import ALL_CHECKED, CHECKED, RECORD_SIZE, item_of
 from ._storage import LmdbStorage
@@ -68,8 +68,7 @@ def verify_piece(storage: LmdbStorage, reading: Reading, start: bytes) -> Piece:
     all_checked = storage.all_checked
     with reading.lock, storage.errors:
         try:
-            transaction = reading.begin()
-            probe = storage.probe(transaction.id())
+            transaction, probe = begin_probed(storage, reading)
             last = None if probe is None else probe.look_ahead(start, PIECE_RECORDS)
             with transaction.cursor() as cursor:
                 for key, record in until(cursor, last) if cursor.set_range(start) else ():
