@@ -49,6 +49,7 @@ CHANGES = {
     "database replaced": replace_database,
     "database cut off": lambda path: os.truncate(path / "data.mdb", 8192),
     "lock removed": lambda path: (path / "trio-spool.lock").unlink(),
+    "marker removed": lambda path: (path / "trio-spool.json").unlink(),
 }
 
 

@@ -370,10 +370,13 @@ async def test_reloading_users(service, users_file) -> None:
         assert await logged_in(old)
 
 
-@pytest.mark.parametrize("content", ["", "{}", None])
+@pytest.mark.parametrize("content", ["", "{}", None, "pipe"])
 async def test_a_broken_file_changes_nothing(service, users_file, content: str | None) -> None:
     if content is None:
         users_file.unlink()
+    elif content == "pipe":
+        users_file.unlink()
+        users_file.symlink_to(os.devnull)  # like a pipe that was read to its end
     else:
         users_file.write_text(content)
     with structlog.testing.capture_logs() as logs:
@@ -381,6 +384,7 @@ async def test_a_broken_file_changes_nothing(service, users_file, content: str |
     (entry,) = logs
     assert (entry["event"], entry["log_level"]) == ("the users stay as they were", "error")
     assert str(users_file) in entry["reason"]
+    assert (content == "pipe") == entry["reason"].endswith("is not a regular file, so it can't be read again")
     async with service.connect() as raw:
         assert await raw.login("ann", PASSWORD) == 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,27 @@ async def test_what_can_not_be_used_changes_nothing(changing) -> None:
     assert service.shared.settings == Settings(**BEFORE)
 
 
+async def test_a_file_that_does_not_answer_keeps_nobody_from_ending() -> None:
+    reading, answering = threading.Event(), threading.Event()
+
+    def reread() -> Settings:
+        reading.set()
+        answering.wait(60)
+        return Settings(**BEFORE)
+
+    service, stop = Service(Settings(**BEFORE), reread=reread), trio.Event()
+    try:
+        with trio.fail_after(30):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(lambda task_status: service.run(task_status=task_status, stop=stop))
+                nursery.start_soon(service.reload)
+                await trio.to_thread.run_sync(reading.wait)
+                nursery.cancel_scope.cancel()
+        assert not answering.is_set()
+    finally:
+        answering.set()
+
+
 async def test_nothing_has_changed(changing) -> None:
     service, wanted, _ = changing
     wanted.append(Settings(**BEFORE))
@@ -130,6 +152,10 @@ def test_the_configuration_file_is_read_again(start, tmp_path: Path) -> None:
             said.append(process.popen.stderr.readline())
             if len(said) == 1:
                 said.append(process.popen.stderr.readline())
+        config.unlink()
+        config.symlink_to(os.devnull)  # like a pipe that was read to its end: it says nothing, and would set everything back
+        os.kill(process.popen.pid, signal.SIGHUP)
+        said.append(process.popen.stderr.readline())
         status, rest = process.stop()
     assert status == 0
     assert "settings reloaded" in said[0]
@@ -138,4 +164,5 @@ def test_the_configuration_file_is_read_again(start, tmp_path: Path) -> None:
     assert "--max-scans" in said[1]
     assert "is not valid TOML" in said[2]
     assert "max-connections must be from 1" in said[3]
+    assert "is not a regular file, so it can't be read again" in said[4]
     assert "Traceback" not in "".join(said) + rest

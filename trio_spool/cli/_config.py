@@ -20,6 +20,8 @@ if sys.version_info < (3, 11):
 else:
     import tomllib
 
+# Where a context notes that its options are read another time.
+AGAIN: Final = "trio_spool.cli.again"
 _FIELDS = attrs.fields_dict(Settings)
 # Characters of a value that a message shows. Picked, so that the message stays readable.
 _SHOWN: Final = 100
@@ -36,6 +38,8 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
     """
     if path is None:
         return
+    if ctx.meta.get(AGAIN) and path.exists() and not path.is_file():  # a pipe has nothing any more, or keeps its reader waiting
+        raise ConfigError(f"{path} is not a regular file, so it can't be read again")
     parameters = {parameter.name: parameter for parameter in ctx.command.params if parameter.name and parameter.name != "config"}
     loaded = _load(path)
     unknown = sorted(key for key in loaded if key.replace("-", "_") not in parameters)

@@ -18,7 +18,7 @@ import trio
 
 from ..engine import ENGINES, EngineError, EngineFailedError, StorageError
 from ..server import FAILED_STATUS, ListenError, Settings, SettingsError, serve_until_signal
-from ._config import read_config
+from ._config import AGAIN, read_config
 from ._errors import CliError
 from ._modes import Mode
 
@@ -192,6 +192,7 @@ def serve(ctx: click.Context, /, data_dir: Path | None, verbose: bool, **values:
     _configure_logging(verbose)
 
     def reread() -> Settings:
+        ctx.meta[AGAIN] = True
         try:
             again = ctx.command.make_context(ctx.info_name, list(ctx.meta[_ARGUMENTS]), ctx.parent)
             return _settings(**again.params)

@@ -49,11 +49,14 @@ class Reloading:
                 await self.reload()
 
     async def reload(self) -> None:
-        """Read everything again. What can't be used stays as it was, and the log says why."""
+        """Read everything again. What can't be used stays as it was, and the log says why.
+
+        A disk that does not answer keeps neither clients waiting nor a service from ending.
+        """
         logins = self._shared.logins
         if self._shared.settings.users is not None:
             try:
-                users = await trio.to_thread.run_sync(logins.read_in_thread)
+                users = await trio.to_thread.run_sync(logins.read_in_thread, abandon_on_cancel=True)
             except UsersError as exc:
                 self._shared.log.error(_USERS_STAY, reason=str(exc))
             else:
@@ -61,7 +64,7 @@ class Reloading:
                 self._shared.log.warning(_USERS_RELOADED, users=len(logins))
         if self._reread is not None:
             try:
-                settings = await trio.to_thread.run_sync(self._reread)
+                settings = await trio.to_thread.run_sync(self._reread, abandon_on_cancel=True)
             except SettingsError as exc:
                 self._shared.log.error("the settings stay as they were", reason=str(exc))
             else:

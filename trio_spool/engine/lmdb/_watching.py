@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..._files import explain
-from .._directory import LOCK
+from .._directory import LOCK, MARKER
 from .._errors import LostStoreError
 from ._database import DATABASE
 
@@ -86,6 +86,7 @@ class FileWatch:
         # Without the lock, a second process could open the same database.
         if _identity(self._stat(LOCK)) != self._lock:
             raise self._lost(f"{LOCK} there is not the file that is locked")
+        self._stat(MARKER)  # without it, the next start would take the directory for somebody else's
         # A database never gets shorter. To read behind its end would kill the process.
         if database.st_size < self._size:
             raise self._lost(f"{DATABASE} was cut off, at {database.st_size} of {self._size} bytes")

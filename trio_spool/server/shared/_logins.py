@@ -8,7 +8,7 @@ from typing import Final
 
 import trio
 
-from ...auth import MECHANISMS, Role, ScramKeys, User, Users, derive_keys, load_users
+from ...auth import MECHANISMS, Role, ScramKeys, User, Users, UsersError, derive_keys, load_users
 
 PLAIN: Final = "PLAIN"
 # The mechanisms in the order in which clients get them: the strongest first, and PLAIN before the last. libmemcached 1.0.16, which
@@ -80,7 +80,11 @@ class Logins:
         Raises:
             UsersError: The file can't be used.
         """
-        return None if self._path is None else load_users(self._path)
+        if self._path is None:
+            return None
+        if self._path.exists() and not self._path.is_file():  # a pipe has nothing any more, or keeps its reader waiting
+            raise UsersError(f"{self._path} is not a regular file, so it can't be read again")
+        return load_users(self._path)
 
     def take(self, users: Users | None) -> None:
         """Have other users. Clients that are logged in stay logged in."""
