@@ -13,6 +13,8 @@ from hypothesis import assume, event, given
 
 from support.documents import PIECES, edits, paths
 from trio_spool.engine import PathError, PathProblem, is_json
+from trio_spool.engine._json_document import Document
+from trio_spool.engine._json_grammar import PIECE
 
 P = PathProblem
 DEEP = b"[" * 200_000 + b"]" * 200_000
@@ -779,3 +781,11 @@ def test_is_json_agrees_with_the_decoder(data):
 
 def test_a_value_at_the_start_is_found_without_reading_the_rest():
     assert paths.get(b'{"a":{"b":1,"c":[this is no JSON', b"a.b") == b"1"
+
+
+@pytest.mark.parametrize("inside", [b"\n", b"\0", b"\x1f", b"\\x", b"\\", b'"'])
+@pytest.mark.parametrize("length", [PIECE, PIECE + 1, 3 * PIECE])
+def test_what_is_wrong_behind_many_pieces_of_a_string_is_seen(inside: bytes, length: int) -> None:
+    with pytest.raises(PathError, match="not JSON"):
+        Document(b'["%b%b%b"]' % (b"x" * length, inside, b"x" * 10)).check()
+    Document(b'["%b%b%b"]' % (b"x" * length, b"\x7f\\n", b"x" * length)).check()
