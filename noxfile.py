@@ -186,7 +186,7 @@ def soak(session: nox.Session) -> None:
         results = HERE / "docs" / "figures" / "soak.json"
     results.parent.mkdir(exist_ok=True)
     environment = {"TRIO_SPOOL_SOAK": "1", "TRIO_SPOOL_SOAK_RESULTS": str(results)}
-    session.run("pytest", "--durations=0", "-rP", *(chosen or ["tests/soak"]), env=environment)
+    session.run("pytest", "--durations=0", "-rP", *(chosen or ["tests/soak", "tests/cli/test_any_server.py"]), env=environment)
     if publish:
         session.install("matplotlib")
         session.run("python", "tests/bench/plots.py", str(results))
