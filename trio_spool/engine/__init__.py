@@ -28,8 +28,8 @@ from ._interface import EngineStatistics as EngineStatistics
 from ._json_grammar import compile_all_in_thread as compile_all_in_thread
 from ._json_paths import is_json as is_json
 from ._json_paths import members as members
-from ._json_text import PathError as PathError
-from ._json_text import PathProblem as PathProblem
+from ._json_problems import PathError as PathError
+from ._json_problems import PathProblem as PathProblem
 from ._open import ENGINES as ENGINES
 from ._open import EngineKind as EngineKind
 from ._open import find_engine as find_engine

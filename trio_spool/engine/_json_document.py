@@ -15,7 +15,8 @@ from typing import Final, NamedTuple, Union
 
 from ._json_checkpoints import Checkpoints
 from ._json_grammar import GRAMMAR, MAX_NESTING, PIECE, members_without, spelled_key
-from ._json_text import COMMA, Cursor, PathError, PathProblem, Rest, Text, not_json
+from ._json_problems import PathError, PathProblem, not_json
+from ._json_text import COMMA, Cursor, Rest, Text
 
 # A string is a key, and a number is an index.
 Component = Union[str, int]

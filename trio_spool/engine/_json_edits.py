@@ -13,7 +13,8 @@ from typing import Any, Final
 from ._json_document import Component, Document, Place
 from ._json_grammar import GRAMMAR
 from ._json_paths import parse_path
-from ._json_text import COMMA, PathError, PathProblem
+from ._json_problems import PathError, PathProblem
+from ._json_text import COMMA
 
 _INT64: Final = range(-(1 << 63), 1 << 63)
 _MAX_DIGITS: Final = 20  # of a signed number of 64 bits, with its sign

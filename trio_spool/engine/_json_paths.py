@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from ._json_document import Component, Document
-from ._json_text import COMMA, PathError, PathProblem, Rest
+from ._json_problems import PathError, PathProblem
+from ._json_text import COMMA, Rest
 
 # The maximum of a path in bytes, and in components, as in Couchbase.
 _MAX_PATH: Final = 1024

@@ -8,11 +8,10 @@ from __future__ import annotations
 import codecs
 import math
 from collections.abc import Callable
-from enum import Enum
 from typing import Final
 
-from ._errors import EngineError
 from ._json_grammar import GRAMMAR, LEVELS, MAX_NESTING, PIECE
+from ._json_problems import PathError, PathProblem, not_json
 
 QUOTE: Final = ord('"')
 COMMA: Final = ord(",")
@@ -37,30 +36,6 @@ _CUT_OFF: Final = 2
 Rest = Callable[[], object]
 
 
-class PathProblem(Enum):
-    """Why a document can't be read or edited."""
-
-    NOT_FOUND = "not found"
-    MISMATCH = "the structure of the document does not match the path"
-    INVALID = "invalid path"
-    TOO_BIG = "path too long"
-    NOT_JSON = "the document is not JSON"
-    EXISTS = "exists"
-    CANT_INSERT = "the value is not JSON, or can't be put there"
-    DELTA = "invalid delta"
-    NUMBER_RANGE = "the number is out of range"
-    TOO_DEEP = "the document is nested too deep"
-    VALUE_TOO_DEEP = "with this value, the document would be nested too deep"
-
-
-class PathError(EngineError):
-    """A document can't be read or edited."""
-
-    def __init__(self, problem: PathProblem) -> None:
-        super().__init__(problem.value)
-        self.problem = problem
-
-
 class Cursor:
     """A place between two items.
 
@@ -78,11 +53,6 @@ class Cursor:
         self.around = around
         self.opened = bytearray(opened)
         self.after_value = after_value
-
-
-def not_json() -> PathError:
-    """Return the error for text that is no JSON."""
-    return PathError(PathProblem.NOT_JSON)
 
 
 class Text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple, Union
 
-from ._json_text import PathProblem
+from ._json_problems import PathProblem
 
 
 class StepKind(Enum):

@@ -12,7 +12,8 @@ import google_crc32c
 from . import _json_edits as edits
 from . import _json_paths as paths
 from ._json_document import Document
-from ._json_text import PathError, PathProblem, Rest
+from ._json_problems import PathError, PathProblem
+from ._json_text import Rest
 from ._operations import Edit, Item, Outcome, Problem, Virtual
 from ._steps import Step, StepKind, StepProblem, StepResult, XattrProblem
 
