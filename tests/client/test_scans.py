@@ -228,6 +228,13 @@ async def test_a_server_that_scans_single_vbuckets_only(nursery) -> None:
 CREATED = encode_response(Opcode.RANGE_SCAN_CREATE, 0, 0, value=b"u" * 16)
 
 
+async def test_a_scan_that_meets_a_damaged_document(nursery) -> None:
+    failed = encode_response(Opcode.RANGE_SCAN_CONTINUE, Status.INTERNAL, 0)
+    async with Scripted(nursery, CREATED, failed) as client:
+        with pytest.raises(ServerError, match=r"can't read a document; its log says which one.*status 0x84"):
+            await keys_of(client)
+
+
 @pytest.mark.parametrize(
     ("status", "extras", "value"),
     [

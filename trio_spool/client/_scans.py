@@ -119,6 +119,9 @@ class Documents:
             self._call, self._identity = None, b""  # the scan has ended
             if response.status == Status.NOT_FOUND:  # the server ended it between two continues
                 raise ScanCancelledError("range_scan_continue: the server has ended the scan", response.status)
+            if response.status == Status.INTERNAL and not response.value:
+                reason = "the server can't read a document; its log says which one, and trio-spool check what else is damaged"
+                raise ServerError(f"range_scan_continue: {reason} (status 0x{response.status:02x})", response.status)
             raise error_of(response)
         self._empty = self._empty and not response.value
         if response.status == Status.SCAN_COMPLETE:

@@ -43,12 +43,15 @@ def directory_of(data_dir: Path, name: str) -> Path:
 def bucket_names_in_thread(data_dir: Path) -> list[str]:
     """Return the names of the buckets in a data directory, without the default one, sorted.
 
+    What should be the directory of a bucket and is none, such as a link to a disk that is not mounted, is among them: it can't be
+    opened, and that must not pass in silence.
+
     Raises:
         DataDirectoryError: They can't be read.
     """
     directory = data_dir / BUCKETS_DIRECTORY
     try:
-        names = sorted(path.name for path in directory.iterdir() if is_bucket_name(path.name) and path.is_dir())
+        names = sorted(path.name for path in directory.iterdir() if is_bucket_name(path.name))
         return [name for name in names if name != DEFAULT_BUCKET]
     except (FileNotFoundError, NotADirectoryError):
         return []
@@ -66,12 +69,9 @@ def remove_remains_in_thread(data_dir: Path) -> None:
 
 def _remove(path: Path) -> None:
     """Remove a directory, or what a link to one leads to. What can't be removed stays."""
-    if path.is_symlink():
-        shutil.rmtree(path.resolve(), ignore_errors=True)
-        with suppress(OSError):
-            path.unlink()
-    else:
-        shutil.rmtree(path, ignore_errors=True)
+    shutil.rmtree(path.resolve(), ignore_errors=True)
+    with suppress(OSError):
+        path.unlink()
 
 
 def make_bucket_in_thread(data_dir: Path, name: str, fill: Callable[[Path], object]) -> None:
