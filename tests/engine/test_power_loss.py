@@ -12,9 +12,11 @@ import pytest
 
 from support.power_loss import Recorder, contents_of, open_at, record
 from trio_spool.engine import MARKER, DataDirectoryError, EngineOptions, Get, Problem, Store
-from trio_spool.engine.lmdb import _power, _session
+from trio_spool.engine._errors import DeviceError
+from trio_spool.engine.lmdb import _power, _session, _storage
 from trio_spool.engine.lmdb._engine import LmdbEngine
 from trio_spool.engine.lmdb._session import SESSION, Session, boot_id, read_session
+from trio_spool.engine.lmdb._transaction import LmdbTransaction
 
 
 def crashes_of(tmp_path, fsync: str, commits: int, seeds):
@@ -274,6 +276,29 @@ def test_a_note_on_a_full_disk_that_is_not_synced_is_a_failed_sync(unclean, fill
     monkeypatch.setattr(_session.os, "fsync", fsync)
     with pytest.raises(OSError, match="Input/output error"):
         Session("no", "first").write(path)
+
+
+def test_a_checkpoint_makes_room_on_a_full_disk(tmp_path, monkeypatch) -> None:
+    """What was freed since the last checkpoint is used at once, not after up to a second of refusals."""
+    engine = open_at(tmp_path, "everysec", "first")
+    monkeypatch.setattr(_storage, "disk_has_room", lambda *arguments: False)
+    commit, refusals = LmdbTransaction.commit, [0]
+
+    def commit_if_there_is_room(self, *arguments, **options):
+        if refusals.pop():
+            raise DeviceError("no space")
+        return commit(self, *arguments, **options)
+
+    monkeypatch.setattr(LmdbTransaction, "commit", commit_if_there_is_room)
+    assert engine.execute([Store(b"k", b"w")])[0].problem is None
+    before = read_session(tmp_path).checkpoint.transaction
+    refusals[:] = [0, 1]
+    assert engine.execute([Store(b"k", b"x")])[0].problem is None
+    assert read_session(tmp_path).checkpoint.transaction > before
+    refusals[:] = [1, 1, 1]
+    assert engine.execute([Store(b"k", b"y")])[0].problem is Problem.NO_SPACE
+    monkeypatch.undo()
+    engine.close()
 
 
 def test_much_that_is_written_is_synced_at_once(tmp_path, monkeypatch) -> None:
