@@ -12,7 +12,7 @@ import pytest
 
 from support.power_loss import Recorder, contents_of, open_at, record
 from trio_spool.engine import MARKER, DataDirectoryError, EngineOptions, Get, Problem, Store
-from trio_spool.engine._errors import DeviceError
+from trio_spool.engine._errors import DeviceError, NoSpaceError
 from trio_spool.engine.lmdb import _power, _session, _storage
 from trio_spool.engine.lmdb._engine import LmdbEngine
 from trio_spool.engine.lmdb._session import SESSION, Session, boot_id, read_session
@@ -278,7 +278,8 @@ def test_a_note_on_a_full_disk_that_is_not_synced_is_a_failed_sync(unclean, fill
         Session("no", "first").write(path)
 
 
-def test_a_checkpoint_makes_room_on_a_full_disk(tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("error", [DeviceError, NoSpaceError])  # of a write that was cut off, and of one that was refused
+def test_a_checkpoint_makes_room_on_a_full_disk(tmp_path, monkeypatch, error: type[Exception]) -> None:
     """What was freed since the last checkpoint is used at once, not after up to a second of refusals."""
     engine = open_at(tmp_path, "everysec", "first")
     monkeypatch.setattr(_storage, "disk_has_room", lambda *arguments: False)
@@ -286,7 +287,7 @@ def test_a_checkpoint_makes_room_on_a_full_disk(tmp_path, monkeypatch) -> None:
 
     def commit_if_there_is_room(self, *arguments, **options):
         if refusals.pop():
-            raise DeviceError("no space")
+            raise error("no space")
         return commit(self, *arguments, **options)
 
     monkeypatch.setattr(LmdbTransaction, "commit", commit_if_there_is_room)

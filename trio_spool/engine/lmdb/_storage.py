@@ -208,11 +208,12 @@ class LmdbStorage(Storage):
         if self._has_panicked():
             self._mend()
             return isinstance(error.__cause__, lmdb.PanicError)  # else it is the error of a commit, which is refused
-        if isinstance(error, DeviceError) and not disk_has_room(self._path, self.watch.size):
-            if self._fsync == "everysec" and self._unsynced:
-                self._checkpoint()  # what was freed since the last one can be used now
-                if not self._unsynced:
-                    return True
+        full = not isinstance(error, DeviceError) or not disk_has_room(self._path, self.watch.size)
+        if isinstance(error, NoSpaceError) and full and self._fsync == "everysec" and self._unsynced:
+            self._checkpoint()  # what was freed since the last one can be used now
+            if not self._unsynced:
+                return True
+        if isinstance(error, DeviceError) and full:
             raise NoSpaceError("there is no room for the database: the disk, the quota, or the limit of a file's size is reached")
         return False
 
