@@ -8,6 +8,7 @@ while Python shuts down, is printed with a traceback, and the program goes on.
 from __future__ import annotations
 
 import signal
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -23,7 +24,11 @@ _handlers: list[Handler] = []
 
 
 def take_over() -> None:
-    """Take the handler that is installed for the one that ends the program at once. Called once, by the program."""
+    """Take the handler that is installed for the one that ends the program at once. Called once, by the program.
+
+    From now on, Python says nothing of a coroutine that nobody awaits because an interrupt came between the two.
+    """
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     handler = signal.getsignal(signal.SIGINT)
     if callable(handler):  # otherwise Ctrl-C is ignored
         _handlers.append(handler)
