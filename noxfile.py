@@ -56,8 +56,8 @@ def find_free_threaded_python() -> str | None:
 PYTHONS = find_pythons()
 FREE_THREADED = find_free_threaded_python()
 OLDEST, NEWEST = PYTHONS[0], PYTHONS[-1]
-# Processes of pytest-xdist.
-PROCESSES = "2"
+# Processes of pytest-xdist: on two cores, since tests wait for other processes and for the disk most of the time.
+PROCESSES = "3"
 # What the Pythons between the oldest and the newest run: what could behave differently there, and in neither of those two. That is
 # what depends on threads, the interpreter's lock, signals and Trio's loop (the library, and the server in a thread), on TLS and
 # sockets (the client), and a service as a whole, with commands, scans and TLS. The wire, the engines and the command line compute

@@ -162,7 +162,10 @@ import resource, signal, sys
 from trio_spool.cli import main
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
-main(sys.argv[1:])
+try:
+    main(sys.argv[1:])
+finally:  # a recorder of coverage writes at the end
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 """
     before = size(data_dir), contents(data_dir)
     command = [sys.executable, "-c", script, "compact", str(data_dir), "--bucket", "default"]
