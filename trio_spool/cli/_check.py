@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -11,7 +10,6 @@ import click
 from .._files import explain
 from .._formats import visible
 from ..engine import (
-    MARKER,
     DataDirectoryError,
     DirectoryLock,
     LastRun,
@@ -21,8 +19,9 @@ from ..engine import (
     read_in_child,
     remove_session,
 )
-from ..server.data import BUCKETS_DIRECTORY, DEFAULT_BUCKET, bucket_names_in_thread, directory_of
+from ..server.data import directory_of
 from ._common import json_option
+from ._data_directory import check_data_directory, choose_buckets
 from ._errors import FileError, explained
 from ._progress import progress_bar
 
@@ -49,9 +48,10 @@ def check(data_dir: Path, buckets: tuple[str, ...], accept: bool, as_json: bool)
     The exit status is 0 if everything is sound, and 1 if something is damaged or can't be checked. With --json, each bucket is an
     object on its own line.
     """
-    names = _names(data_dir, buckets)
+    check_data_directory(data_dir)
     sound = True
     with explained(DataDirectoryError, as_=FileError):
+        names = choose_buckets(data_dir, buckets)
         lock = DirectoryLock(data_dir)
     try:
         for name in names:
@@ -60,21 +60,6 @@ def check(data_dir: Path, buckets: tuple[str, ...], accept: bool, as_json: bool)
         lock.release()
     if not sound:
         raise SystemExit(1)
-
-
-def _names(data_dir: Path, chosen: Sequence[str]) -> list[str]:
-    """Return the names of the buckets to check.
-
-    Raises:
-        FileError: The data directory can't be used, or lacks a bucket.
-    """
-    if not (data_dir / MARKER).exists() and not (data_dir / BUCKETS_DIRECTORY).is_dir():
-        raise FileError(f"{data_dir} is not a data directory of trio-spool: it has no {MARKER}; name another one")
-    with explained(DataDirectoryError, as_=FileError):
-        names = [DEFAULT_BUCKET, *bucket_names_in_thread(data_dir)]
-    if missing := sorted(set(chosen) - set(names)):
-        raise FileError(f"no bucket in {data_dir} is named {missing[0]!r}; there are {', '.join(names)}")
-    return [name for name in names if not chosen or name in chosen]
 
 
 def _check(directory: Path, name: str, accept: bool, as_json: bool) -> bool:

@@ -10,9 +10,10 @@ from pathlib import Path
 import click
 
 from .._files import explain
-from ..engine import MARKER, Compacted, DirectoryLock, EngineError, compact_store
-from ..server.data import BUCKETS_DIRECTORY, DEFAULT_BUCKET, bucket_names_in_thread, directory_of, remove_remains_in_thread
+from ..engine import Compacted, DirectoryLock, EngineError, compact_store
+from ..server.data import DEFAULT_BUCKET, directory_of, remove_remains_in_thread
 from ._common import json_option
+from ._data_directory import check_data_directory, choose_buckets
 from ._errors import CliError, FileError, explained
 from ._progress import progress_bar
 
@@ -53,14 +54,10 @@ def _names(data_dir: Path, chosen: Sequence[str]) -> list[str]:
     Raises:
         FileError: The data directory can't be used, or lacks a bucket.
     """
-    if not (data_dir / MARKER).exists() and not (data_dir / BUCKETS_DIRECTORY).is_dir():
-        raise FileError(f"{data_dir} is not a data directory of trio-spool: it has no {MARKER}; name another one")
+    check_data_directory(data_dir)
     with _locked(data_dir):
         remove_remains_in_thread(data_dir)
-        names = [DEFAULT_BUCKET, *bucket_names_in_thread(data_dir)]
-    if missing := sorted(set(chosen) - set(names)):
-        raise FileError(f"no bucket in {data_dir} is named {missing[0]!r}; there are {', '.join(names)}")
-    return [name for name in names if not chosen or name in chosen]
+        return choose_buckets(data_dir, chosen)
 
 
 @contextmanager
