@@ -49,5 +49,6 @@ from .trio import TrioLimiter as TrioLimiter
 from .trio import open_sender as open_sender
 from .trio import open_spool as open_spool
 from .trio import outlast as outlast
+from .trio import socket_below as socket_below
 from .trio import start_until_run_ends as start_until_run_ends
 from .trio import trio_loop as trio_loop

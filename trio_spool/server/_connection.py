@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from .._core import Receiver, Sender, SpoolBrokenError, SpoolStatistics, open_sender, progress
+from .._core import Receiver, Sender, SpoolBrokenError, SpoolStatistics, open_sender, progress, socket_below
 from .._formats import host_of
 from ..auth import User
 from ._turning_away import see_off
@@ -88,7 +88,7 @@ class Connection:
     async def _run(self, stream: trio.abc.Stream) -> None:
         settings = self._shared.settings
         self._receiver = Receiver(stream)
-        self._socket = _socket_of(stream)
+        self._socket = socket_below(stream)
         # The reader notices a client that leaves; the sender need not look for it.
         async with open_sender(stream, limits=settings.limits, send_timeout=settings.send_timeout, watch_peer=False) as sender:
             with self._reading:
@@ -302,11 +302,6 @@ class Connection:
                 spool=_describe_spools(self.spool_statistics()),
             )
         return description
-
-
-def _socket_of(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
-    below = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
-    return below.socket if isinstance(below, trio.SocketStream) else None
 
 
 def _describe_spools(spools: SpoolStatistics) -> dict[str, object]:

@@ -11,7 +11,7 @@ import trio
 from .._limits import SpoolLimits
 from ..sending import Sender, SendTask, check_send_timeout, protected
 from ._loop import trio_loop
-from ._outlet import SocketOutlet, StreamOutlet, TrioOutlet
+from ._outlet import SocketOutlet, StreamOutlet, TrioOutlet, socket_below
 from ._tasks import Apart, check_left_by
 
 
@@ -43,12 +43,6 @@ class SenderBlock(AbstractAsyncContextManager[Sender, None]):
         failure, self._sending.failure = self._sending.failure, None
         if failure is not None:
             raise failure
-
-
-def _socket_below(stream: trio.abc.AsyncResource) -> trio.socket.SocketType | None:
-    while isinstance(stream, trio.SSLStream):
-        stream = stream.transport_stream
-    return stream.socket if isinstance(stream, trio.SocketStream) else None
 
 
 def open_sender(
@@ -89,7 +83,7 @@ def open_sender(
         Exception: The stream failed in a way of its own. Tasks that send get `SpoolBrokenError`; the block raises this at its end.
     """
     check_send_timeout(send_timeout)
-    socket = _socket_below(stream)
+    socket = socket_below(stream)
     kind = SocketOutlet if isinstance(stream, trio.SocketStream) else StreamOutlet
     outlet = kind(stream, socket, send_timeout, watched=watch_peer)
     return SenderBlock(outlet, limits if limits is not None else SpoolLimits())

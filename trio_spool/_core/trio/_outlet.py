@@ -18,6 +18,13 @@ from ._departures import departures
 SLICE = 16 * 1024
 
 
+def socket_below(stream: trio.abc.AsyncResource) -> trio.socket.SocketType | None:
+    """Return the socket at the bottom of a stream, if there is one."""
+    while isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    return stream.socket if isinstance(stream, trio.SocketStream) else None
+
+
 class TrioOutlet(Outlet):
     """What the outlets of all streams of Trio share.
 
