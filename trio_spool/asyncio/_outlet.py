@@ -37,7 +37,6 @@ class AsyncioOutlet(Outlet):
         self._send_timeout = send_timeout
         self._to_watch = watched
         self._stop_watching: Callable[[], object] = bool
-        self._stalled = False
         self._looking: asyncio.TimerHandle | None = None
 
     @abstractmethod
@@ -54,6 +53,7 @@ class AsyncioOutlet(Outlet):
     def stop(self) -> None:
         """Watch the peer no longer."""
         self._stop_watching()
+        self._stop_watching = bool  # it refers to the sender
 
     def abort(self) -> None:
         self._ask_system(reset_when_closed)
@@ -81,7 +81,7 @@ class AsyncioOutlet(Outlet):
     def _look(self, before: int | None) -> None:
         now = self._progress()
         if before is None or now is None or now <= before:
-            self._stalled = True
+            self.stalled = True
             self.abort()
         else:
             self._look_later()
@@ -91,8 +91,8 @@ class AsyncioOutlet(Outlet):
             self._looking.cancel()
 
     def _raise_broken(self, why: object) -> None:
-        if self._stalled:
-            raise SpoolBrokenError(f"the peer accepted no byte for {self._send_timeout:g} seconds")
+        if self.stalled:
+            raise self._stall(self._send_timeout)
         raise SpoolBrokenError(f"the connection is broken: {why}")
 
 

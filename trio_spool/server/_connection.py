@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from .._core import Receiver, Sender, SpoolBrokenError, SpoolStatistics, open_sender, progress, socket_below
+from .._core import Receiver, Sender, SpoolStatistics, open_sender, progress, socket_below
 from .._formats import host_of
 from ..auth import User
 from ._turning_away import see_off
@@ -21,8 +21,6 @@ READ_SIZE = 16 * 1024
 # Bytes that are looked ahead at once. A buffer of this size is allocated for each read, however little the client has sent. The
 # size of the default look-ahead; picked, not measured.
 READ_AHEAD_SIZE = 64 * 1024
-# What the library says of a peer that has accepted nothing for as long as it may.
-STALLED = "accepted no byte"
 
 
 class Connection:
@@ -102,13 +100,8 @@ class Connection:
 
     def _note_stall(self, sender: Sender) -> None:
         """Report a client that was given up because it took no replies."""
-        try:
-            sender.send_nowait(b"")
-        except SpoolBrokenError as exc:
-            if STALLED in str(exc):
-                self._report("client does not read", reason=str(exc))
-        except trio.WouldBlock:
-            pass
+        if sender.stalled is not None:
+            self._report("client does not read", reason=sender.stalled)
 
     def _report(self, event: str, **details: Any) -> None:
         """Report what a client does that it should not: in the log, each address has a line of its own."""

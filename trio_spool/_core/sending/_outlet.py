@@ -10,6 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from time import perf_counter
 
+from .._errors import SpoolBrokenError
+
 
 class Outlet(ABC):
     """The send side of one stream, which belongs to one sender.
@@ -18,12 +20,14 @@ class Outlet(ABC):
         bytes: The number of bytes that the stream accepted.
         batches: The number of writes in which these bytes were sent.
         blocked_seconds: How long `write` waited for the peer to accept more, in seconds.
+        stalled: Whether the peer was given up because it took nothing.
     """
 
     def __init__(self) -> None:
         self.bytes = 0
         self.batches = 0
         self.blocked_seconds = 0.0
+        self.stalled = False
 
     def offer(self, data: bytes) -> int:
         """Begin a write: send what the stream accepts without waiting, and return the number of bytes."""
@@ -44,6 +48,11 @@ class Outlet(ABC):
                 rest = rest[accepted:]
         finally:
             self.blocked_seconds += perf_counter() - started
+
+    def _stall(self, seconds: float) -> SpoolBrokenError:
+        """Note that the peer has taken nothing for so many seconds, and return the error that says so."""
+        self.stalled = True
+        return SpoolBrokenError(f"the peer accepted no byte for {seconds:g} seconds")
 
     @abstractmethod
     async def _write_some(self, rest: memoryview) -> int:

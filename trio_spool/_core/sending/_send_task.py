@@ -27,6 +27,7 @@ class SendTask:
         current: The spool that is being sent.
         writing: The size of its batch that is being written.
         broken: Why nothing can be sent any more, or None.
+        stalled: Whether that is because the peer took nothing for as long as it may.
         failure: What the stream raised, if that was none of the errors that streams raise for peers that are gone.
         closing: Whether the block of the sender has ended.
     """
@@ -38,6 +39,7 @@ class SendTask:
         self.current: SpoolJob | None = None
         self.writing = 0
         self.broken: str | None = None
+        self.stalled = False
         self.failure: BaseException | None = None
         self.closing = False
         self._peer_has_left = False
@@ -96,6 +98,7 @@ class SendTask:
         """Send nothing more, and tell every task that waits for the sender why."""
         if self.broken is None:
             self.broken = why
+            self.stalled = self.outlet.stalled
         if self.current is not None:
             self.current.handoff.close()
         for entry in self.queue.clear():

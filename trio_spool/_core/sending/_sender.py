@@ -172,6 +172,11 @@ class Sender:
         """How many bytes it holds in all: those that are queued, and those of its spools."""
         return self._queue.size + self._task.writing + sum(job.handoff.held for job in self._jobs)
 
+    @property
+    def stalled(self) -> str | None:
+        """Why the peer was given up, if that was because it took nothing for as long as it may."""
+        return self._task.broken if self._task.stalled else None
+
     def statistics(self) -> SenderStatistics:
         """Return the counters as they are now."""
         queue, outlet, spools = self._queue, self._task.outlet, self._spools

@@ -70,9 +70,6 @@ class TrioOutlet(Outlet):
     def _progress(self) -> int | None:
         return None if self._socket is None else progress(self._socket)
 
-    def _stalled(self) -> SpoolBrokenError:
-        return SpoolBrokenError(f"the peer accepted no byte for {self._send_timeout:g} seconds")
-
 
 class SocketOutlet(TrioOutlet):
     """A plain socket, which says how much it has accepted."""
@@ -99,7 +96,7 @@ class SocketOutlet(TrioOutlet):
                     raise SpoolBrokenError(f"socket connection broken: {exc}") from exc
             before, taken = taken, self._progress()
             if before is None or taken is None or taken <= before:
-                raise self._stalled()
+                raise self._stall(self._send_timeout)
 
     def abort(self) -> None:
         super().abort()
@@ -129,7 +126,7 @@ class StreamOutlet(TrioOutlet):
             finally:
                 self._writing = None
             return min(len(rest), SLICE)
-        raise self._stalled()
+        raise self._stall(self._send_timeout)
 
     async def _look_for_progress(self) -> None:
         """Cancel a write of which the peer has taken nothing from one look to the next."""
