@@ -43,6 +43,7 @@ from .sending import check_send_timeout as check_send_timeout
 from .sending import progress as progress
 from .sending import reset_when_closed as reset_when_closed
 from .trio import BatchChannel as BatchChannel
+from .trio import PerRun as PerRun
 from .trio import Receiver as Receiver
 from .trio import Spool as Spool
 from .trio import TrioLimiter as TrioLimiter

@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from .._core import Event, outlast, start_until_run_ends, trio_loop
+from .._core import Event, PerRun, outlast, start_until_run_ends, trio_loop
 from ._host import Host
 
 
@@ -57,14 +57,4 @@ class TrioHost(Host, trio.abc.Instrument):
         await outlast(event)
 
 
-_host: trio.lowlevel.RunVar[TrioHost] = trio.lowlevel.RunVar("trio_spool_streams")
-
-
-def trio_host() -> TrioHost:
-    """Return the `TrioHost` of this Trio run."""
-    try:
-        return _host.get()
-    except LookupError:
-        made = TrioHost()
-        _host.set(made)
-        return made
+trio_host = PerRun("trio_spool_streams", TrioHost)

@@ -5,19 +5,7 @@ from __future__ import annotations
 import trio
 
 from ..sending import Departures
-
-_departures: trio.lowlevel.RunVar[Departures] = trio.lowlevel.RunVar("trio_spool_departures")
-
-
-def departures() -> Departures:
-    """Return the `Departures` of this Trio run. A system task looks for them until the run ends."""
-    try:
-        return _departures.get()
-    except LookupError:
-        made = Departures()
-        _departures.set(made)
-        trio.lowlevel.spawn_system_task(_look, made)
-        return made
+from ._per_run import PerRun
 
 
 async def _look(made: Departures) -> None:
@@ -27,3 +15,12 @@ async def _look(made: Departures) -> None:
             made.look()
     finally:
         made.close()
+
+
+def _begin() -> Departures:
+    made = Departures()
+    trio.lowlevel.spawn_system_task(_look, made)  # until the run ends
+    return made
+
+
+departures = PerRun("trio_spool_departures", _begin)

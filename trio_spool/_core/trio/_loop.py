@@ -12,6 +12,7 @@ import trio
 from .._loop import PLACES, Event, Loop, NoThreadError, Sleeper, T, Threads
 from ._limiter import TrioLimiter
 from ._manners import TrioManners
+from ._per_run import PerRun
 from ._tasks import Beside
 
 
@@ -75,7 +76,7 @@ class TrioThreads(Threads):
 
 
 class TrioLoop(Loop):
-    """One for each Trio run; see `trio_loop`."""
+    """One for each Trio run, which `trio_loop` returns."""
 
     cancelled = trio.Cancelled
     manners: TrioManners
@@ -118,14 +119,4 @@ class TrioLoop(Loop):
         return self.manners.streaming()
 
 
-_loop: trio.lowlevel.RunVar[TrioLoop] = trio.lowlevel.RunVar("trio_spool_loop")
-
-
-def trio_loop() -> TrioLoop:
-    """Return the `TrioLoop` of this Trio run."""
-    try:
-        return _loop.get()
-    except LookupError:
-        made = TrioLoop()
-        _loop.set(made)
-        return made
+trio_loop = PerRun("trio_spool_loop", TrioLoop)
