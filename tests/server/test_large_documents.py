@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import struct
-
 import pytest
 
+from support.subdocument import BOTH_ENGINES, call, found, lookups, put, run_with, single
 from trio_spool.mcbp import Feature, Opcode, PathFlag, Status, encode_request
 
 EXTRAS = bytes(8)
@@ -15,12 +14,9 @@ LOOKUP, GET = Opcode.SUBDOC_MULTI_LOOKUP, Opcode.SUBDOC_GET
 UPSERT, COUNTER = Opcode.SUBDOC_DICT_UPSERT, Opcode.SUBDOC_COUNTER
 
 
-@pytest.fixture(params=["memory", "lmdb"])
-async def service(request, run_service, tmp_path):
-    options = {"engine": request.param, "fsync": "no", "max_item_size": 200_000}
-    if request.param == "lmdb":
-        options["data_dir"] = tmp_path / "data"
-    async with run_service(**options) as served:
+@pytest.fixture(params=BOTH_ENGINES)
+async def service(request, tmp_path):
+    async with run_with(request.param, tmp_path) as served:
         yield served
 
 
@@ -29,38 +25,6 @@ async def sub(raw):
     await raw.hello(Feature.XATTR, Feature.JSON, Feature.XERROR)
     await put(raw, DOCUMENT)
     return raw
-
-
-async def put(raw, value: bytes, key: bytes = b"k") -> int:
-    reply = await raw.call(Opcode.SET, key=key, value=value, extras=EXTRAS)
-    assert reply.status == 0
-    return reply.cas
-
-
-def single(opcode: int, path: bytes, value: bytes = b"", flags: int = 0, more: bytes = b"", key: bytes = b"k", **kwargs) -> bytes:
-    extras = struct.pack(">HB", len(path), flags) + more
-    return encode_request(opcode, key=key, extras=extras, value=path + value, **kwargs)
-
-
-def lookups(*paths: tuple, key: bytes = b"k", **kwargs) -> bytes:
-    """Encode a lookup of opcodes, paths, and perhaps flags."""
-    value = b"".join(struct.pack(">BBH", opcode, sum(flags), len(path)) + path for opcode, path, *flags in paths)
-    return encode_request(LOOKUP, key=key, value=value, **kwargs)
-
-
-async def call(raw, frame: bytes):
-    await raw.send(frame)
-    return await raw.receive()
-
-
-def found(reply) -> list[tuple[int, bytes]]:
-    """Decode what several lookups found."""
-    results, value = [], reply.value
-    while value:
-        status, size = struct.unpack_from(">HL", value)
-        results.append((status, value[6 : 6 + size]))
-        value = value[6 + size :]
-    return results
 
 
 async def test_a_lookup_sees_what_is_before_it_in_a_pipeline(sub) -> None:

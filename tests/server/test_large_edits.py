@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, nullcontext
 import pytest
 import trio
 
+from support.subdocument import BOTH_ENGINES, put, run_with, single
 from trio_spool.mcbp import DataType, Feature, Opcode, PathFlag, Status, encode_request
 from trio_spool.server.commands import documents
 
@@ -19,12 +20,9 @@ LARGE = b'{"pad":"%b","n":1}' % PAD
 UPSERT, COUNTER, GET = Opcode.SUBDOC_DICT_UPSERT, Opcode.SUBDOC_COUNTER, Opcode.SUBDOC_GET
 
 
-@pytest.fixture(params=["memory", "lmdb"])
-async def service(request, run_service, tmp_path):
-    options = {"engine": request.param, "fsync": "no", "max_item_size": 200_000}
-    if request.param == "lmdb":
-        options["data_dir"] = tmp_path / "data"
-    async with run_service(**options) as served:
+@pytest.fixture(params=BOTH_ENGINES)
+async def service(request, tmp_path):
+    async with run_with(request.param, tmp_path) as served:
         yield served
 
 
@@ -35,19 +33,9 @@ async def sub(raw, request):
     return raw
 
 
-async def put(raw, value: bytes, key: bytes = b"k") -> int:
-    reply = await raw.call(Opcode.SET, key=key, value=value, extras=EXTRAS)
-    assert reply.status == 0
-    return reply.cas
-
-
 async def value_of(raw, key: bytes = b"k") -> tuple[bytes, int]:
     reply = await raw.call(Opcode.GET, key=key)
     return reply.value, reply.datatype
-
-
-def path(opcode: int, path: bytes, value: bytes = b"", flags: int = 0, **kwargs) -> bytes:
-    return encode_request(opcode, key=b"k", extras=struct.pack(">HB", len(path), flags), value=path + value, **kwargs)
 
 
 async def answers(raw, *frames: bytes) -> list:
@@ -61,15 +49,15 @@ async def answers(raw, *frames: bytes) -> list:
 async def test_what_follows_sees_the_change(sub) -> None:
     replies = await answers(
         sub,
-        path(COUNTER, b"n", b"1", opaque=1),
-        path(GET, b"n", opaque=2),
+        single(COUNTER, b"n", b"1", opaque=1),
+        single(GET, b"n", opaque=2),
         encode_request(Opcode.NOOP, opaque=20),  # a look-up is no barrier: where commands overlap, it may see what comes after it
         encode_request(Opcode.GET, key=b"k", opaque=3),
-        path(COUNTER, b"n", b"1", opaque=4),
+        single(COUNTER, b"n", b"1", opaque=4),
         encode_request(Opcode.APPEND, key=b"k", value=b" ", opaque=5),
         encode_request(Opcode.GET, key=b"k", opaque=6),
         encode_request(Opcode.DELETE, key=b"k", opaque=7),
-        path(COUNTER, b"n", b"1", opaque=8),
+        single(COUNTER, b"n", b"1", opaque=8),
     )
     assert [reply.status for reply in replies] == [0] * 7 + [Status.NOT_FOUND, 0]
     assert [reply.value for reply in replies[:4]] == [b"2", b"2", LARGE[:-2] + b"2}", b"3"]
@@ -82,8 +70,8 @@ async def test_a_large_value_in_a_pipeline_and_its_edit(sub) -> None:
     replies = await answers(
         sub,
         encode_request(Opcode.SET, key=b"k", value=LARGE, extras=EXTRAS, opaque=1),
-        path(COUNTER, b"n", b"1", opaque=2),
-        path(UPSERT, b"m", b'"%b"' % PAD, opaque=3),
+        single(COUNTER, b"n", b"1", opaque=2),
+        single(UPSERT, b"m", b'"%b"' % PAD, opaque=3),
         encode_request(Opcode.GET, key=b"k", opaque=4),
     )
     assert [reply.status for reply in replies] == [0] * 4
@@ -92,7 +80,7 @@ async def test_a_large_value_in_a_pipeline_and_its_edit(sub) -> None:
 
 async def test_a_large_value_for_a_small_document(sub) -> None:
     await put(sub, b'{"a":1}')
-    (reply,) = await answers(sub, path(UPSERT, b"b", b'"%b"' % PAD))
+    (reply,) = await answers(sub, single(UPSERT, b"b", b'"%b"' % PAD))
     assert reply.status == 0
     assert await value_of(sub) == (b'{"a":1,"b":"%b"}' % PAD, DataType.JSON)
 
@@ -139,7 +127,7 @@ async def test_clients_that_edit_one_document_wait_for_each_other(service, sub, 
     async def count(times: int) -> None:
         async with service.connect() as raw:
             for _ in range(times):
-                await raw.send(path(COUNTER, b"n", b"1"))
+                await raw.send(single(COUNTER, b"n", b"1"))
                 assert (await raw.receive()).status == 0
 
     async with trio.open_nursery() as nursery:
@@ -193,12 +181,12 @@ async def test_a_document_that_others_always_store_is_a_temporary_failure(servic
 
     async with service.connect() as other:
         monkeypatch.setattr(documents, "plan_in_thread", plan_late_in_thread)
-        (reply,) = await answers(sub, path(COUNTER, b"n", b"1"))
+        (reply,) = await answers(sub, single(COUNTER, b"n", b"1"))
         assert reply.status == Status.TEMPORARY_FAILURE
         assert 1 < len(tries) < 100
         plans = iter([plan_late_in_thread, plan])
         monkeypatch.setattr(documents, "plan_in_thread", lambda *arguments: next(plans)(*arguments))
-        (reply,) = await answers(sub, path(COUNTER, b"n", b"1"))
+        (reply,) = await answers(sub, single(COUNTER, b"n", b"1"))
         assert (reply.status, reply.value) == (0, b"2")
     assert json.loads((await value_of(sub))[0])["t"] == len(tries)
     assert len(bucket.turns) == 0
@@ -221,7 +209,7 @@ async def test_a_large_edit_ends_when_its_client_is_dropped(service, sub, until,
 
     monkeypatch.setattr(documents, "plan_in_thread", plan_in_thread)
     async with service.connect() as other:
-        await other.send(path(COUNTER, b"n", b"1"))
+        await other.send(single(COUNTER, b"n", b"1"))
         assert await trio.to_thread.run_sync(began.wait, 20)
     go_on.set()
     await until(lambda: ended == [True])
@@ -232,10 +220,10 @@ async def test_too_deep(sub) -> None:
     deep = b"[" * 513 + b"]" * 513
     await put(sub, deep)
     assert await value_of(sub) == (deep, 0)
-    (reply,) = await answers(sub, path(GET, b"[0]"))
+    (reply,) = await answers(sub, single(GET, b"[0]"))
     assert reply.status == Status.SUBDOC_DOC_TOO_DEEP
     await put(sub, b"{}")
-    (reply,) = await answers(sub, path(UPSERT, b"a", deep[1:-1]))
+    (reply,) = await answers(sub, single(UPSERT, b"a", deep[1:-1]))
     assert reply.status == Status.SUBDOC_VALUE_TOO_DEEP
 
 
@@ -248,14 +236,14 @@ async def test_macros_of_the_document_as_it_was(sub) -> None:
         }  # fmt: skip
         for name, (macro, expected) in wanted.items():
             await put(sub, value)
-            frame = path(UPSERT, name, b'"${%b}"' % macro, PathFlag.XATTR | PathFlag.EXPAND_MACROS)
-            before = (await answers(sub, path(GET, macro, flags=PathFlag.XATTR)))[0].value
+            frame = single(UPSERT, name, b'"${%b}"' % macro, PathFlag.XATTR | PathFlag.EXPAND_MACROS)
+            before = (await answers(sub, single(GET, macro, flags=PathFlag.XATTR)))[0].value
             (reply,) = await answers(sub, frame)
             assert reply.status == 0
-            (stored,) = await answers(sub, path(GET, name, flags=PathFlag.XATTR))
+            (stored,) = await answers(sub, single(GET, name, flags=PathFlag.XATTR))
             assert stored.value == before
             if expected is not None and name == b"b":
                 assert json.loads(stored.value) == expected
     for unknown in (b"$document.none", b"$documents", b"$vbucket", b"$XTOC", b"Mutation.none"):
-        frame = path(UPSERT, b"e", b'"${%b}"' % unknown, PathFlag.XATTR | PathFlag.EXPAND_MACROS)
+        frame = single(UPSERT, b"e", b'"${%b}"' % unknown, PathFlag.XATTR | PathFlag.EXPAND_MACROS)
         assert (await answers(sub, frame))[0].status == Status.SUBDOC_XATTR_UNKNOWN_MACRO

@@ -9,6 +9,7 @@ import attrs
 import google_crc32c
 import pytest
 
+from support.subdocument import BOTH_ENGINES, call, found, lookups, mutations, put, run_with, single
 from trio_spool.engine import ENGINES, EngineKind
 from trio_spool.mcbp import Feature, FrameInfo, Opcode, PathFlag, Status, encode_frame_infos, encode_request
 
@@ -21,12 +22,9 @@ GET, EXISTS, COUNT = Opcode.SUBDOC_GET, Opcode.SUBDOC_EXISTS, Opcode.SUBDOC_GET_
 UPSERT, COUNTER = Opcode.SUBDOC_DICT_UPSERT, Opcode.SUBDOC_COUNTER
 
 
-@pytest.fixture(params=["memory", "lmdb"])
-async def service(request, run_service, tmp_path):
-    options = {"engine": request.param, "fsync": "no", "max_item_size": 200_000}
-    if request.param == "lmdb":
-        options["data_dir"] = tmp_path / "data"
-    async with run_service(**options) as served:
+@pytest.fixture(params=BOTH_ENGINES)
+async def service(request, tmp_path):
+    async with run_with(request.param, tmp_path) as served:
         yield served
 
 
@@ -37,48 +35,8 @@ async def sub(raw):
     return raw
 
 
-async def put(raw, value: bytes, key: bytes = b"k") -> int:
-    reply = await raw.call(Opcode.SET, key=key, value=value, extras=EXTRAS)
-    assert reply.status == 0
-    return reply.cas
-
-
 async def document(raw, key: bytes = b"k") -> bytes:
     return (await raw.call(Opcode.GET, key=key)).value
-
-
-def single(opcode: int, path: bytes, value: bytes = b"", flags: int = 0, more: bytes = b"", key: bytes = b"k", **kwargs) -> bytes:
-    extras = struct.pack(">HB", len(path), flags) + more
-    return encode_request(opcode, key=key, extras=extras, value=path + value, **kwargs)
-
-
-def lookups(*paths: tuple, key: bytes = b"k", **kwargs) -> bytes:
-    """Encode a lookup of opcodes, paths, and perhaps flags."""
-    value = b"".join(struct.pack(">BBH", opcode, sum(flags), len(path)) + path for opcode, path, *flags in paths)
-    return encode_request(LOOKUP, key=key, value=value, **kwargs)
-
-
-def mutations(*paths: tuple, key: bytes = b"k", **kwargs) -> bytes:
-    """Encode mutations of opcodes, paths, values, and perhaps flags."""
-    value = b""
-    for opcode, path, new, *flags in paths:
-        value += struct.pack(">BBHL", opcode, sum(flags), len(path), len(new)) + path + new
-    return encode_request(MUTATION, key=key, value=value, **kwargs)
-
-
-async def call(raw, frame: bytes):
-    await raw.send(frame)
-    return await raw.receive()
-
-
-def found(reply) -> list[tuple[int, bytes]]:
-    """Decode what several lookups found."""
-    results, value = [], reply.value
-    while value:
-        status, size = struct.unpack_from(">HL", value)
-        results.append((status, value[6 : 6 + size]))
-        value = value[6 + size :]
-    return results
 
 
 async def attribute(raw, path: bytes, key: bytes = b"k") -> object:
