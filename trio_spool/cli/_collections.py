@@ -9,6 +9,7 @@ import click
 from ..client import AccessError, Client, Collection, Collections, Scope
 from ._commands import print_table
 from ._common import json_option, run_with_client, server_argument
+from ._quantities import WholeSeconds
 from ._session import Name, Server, session_options
 
 # The maximum number of digits of a number of items or bytes: those of 64 bits.
@@ -46,8 +47,8 @@ def collection() -> None:
 @server_argument
 @click.argument("path", type=CollectionPath(), metavar="SCOPE.COLLECTION")
 @click.option(
-    "--max-ttl", type=click.IntRange(0, 2**31 - 1), default=0, metavar="SECONDS", show_default=True,
-    help="The longest time until an item of the collection expires, in seconds; 0 for no limit.",
+    "--max-ttl", type=WholeSeconds(2**31 - 1), default=0, show_default=True,
+    help="The longest time until an item of the collection expires; 0 for no limit.",
 )  # fmt: skip
 @session_options
 def create(server: Server, path: str, max_ttl: int) -> None:

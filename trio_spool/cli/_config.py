@@ -14,6 +14,7 @@ from .._files import explain, read_bounded
 from ..server import Settings, SettingsError
 from ._errors import ConfigError
 from ._modes import Mode
+from ._quantities import SIZE_FORMS, TIME_FORMS, Duration, Size
 
 if sys.version_info < (3, 11):
     import tomli as tomllib
@@ -81,10 +82,12 @@ def _checked(ctx: click.Context, parameter: click.Parameter, value: Any, what: s
         raise ConfigError(f"{what}; it must be {wanted}")
     field = _FIELDS.get(parameter.name or "")
     try:
-        if isinstance(parameter.type, (click.Path, Mode)):
-            parameter.type_cast_value(ctx, value)
-        elif field is not None and field.validator is not None:
-            field.validator(None, field, tuple(value) if parameter.multiple else value)
+        if isinstance(parameter.type, (click.Path, Mode, Size, Duration)):
+            converted = parameter.type_cast_value(ctx, value)
+        else:
+            converted = tuple(value) if parameter.multiple else value
+        if field is not None and field.validator is not None and not isinstance(parameter.type, click.Path):
+            field.validator(None, field, converted)
     except SettingsError as exc:
         raise ConfigError(f"{what}: {exc}") from None
     except click.BadParameter as exc:
@@ -101,14 +104,26 @@ def _wanted(parameter: click.Parameter, value: object) -> str | None:
     if getattr(parameter, "is_flag", False):
         return None if isinstance(value, bool) else "true or false"
     if kind is click.INT:
-        return None if isinstance(value, int) and not isinstance(value, bool) else "a whole number"
+        return None if _is_whole(value) else "a whole number"
     if kind is click.FLOAT:
-        return None if isinstance(value, (int, float)) and not isinstance(value, bool) else "a number"
+        return None if _is_number(value) else "a number"
+    if isinstance(kind, Size):
+        return None if _is_text(value) or _is_whole(value) else f"a whole number, or in quotes {SIZE_FORMS}"
+    if isinstance(kind, Duration):
+        return None if _is_text(value) or _is_number(value) else f"a number of seconds, or in quotes {TIME_FORMS}"
     if isinstance(kind, click.Choice):
         return None if isinstance(value, str) and value in kind.choices else f"one of {', '.join(map(_toml, kind.choices))}"
     if isinstance(kind, Mode):  # as a number, 660 would be decimal
         return None if _is_text(value) else 'octal permission bits in quotes, such as "0660"'
     return None if _is_text(value) else "a path in quotes"
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _is_text(value: object) -> bool:

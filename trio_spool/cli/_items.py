@@ -19,6 +19,7 @@ from ._common import json_option, run_with_client, server_argument
 from ._documents import MAX_KEY, text_fields
 from ._errors import CliError, FileError
 from ._keyspace import request_key
+from ._quantities import Expiry
 from ._session import Server, session_options
 
 # The bytes of a value that a table shows. Picked: the longest value kept the table busy for more than 40 seconds.
@@ -106,8 +107,8 @@ def _read(source: str) -> bytes:
     help="A number that is stored with the value, for the use of clients.",
 )  # fmt: skip
 @click.option(
-    "--expiry", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, metavar="SECONDS",
-    help="When the item expires: in so many seconds, or, above 2592000 (30 days), at this Unix time; 0 for never.",
+    "--expire", "--expiry", "expiry", type=Expiry(), default="never", show_default=True,
+    help="When the item expires: after this time, such as 10m. A number alone is in seconds, or, above 2592000, a Unix time.",
 )  # fmt: skip
 @collection_option
 @json_option

@@ -21,6 +21,7 @@ from ..server import FAILED_STATUS, ListenError, Settings, SettingsError, serve_
 from ._config import AGAIN, read_config
 from ._errors import CliError
 from ._modes import Mode
+from ._quantities import Duration, Rate, Size, readable
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -40,9 +41,7 @@ _DEFAULTS = {field.name: field.default for field in attrs.fields(Settings)}
 def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Function]:
     """Return the option of a setting, whose value may also come from an environment variable or from the configuration file."""
     field = name.replace("-", "_")
-    kwargs.setdefault("default", _DEFAULTS[field])
-    if kwargs.get("type") is float:
-        kwargs.setdefault("metavar", "SECONDS")
+    kwargs.setdefault("default", readable(kwargs.get("type"), _DEFAULTS[field]))
     return click.option(
         f"--{name}",
         field,
@@ -100,16 +99,18 @@ class _Serve(click.Command):
 @_setting("allow-network-storage", "Allow a DATA_DIR on a network file system: NFS, SMB, 9p and the like.", is_flag=True)
 @_setting("verify-reads", "Verify the checksum of each item that is read by its key. Scans and copies always do.", is_flag=True)
 @_setting(
-    "scrub-rate", "How many bytes of each bucket are read in a second, to verify all items in the background. 0: none.", type=int
+    "scrub-rate", "How much of each bucket is read in a second, to verify all items in the background. 0: nothing.", type=Rate()
 )
 @_setting("no-auth", "Allow to listen on addresses that other machines can reach, without users.", is_flag=True)
 @_setting(
     "users", "The file of users, made by trio-spool user, and read again at SIGHUP. By default, no login is needed.", type=_FILE
 )
-@_setting("login-timeout", "Disconnect clients that have not logged in after this time. inf: never.", type=float)
-@_setting("frame-timeout", "Disconnect clients that take longer than this to send one request. inf: never.", type=float)
-@_setting("idle-timeout", "Disconnect clients that have done nothing for this time. inf: never.", type=float)
-@_setting("keepalive", "Ask for a sign of life from the systems of clients that are silent for this time. inf: never.", type=float)
+@_setting("login-timeout", "Disconnect clients that have not logged in after this time. inf: never.", type=Duration())
+@_setting("frame-timeout", "Disconnect clients that take longer than this to send one request. inf: never.", type=Duration())
+@_setting("idle-timeout", "Disconnect clients that have done nothing for this time. inf: never.", type=Duration())
+@_setting(
+    "keepalive", "Ask for a sign of life from the systems of clients that are silent for this time. inf: never.", type=Duration()
+)
 @_setting("tls-cert", "The PEM file with the certificate for tls:// addresses. By default, none.", type=_FILE)
 @_setting("tls-key", "The PEM file with the private key of the certificate. By default, none.", type=_FILE)
 @_setting("tls-client-ca", "The PEM file with authorities whose certificates log a client in. By default, none does.", type=_FILE)
@@ -121,7 +122,7 @@ class _Serve(click.Command):
 @_setting("vbuckets", "The number of vbuckets of each bucket, from 1 to 1024.", type=int)
 @_setting("max-buckets", "The maximum number of buckets. Each has its own store and writer thread.", type=int)
 @_setting("disable-flush", "Refuse the command FLUSH, which deletes all items of a bucket.", is_flag=True)
-@_setting("max-item-size", "The maximum size of a value, in bytes.", type=int)
+@_setting("max-item-size", "The maximum size of a value.", type=Size())
 @_setting("max-connections", "The maximum number of connections. Further ones get an error, and are closed.", type=int)
 @_setting(
     "max-connections-per-address",
@@ -132,13 +133,11 @@ class _Serve(click.Command):
 @_setting("max-jobs", "The maximum number of long commands of one connection that run at the same time.", type=int)
 @_setting(
     "max-buffered",
-    "The maximum of what all connections together hold in memory, in bytes. Beyond it, those that hold most are closed.",
-    type=int,
+    "The maximum of what all connections together hold in memory. Beyond it, those that hold most are closed.",
+    type=Size(),
 )
-@_setting(
-    "min-read-rate", "Disconnect clients that take replies more slowly than this, in bytes per second. 0: no limit.", type=int
-)
-@_setting("max-stream-rate", "The maximum rate of files and range scans, all together, in bytes per second. 0: no limit.", type=int)
+@_setting("min-read-rate", "Disconnect clients that take replies more slowly than this. 0: no limit.", type=Rate())
+@_setting("max-stream-rate", "The maximum rate of files and range scans, all together. 0: no limit.", type=Rate())
 @_setting(
     "bucket-share", "The share of scans, snapshots and workers that one of several buckets may have: 0.01 to 1.",
     type=float, metavar="SHARE",
@@ -149,25 +148,25 @@ class _Serve(click.Command):
 )  # fmt: skip
 @_setting("max-scans", "The maximum number of open range scans.", type=int)
 @_setting("max-scans-per-connection", "The maximum number of open range scans of one connection.", type=int)
-@_setting("max-scan-life", "Cancel range scans after this time.", type=float)
+@_setting("max-scan-life", "Cancel range scans after this time.", type=Duration(endless=False))
 @_setting(
     "max-held-size",
-    "End the oldest range scan when scans make a bucket's file grow and keep more bytes in it than this, and than its items need.",
-    type=int,
+    "End the oldest range scan when scans make a bucket's file grow and keep more in it than this, and than its items need.",
+    type=Size(),
 )
 @_setting("max-snapshots", "The maximum number of copies of databases that are kept for backups.", type=int)
 @_setting("max-snapshots-per-connection", "The maximum number of such copies of one connection.", type=int)
-@_setting("snapshot-idle", "Delete a copy for a backup that no client has read for this time.", type=float)
-@_setting("window", "The maximum size of replies that wait for one connection, in bytes.", type=int)
-@_setting("batch", "The size of one write to a connection, in bytes.", type=int)
-@_setting("look-ahead", "The maximum size of requests that are read while a reply is streamed, in bytes.", type=int)
+@_setting("snapshot-idle", "Delete a copy for a backup that no client has read for this time.", type=Duration(endless=False))
+@_setting("window", "The maximum size of replies that wait for one connection.", type=Size())
+@_setting("batch", "The size of one write to a connection.", type=Size())
+@_setting("look-ahead", "The maximum size of requests that are read while a reply is streamed.", type=Size())
 @_setting("workers", "The number of threads that produce streamed replies.", type=int)
-@_setting("send-timeout", "Disconnect clients that take no data for this time. inf: never.", type=float)
-@_setting("drain-timeout", "Wait for running replies when the server stops, up to this time. inf: no limit.", type=float)
+@_setting("send-timeout", "Disconnect clients that take no data for this time. inf: never.", type=Duration())
+@_setting("drain-timeout", "Wait for running replies when the server stops, up to this time. inf: no limit.", type=Duration())
 @_setting(
     "switch-interval",
     "How long a thread may keep the interpreter while another waits for it. 0: Python's own default.",
-    type=float,
+    type=Duration(endless=False),
 )
 @click.option(
     "--verbose",

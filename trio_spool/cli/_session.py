@@ -19,6 +19,7 @@ from .._files import explain
 from ..client import ANSWER_TIMEOUT, Client, open_client
 from ._errors import LoginError
 from ._passwords import ask_password, check_stdin, read_password
+from ._quantities import Duration, format_duration
 
 PASSWORD_VARIABLE: Final = "TRIO_SPOOL_PASSWORD"
 
@@ -75,22 +76,6 @@ class Keywords(TypedDict):
     bucket: str | None
     tls: ssl.SSLContext | None
     answer_timeout: float
-
-
-class Seconds(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """A time limit in seconds, or ``inf``."""
-
-    name = "SECONDS"
-
-    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Parse a number of seconds."""
-        try:
-            seconds = float(value)
-        except ValueError:
-            seconds = 0
-        if not seconds > 0:  # nan is not
-            self.fail(f"{value!r} is not a number of seconds above 0, nor inf, which sets no limit", param, ctx)
-        return seconds
 
 
 @attrs.define
@@ -208,7 +193,7 @@ def session_options(function: Callable[..., Any]) -> Callable[..., Any]:
         help="The PEM file with the private key of the certificate. By default, it is in the same file.",
     )  # fmt: skip
     @click.option(
-        "--timeout", "answer_timeout", type=Seconds(), default=ANSWER_TIMEOUT, show_default=f"{ANSWER_TIMEOUT:g}",
+        "--timeout", "answer_timeout", type=Duration(positive=True), default=format_duration(ANSWER_TIMEOUT), show_default=True,
         envvar="TRIO_SPOOL_TIMEOUT", show_envvar=True,
         help="Give up when connecting or an answer takes this long, or the server is silent for this long. inf: never.",
     )  # fmt: skip
