@@ -16,7 +16,7 @@ from trio_spool.engine.memory import MemoryEngine
 from trio_spool.engine.memory._storage import MemoryStorage
 from trio_spool.mcbp import Opcode, ScanRequest, SnapshotRequirements, Status, encode_request, encode_scan_request
 from trio_spool.server import Tuning
-from trio_spool.server._service import SLOW_WRITE
+from trio_spool.server._housekeeping import SLOW_WRITE
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -181,6 +181,23 @@ async def test_a_disk_that_does_not_answer_is_said(kind, faults, run_service, un
         await raw.send(store(1))
         await until(lambda: service.inside.incidents.counts().get(SLOW_WRITE, 0) > 2)
         assert (await reader.call(Opcode.GET, key=b"k1")).status == Status.NOT_FOUND
+        assert service.inside.buckets.stuck(0.01) == ["default"]
         go_on.set()
         assert (await raw.receive()).status == 0
-        assert service.inside.buckets.default.engine.busy_seconds == 0
+        await until(lambda: service.inside.buckets.default.engine.busy_seconds == 0)
+        assert service.inside.buckets.stuck(0.01) == []
+
+
+async def test_a_disk_that_does_not_answer_when_items_expire_is_seen(kind, faults, run_service, until) -> None:
+    go_on = threading.Event()
+
+    def hold() -> None:
+        faults.hooks.pop("commit")
+        go_on.wait(LIMIT)
+
+    async with run_service(engine=kind) as service, service.connect() as raw:
+        await raw.call(Opcode.SET, extras=bytes(4) + (1).to_bytes(4, "big"), key=b"k", value=b"v")
+        faults.hooks["commit"] = hold  # nobody writes: the next commit is that of the expiry
+        await until(lambda: service.inside.buckets.stuck(0.01) == ["default"])
+        go_on.set()
+        await until(lambda: service.inside.buckets.default.engine.statistics().expired == 1)

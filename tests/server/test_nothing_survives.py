@@ -227,7 +227,7 @@ async def test_a_client_that_is_turned_away_is_freed(run_service, authority, tls
                         await leave(raw)
                         raw = None
             with trio.fail_after(20):
-                while service.service.turned_away:
+                while service.service.reception.turned_away:
                     await trio.sleep(0.001)
             await wait_all_tasks_blocked(0.01)
         assert garbage == []

@@ -159,7 +159,7 @@ async def test_so_many_are_told_at_one_time_and_no_more(run_service) -> None:
     async with run_service(max_connections=1, tuning=Tuning(farewell=60), drain_timeout=0) as service, service.connect() as raw:
         assert (await raw.call(Opcode.NOOP)).status == 0
         streams = [await trio.open_tcp_stream("127.0.0.1", service.port) for _ in range(MAX_TOLD)]
-        while service.service.turned_away < MAX_TOLD:
+        while service.service.reception.turned_away < MAX_TOLD:
             await trio.sleep(0.001)
         async with service.connect() as further:
             assert await further.closed()
@@ -167,7 +167,7 @@ async def test_so_many_are_told_at_one_time_and_no_more(run_service) -> None:
         assert (await Raw(streams[0]).receive()).status == Status.TEMPORARY_FAILURE
         for stream in streams:
             await trio.aclose_forcefully(stream)
-        while service.service.turned_away:
+        while service.service.reception.turned_away:
             await trio.sleep(0.001)
 
 

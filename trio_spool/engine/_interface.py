@@ -315,7 +315,7 @@ class Engine(ABC):
 
     @property
     def busy_seconds(self) -> float:
-        """For how many seconds the operations that are being carried out have been going on; 0 if there are none."""
+        """For how many seconds the engine has been at work since it last waited for something to do; 0 while it waits."""
         return 0.0
 
     @property

@@ -153,7 +153,7 @@ class Writer:
         return self.shared.locks.get(key, 0.0) > self.clocks.steady()
 
     def busy_seconds(self) -> float:
-        """Return for how long the group that is being carried out has been; 0 if there is none."""
+        """Return for how long the thread has been at work since it last waited for operations; 0 while it waits."""
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
 
@@ -179,11 +179,10 @@ class Writer:
             if group is None:
                 return
             self._unanswered = group
-            self._busy_since = time.monotonic() if group else None
+            self._busy_since = time.monotonic()
             answers = self._carry_out(group)
             for check in self._checks:
                 check()
-            self._busy_since = None
             if answers:
                 self._unanswered = []
                 self._answer(answers)
@@ -194,6 +193,7 @@ class Writer:
                 more = self.remove_expired()
                 next_expiry = time.monotonic() + (0 if more else self._expiry_interval)
                 self._incidents.look()
+            self._busy_since = None
 
     def _until_flush(self) -> float:
         return max(self._flush_at - self.clocks.wall(), _SHORTEST_SLEEP) if self._flush_at else math.inf

@@ -53,6 +53,10 @@ class Reloading:
 
         A disk that does not answer keeps neither clients waiting nor a service from ending.
         """
+        with self._shared.life.reloading():
+            await self._reload()
+
+    async def _reload(self) -> None:
         logins = self._shared.logins
         if self._shared.settings.users is not None:
             try:

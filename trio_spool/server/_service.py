@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import trio
-from trio_util import periodic, wait_any
+from trio_util import wait_any
 
-from .._core import let_go
-from .._formats import host_and_port, host_of
-from .._incidents import place_of
+from .._core import raise_the_one
 from ..auth import UsersError
 from ..engine import EngineError, EngineFailedError, compile_all_in_thread, find_engine
-from ._connection import Connection
-from ._keepalive import keep_alive
-from ._listening import BoundListener, listen, names_of
+from ._companions import Companion, accompany, companions
+from ._housekeeping import keep_house
+from ._listening import BoundListener, listen
+from ._reception import Reception
 from ._reloading import Reloading, Reread
-from ._turning_away import MAX_TOLD, turn_away
 from .conversation import Detect
-from .data import Bucket
-from .protocols import detect, refuse_first
+from .protocols import detect
 from .settings import Settings, SettingsError
-from .shared import Listener, NoPlace, Shared, Tuning, counted_as, remove_all_in_thread
+from .shared import Shared, Stage, Tuning, remove_all_in_thread
 
-# Connections that are looked at for limits of time without a break: less than half a millisecond of the event loop.
-_AT_ONCE: Final = 64
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
 
-SLOW_WRITE: Final = "a disk does not answer, and writes wait for it"
 # Seconds for which running answers may finish when an engine has failed. Picked, not measured: what waits for the engine is
 # answered at once, and a supervisor should soon start the service again.
 FAILED_DRAIN: Final = 1.0
@@ -42,7 +38,7 @@ class Service:
 
     Attributes:
         shared: What its connections share.
-        turned_away: How many clients are being told that there is no place for them.
+        reception: Serves them.
 
     Args:
         settings: What to run.
@@ -50,6 +46,7 @@ class Service:
         detect: Returns the protocol that begins with a byte.
         failing: Called with the reason when the engine of a bucket has failed, before the service ends because of that.
         reread: Returns the settings as they are to be after SIGHUP. Called in a worker thread; None if they stay as they are.
+        beside: What runs beside the service of clients; None for what the settings ask for.
 
     Raises:
         SettingsError: The settings do not fit together.
@@ -63,6 +60,7 @@ class Service:
         detect: Detect = detect,
         failing: Callable[[EngineFailedError], object] = lambda failure: None,
         reread: Reread | None = None,
+        beside: Sequence[Companion] | None = None,
     ) -> None:
         engine = find_engine(settings.engine)
         if engine.needs_directory and settings.data_dir is None:
@@ -72,12 +70,11 @@ class Service:
         except UsersError as exc:
             raise SettingsError(str(exc)) from exc
         self._settings = settings
-        self._detect = detect
+        self.reception = Reception(self.shared, detect)
+        self._companions = list(companions(settings) if beside is None else beside)
         self._failing = failing
         self._reloading = Reloading(self.shared, reread)
-        self.turned_away = 0
         self._begun = False
-        self._draining = False
         self._owns_directory = False  # until it does, another service may be using the data directory
 
     async def run(self, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED, stop: trio.Event) -> None:
@@ -130,34 +127,44 @@ class Service:
             shared.listening = [listener.address for listener in opened]
             shared.listeners = [listener.listener for listener in opened]
             async with trio.open_nursery() as background:
-                background.start_soon(self._prepare_documents)
-                background.start_soon(self._end_old)
-                background.start_soon(self._keep_time)
-                background.start_soon(self._look_at_incidents)
-                background.start_soon(self._sweep)
+                background.start_soon(_prepare_documents)
+                background.start_soon(keep_house, shared)
                 if self._reloading.of_anything:
                     await background.start(self._reloading.on_signal)  # a signal that came earlier would end the process
-                background.start_soon(shared.waits.look)
-                async with trio.open_nursery() as handlers:
-                    async with trio.open_nursery() as accepting:
-                        for listener in opened:
-                            accepting.start_soon(self._accept, listener, handlers)
-                        task_status.started([str(address) for address in shared.listening])
-                        await wait_any(stop.wait, shared.buckets.failed.wait)
-                        accepting.cancel_scope.cancel()
-                    self._draining = True
-                    patience = shared.settings.drain_timeout
-                    if shared.buckets.failure is not None:
-                        self._failing(shared.buckets.failure)
-                        patience = min(patience, FAILED_DRAIN)
-                    background.start_soon(self._drain, handlers.cancel_scope, patience)
+                listening = [str(address) for address in shared.listening]
+                for companion in self._companions:
+                    listening += await background.start(accompany, companion, shared)
+                await self._serve(opened, listening, background, task_status, stop)
                 background.cancel_scope.cancel()
-            if shared.buckets.failure is not None:
-                raise shared.buckets.failure
+        except BaseExceptionGroup as group:
+            raise_the_one(group)
         finally:
             shared.scans.close()
             for listener in opened:
                 listener.close()
+        if shared.buckets.failure is not None:
+            raise shared.buckets.failure
+
+    async def _serve(
+        self, opened: list[BoundListener], listening: list[str], background: trio.Nursery,
+        task_status: trio.TaskStatus[list[str]], stop: trio.Event,
+    ) -> None:  # fmt: skip
+        """Serve clients until the service is stopped or an engine fails, and then until they have ended."""
+        shared = self.shared
+        async with trio.open_nursery() as clients:
+            async with trio.open_nursery() as accepting:
+                for listener in opened:
+                    accepting.start_soon(self.reception.accept, listener, clients)
+                shared.life.enter(Stage.SERVING)
+                task_status.started(listening)
+                await wait_any(stop.wait, shared.buckets.failed.wait)
+                accepting.cancel_scope.cancel()
+            shared.life.enter(Stage.DRAINING)
+            patience = shared.settings.drain_timeout
+            if shared.buckets.failure is not None:
+                self._failing(shared.buckets.failure)
+                patience = min(patience, FAILED_DRAIN)
+            background.start_soon(self._drain, clients.cancel_scope, patience)
 
     async def _drain(self, handlers: trio.CancelScope, patience: float) -> None:
         """End each open connection as soon as everything that was asked for is answered, and all of them after a while.
@@ -180,147 +187,6 @@ class Service:
                 connection.stop()
             await trio.sleep(DRAIN_INTERVAL)
 
-    # Connections
-
-    async def _accept(self, listener: BoundListener, handlers: trio.Nursery) -> None:
-        async def handle(stream: trio.SocketStream) -> None:
-            await self._handle(stream, listener.listener, listener.tls)
-
-        await listener.accept(handle, handlers, self.shared.incidents)
-
-    async def _handle(self, stream: trio.SocketStream, listener: Listener, tls: ssl.SSLContext | None) -> None:
-        """Serve one connection, and let nothing that goes wrong in it go further."""
-        shared, peer = self.shared, _peer_name(stream)
-        counted = counted_as(host_of(peer))
-        refusal = shared.admission.refusal(counted, len(shared.connections), shared.settings)
-        if self._draining or refusal is not None:
-            shared.counters.rejected_connections += 1
-            if refusal is not None and not self._draining:
-                await self._refuse(stream, peer, refusal, tls)
-            await trio.aclose_forcefully(stream)
-            return
-        keep_alive(stream, shared.settings.keepalive)
-        shared.admission.enter(counted)
-        shared.counters.total_connections += 1
-        connection = Connection(shared, shared.connections.next_number(), peer, listener, self._detect)
-        shared.connections.add(connection)
-        try:
-            if tls is None:
-                async with stream:
-                    await connection.run(stream)
-            else:
-                await self._run_encrypted(connection, trio.SSLStream(stream, tls, server_side=True, https_compatible=True))
-        except Exception as exc:
-            shared.incidents.report(
-                "connection failed", place=place_of(exc), level="error", error=exc, connection=connection.number, peer=peer
-            )
-            let_go(exc)
-        finally:
-            shared.connections.remove(connection)
-            shared.admission.leave(counted)
-            shared.timekeeper.forget(connection)
-            shared.buffers.forget(connection)
-            shared.scans.end_of(connection.number)
-            shared.snapshots.end_of(connection.number)
-            shared.allocator.ended(connection.moved)
-
-    async def _refuse(self, stream: trio.SocketStream, peer: str, refusal: NoPlace, tls: ssl.SSLContext | None) -> None:
-        """Tell a client for which there is no place, unless many are being told already."""
-        shared, seconds = self.shared, self.shared.tuning.farewell
-        shared.incidents.report(refusal.event, place=refusal.place, peer=peer, limit=refusal.limit, hint=f"raise {refusal.option}")
-        if self.turned_away >= MAX_TOLD:
-            return
-        self.turned_away += 1
-        try:
-            if tls is None:
-                await turn_away(stream, refuse_first, refusal.told, seconds)
-            else:
-                encrypted = trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
-                with trio.fail_after(seconds):
-                    await encrypted.do_handshake()
-                await turn_away(encrypted, refuse_first, refusal.told, seconds)
-        except (trio.BrokenResourceError, trio.TooSlowError) as exc:
-            let_go(exc)  # the client has gone, or does not want to know
-        finally:
-            self.turned_away -= 1
-
-    async def _run_encrypted(self, connection: Connection, stream: trio.SSLStream[trio.SocketStream]) -> None:
-        try:
-            try:
-                with trio.fail_after(self.shared.tuning.tls_timeout):
-                    await stream.do_handshake()
-            except (trio.BrokenResourceError, trio.TooSlowError) as exc:
-                let_go(exc)
-                reason = str(exc.__cause__ or exc) or f"it took more than {self.shared.tuning.tls_timeout:g} seconds"
-                peer, _ = connection.who()
-                self.shared.incidents.report("no TLS handshake", place=host_of(peer), peer=peer, reason=reason)
-                return
-            self._log_in_by_certificate(connection, stream)
-            await connection.run(stream)
-        finally:
-            # Without a farewell, as HTTPS does it: who has gone does not answer.
-            await trio.aclose_forcefully(stream)
-
-    def _log_in_by_certificate(self, connection: Connection, stream: trio.SSLStream[trio.SocketStream]) -> None:
-        logins = self.shared.logins
-        if logins.required:
-            for name in names_of(stream.getpeercert()):
-                user = logins.get(name)
-                if user is not None:
-                    connection.log_in(user)
-                    return
-
-    async def _prepare_documents(self) -> None:
-        """Compile what documents are read with, so that the first client that looks into one need not wait for that."""
-        await trio.to_thread.run_sync(compile_all_in_thread, abandon_on_cancel=True)
-
-    # Housekeeping, for ever
-
-    async def _end_old(self) -> None:
-        """End the scans and remove the snapshots that have become too old."""
-        shared = self.shared
-        async for _ in periodic(shared.tuning.housekeeping):
-            shared.scans.end_old()
-            for bucket in shared.buckets:
-                self._look_at(bucket)
-            await shared.allocator.tidy()
-            if idle := shared.snapshots.take_idle():
-                await shared.snapshots.remove(idle)
-
-    def _look_at(self, bucket: Bucket) -> None:
-        """Log what a bucket has not kept up with."""
-        incidents, name = self.shared.incidents, bucket.name
-        if ended := bucket.take_ended():
-            hint = "read scans faster, or raise --max-held-size"
-            incidents.report("scans ended: they kept too much on disk", place=name, bucket=name, ended=ended, hint=hint)
-        busy = bucket.engine.busy_seconds
-        if busy >= self.shared.tuning.slow_write:
-            # Nothing else can be done: a thread that waits for a disk can't be stopped, and what it writes may still get there.
-            incidents.report(SLOW_WRITE, place=name, level="error", bucket=name, seconds=round(busy, 1))
-
-    async def _keep_time(self) -> None:
-        """End the connections that take too long, and those that hold too much."""
-        shared = self.shared
-        while True:
-            await trio.sleep(shared.timekeeper.interval(shared.tuning.housekeeping))
-            for number, connection in enumerate(shared.connections, 1):
-                shared.timekeeper.look(connection)
-                if not number % _AT_ONCE:
-                    await trio.lowlevel.checkpoint()
-            shared.buffers.look_if_much()
-
-    async def _look_at_incidents(self) -> None:
-        """Log which incidents are over or go on."""
-        async for _ in periodic(self.shared.tuning.housekeeping):
-            self.shared.incidents.look()
-
-    async def _sweep(self) -> None:
-        """Remove the items of dropped collections."""
-        tuning = self.shared.tuning
-        async for _ in periodic(tuning.housekeeping):
-            for bucket in self.shared.buckets:
-                await bucket.sweep(tuning.sweep)
-
     def reload_users(self) -> None:
         """Read the file of users again. If it can't be used, the users stay as they were, and the log says why."""
         self._reloading.reload_users()
@@ -330,12 +196,9 @@ class Service:
         await self._reloading.reload()
 
 
-def _peer_name(stream: trio.SocketStream) -> str:
-    try:
-        name = stream.socket.getpeername()
-    except OSError:
-        return "gone"
-    return host_and_port(*name[:2]) if isinstance(name, tuple) else "unix"
+async def _prepare_documents() -> None:
+    """Compile what documents are read with, so that the first client that looks into one need not wait for that."""
+    await trio.to_thread.run_sync(compile_all_in_thread, abandon_on_cancel=True)
 
 
 async def serve(

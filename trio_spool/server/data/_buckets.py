@@ -117,6 +117,10 @@ class Buckets:
         """The buckets that exist and could not be opened, with the reason of each."""
         return self._broken
 
+    def stuck(self, seconds: float) -> list[str]:
+        """Return the names of the buckets whose writer thread has been at one group of operations for so long."""
+        return [bucket.name for bucket in self if bucket.engine.busy_seconds >= seconds]
+
     # Opening and closing
 
     def open_all_in_thread(self) -> None:

@@ -17,6 +17,8 @@ from ._file_snapshots import FileSnapshot as FileSnapshot
 from ._file_snapshots import FileSnapshots as FileSnapshots
 from ._file_snapshots import TooManyFileSnapshotsError as TooManyFileSnapshotsError
 from ._file_snapshots import remove_all_in_thread as remove_all_in_thread
+from ._life import Life as Life
+from ._life import Stage as Stage
 from ._listener import Listener as Listener
 from ._logins import EVERYTHING as EVERYTHING
 from ._logins import PLAIN as PLAIN

@@ -18,6 +18,7 @@ from ._buffers import Buffers
 from ._connections import Connections
 from ._counters import Counters
 from ._file_snapshots import FileSnapshots
+from ._life import Life
 from ._listener import Listener
 from ._logins import Logins
 from ._scans import Scans
@@ -38,6 +39,7 @@ class Shared:
     Attributes:
         settings: What the service is run with.
         tuning: Values that are no settings.
+        life: The stage that the service is in.
         buckets: The buckets.
         logins: The users.
         counters: What is counted.
@@ -76,6 +78,7 @@ class Shared:
     def __init__(self, settings: Settings, tuning: Tuning) -> None:
         self.settings = settings
         self.tuning = tuning
+        self.life = Life()
         self.log: Any = structlog.get_logger("trio_spool")
         self.incidents = Incidents(self._write, tuning.clock)
         wake = trio.lowlevel.current_trio_token().run_sync_soon
