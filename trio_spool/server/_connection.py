@@ -10,7 +10,7 @@ import trio
 from .._core import Receiver, Sender, SpoolStatistics, open_sender, progress, socket_below
 from .._formats import host_of
 from ..auth import User
-from ._turning_away import see_off
+from ._farewell import see_off
 from .conversation import CommandContext, Detect, Guest, Host, Jobs, Session
 from .data import Bucket
 from .shared import Activity, Listener, Shared

@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from .._files import explain
+from .._formats import host_and_port
 from .._incidents import Incidents
 from .settings import BACKLOG, Address, ServiceError, Settings, SettingsError, TcpAddress, UnixAddress
 from .shared import Listener
@@ -80,6 +81,15 @@ async def _handle(handle: Callable[[trio.SocketStream], Awaitable[object]], stre
         await handle(stream)
     finally:
         await trio.aclose_forcefully(stream)
+
+
+def peer_name(stream: trio.SocketStream) -> str:
+    """Return the address of a client, for the log and the statistics."""
+    try:
+        name = stream.socket.getpeername()
+    except OSError:
+        return "gone"
+    return host_and_port(*name[:2]) if isinstance(name, tuple) else "unix"
 
 
 async def listen(address: Address, settings: Settings, *, login: bool, advertised: int = 0) -> list[BoundListener]:

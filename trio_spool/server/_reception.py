@@ -7,11 +7,11 @@ import ssl
 import trio
 
 from .._core import let_go
-from .._formats import host_and_port, host_of
+from .._formats import host_of
 from .._incidents import place_of
 from ._connection import Connection
 from ._keepalive import keep_alive
-from ._listening import BoundListener, names_of
+from ._listening import BoundListener, names_of, peer_name
 from ._turning_away import MAX_TOLD, turn_away
 from .conversation import Detect
 from .protocols import refuse_first
@@ -49,7 +49,7 @@ class Reception:
 
     async def _serve(self, stream: trio.SocketStream, listener: BoundListener) -> None:
         """Serve one connection, and let nothing that goes wrong in it go further."""
-        shared, peer = self._shared, _peer_name(stream)
+        shared, peer = self._shared, peer_name(stream)
         counted = counted_as(host_of(peer))
         refusal = shared.admission.refusal(counted, len(shared.connections), shared.settings)
         if shared.life.draining or refusal is not None:
@@ -132,11 +132,3 @@ class Reception:
 
 def _encrypted(stream: trio.SocketStream, tls: ssl.SSLContext) -> trio.SSLStream[trio.SocketStream]:
     return trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
-
-
-def _peer_name(stream: trio.SocketStream) -> str:
-    try:
-        name = stream.socket.getpeername()
-    except OSError:
-        return "gone"
-    return host_and_port(*name[:2]) if isinstance(name, tuple) else "unix"

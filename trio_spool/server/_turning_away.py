@@ -1,8 +1,4 @@
-"""Telling a client that it may not stay, in its own protocol, before its connection is closed.
-
-A system that closes a connection on which something unread has arrived resets it, and the client's system then throws away what it
-has not handed over yet: the answer. So what the client goes on to send is read and dropped for a while.
-"""
+"""Telling a client that it may not stay, in its own protocol, before its connection is closed."""
 
 from __future__ import annotations
 
@@ -12,13 +8,13 @@ from typing import Final
 import trio
 
 from .._core import let_go, open_sender
+from ._farewell import see_off
 
 # Clients that are told at one time. Further ones are closed without a word: whoever connects faster than that is not listening.
 # Picked, not measured.
 MAX_TOLD: Final = 64
-# Bytes that are read of what a client sends before it is told, and of what it sends after that before it is cut off. Picked.
+# Bytes that are read of what a client sends before it is told. Picked, not measured.
 _FIRST: Final = 4096
-_REST: Final = 1024 * 1024
 
 # Makes the answer to the first request from what has arrived of it. None: too little to know. Nothing: no protocol begins so.
 RefuseFirst = Callable[[bytes, str], "bytes | None"]
@@ -52,21 +48,3 @@ async def _answer(stream: trio.abc.Stream, refuse: RefuseFirst, why: str) -> byt
         if (answer := refuse(data, why)) is not None:
             return answer
     return b""
-
-
-async def see_off(stream: trio.abc.Stream, seconds: float) -> None:
-    """Wait until a client that was told something closes the connection, so that it gets to read it.
-
-    Args:
-        stream: The connection. Everything has been written to it.
-        seconds: How long to wait.
-    """
-    with trio.move_on_after(seconds):
-        try:
-            if isinstance(stream, trio.SocketStream):
-                await stream.send_eof()
-            left = _REST
-            while left > 0 and (data := await stream.receive_some(65536)):
-                left -= len(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            let_go(exc)

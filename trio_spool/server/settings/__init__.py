@@ -3,6 +3,7 @@
 from ._addresses import Address as Address
 from ._addresses import TcpAddress as TcpAddress
 from ._addresses import UnixAddress as UnixAddress
+from ._addresses import parse_address as parse_address
 from ._checks import shown as shown
 from ._errors import ServiceError as ServiceError
 from ._errors import SettingsError as SettingsError
