@@ -302,20 +302,21 @@ def test_help_and_version() -> None:
         assert name in run("--help")
 
 
-def test_the_log_does_not_show_what_is_stored() -> None:
+@pytest.mark.parametrize("format_", ["text", "json"])
+def test_the_log_does_not_show_what_is_stored(format_: str) -> None:
     """The default traceback of structlog, with rich installed, shows local variables."""
     program = """
 import structlog
-from trio_spool.cli._serve import _configure_logging
-_configure_logging(False)
+from trio_spool.cli._logging import logging_to_stderr
 def fail():
     value = "what a client" + " has stored"
     raise RuntimeError("a bug")
-try:
-    fail()
-except RuntimeError:
-    structlog.get_logger("trio_spool").exception("connection failed")
-"""
+with logging_to_stderr("info", FORMAT):
+    try:
+        fail()
+    except RuntimeError:
+        structlog.get_logger("trio_spool").exception("connection failed")
+""".replace("FORMAT", repr(format_))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "RuntimeError: a bug" in done.stderr
     assert "what a client has stored" not in done.stderr

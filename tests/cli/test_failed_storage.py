@@ -69,11 +69,13 @@ def connect():
 
 
 def ended(process) -> list[str]:
-    """Wait for the end of a server, and return what it has said."""
+    """Wait for the end of a server, and return what it has said, without the line of the log that repeats why it ends."""
     _, errors = process.popen.communicate(timeout=LIMIT)
     assert process.popen.returncode == FAILED
     assert "Traceback" not in errors
-    return errors.splitlines()
+    stopped = [line for line in errors.splitlines() if "stopped" in line]
+    assert len(stopped) <= 1
+    return [line for line in errors.splitlines() if line not in stopped]
 
 
 def store_until_the_end(client: Client) -> tuple[int, list[int]]:

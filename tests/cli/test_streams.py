@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(not os.path.exists(FULL), reason="only Linux has
 COMMANDS = [
     "get HERE key", "get HERE key --json", "get HERE key --raw", "set HERE key value", "scan HERE", "scan HERE --format csv", "dump HERE",
     "stat HERE", "stat HERE --json", "bucket list HERE", "collection list HERE", "load HERE /dev/null", "--version", "--help",
-    "scan --help", "serve --engine memory --listen tcp://127.0.0.1:0",
+    "scan --help", "serve --engine memory --listen tcp://127.0.0.1:0 --log-level warning",
 ]  # fmt: skip
 
 

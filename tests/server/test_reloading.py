@@ -114,9 +114,10 @@ async def test_nothing_has_changed(changing) -> None:
 async def test_every_setting_that_can_change_can_be_changed(changing) -> None:
     service, wanted, _ = changing
     others: dict[str, Any] = {}
-    for name in LIVE:
+    for name in LIVE - {"log_level"}:
         value = getattr(service.shared.settings, name)
         others[name] = not value if isinstance(value, bool) else value / 2 if isinstance(value, float) else value + 1
+    others["log_level"] = "info"
     wanted.append(Settings(**BEFORE | others))
     with structlog.testing.capture_logs() as logs:
         await service.reload()
@@ -135,7 +136,7 @@ def test_the_documentation_names_what_needs_a_restart() -> None:
 def test_the_documentation_has_every_limit() -> None:
     page = (Path(__file__).parent.parent.parent / "docs" / "service.rst").read_text(encoding="utf-8")
     table = page.partition(".. _limits:")[2].partition(".. _memory:")[0]
-    for name in LIVE - {"max_item_size", "max_buckets", "disable_flush", "window", "batch", "look_ahead", "workers"}:
+    for name in LIVE - {"max_item_size", "max_buckets", "disable_flush", "window", "batch", "look_ahead", "workers", "log_level"}:
         if name not in ("snapshot_idle", "drain_timeout"):
             assert f"--{name.replace('_', '-')}" in table, name
 
@@ -159,7 +160,7 @@ def test_the_configuration_file_is_read_again(start, tmp_path: Path) -> None:
         status, rest = process.stop()
     assert status == 0
     assert "settings reloaded" in said[0]
-    assert "'max_connections': 6" in said[0]
+    assert '"max_connections": 6' in said[0]
     assert "workers" not in said[0]  # the command line says otherwise
     assert "--max-scans" in said[1]
     assert "is not valid TOML" in said[2]

@@ -41,7 +41,9 @@ def refusal(**values: Any) -> str:
 
 
 def test_every_setting_is_of_a_kind() -> None:
-    assert sorted([*FLOATS, *INTS, *BOOLS, *PATHS, *SHARES, "listen", "advertise", "engine", "fsync", "unix_mode"]) == sorted(NAMES)
+    assert sorted(
+        [*FLOATS, *INTS, *BOOLS, *PATHS, *SHARES, "listen", "advertise", "engine", "fsync", "log_level", "unix_mode"]
+    ) == sorted(NAMES)
 
 
 @pytest.mark.parametrize("name", FLOATS)

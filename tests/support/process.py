@@ -16,8 +16,12 @@ def command(*arguments: str | bytes | os.PathLike[str]) -> list[str]:
     return [sys.executable, "-m", "trio_spool", *map(os.fsdecode, arguments)]
 
 
+# What tests read of a log that is not itself what they are about: what somebody has to look at, in a form for people.
+QUIET = {"TRIO_SPOOL_LOG_LEVEL": "warning", "TRIO_SPOOL_LOG_FORMAT": "text"}
+
+
 class Process:
-    """``trio-spool serve``, as a user starts it."""
+    """``trio-spool serve``, as a user starts it, with a log of warnings unless the variables in `env` say otherwise."""
 
     def __init__(
         self, *arguments: str, env: dict[str, str] | None = None, listeners: int = 1, stderr: Any = subprocess.PIPE
@@ -27,7 +31,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
-            env={**os.environ, **(env or {})},
+            env={**os.environ, **QUIET, **(env or {})},
         )
         self.addresses = [self._read_address() for _ in range(listeners)]
         self.port = int(self.addresses[0].rsplit(":", 1)[1]) if self.addresses[0].startswith("tcp") else 0

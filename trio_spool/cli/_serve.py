@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-import signal
-import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, TextIO, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import attrs
 import click
 import platformdirs
-import structlog
-import trio
 
 from ..engine import ENGINES, EngineError, EngineFailedError, StorageError
-from ..server import FAILED_STATUS, ListenError, Settings, SettingsError, serve_until_signal
+from ..server import FAILED_STATUS, ListenError, Settings, SettingsError
+from ..server.settings import LOG_LEVELS
 from ._config import AGAIN, read_config
 from ._errors import CliError
+from ._logging import FORMATS
 from ._modes import Mode
 from ._quantities import Duration, Rate, Size, readable
+from ._server_process import run_server
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -168,16 +165,29 @@ class _Serve(click.Command):
     "How long a thread may keep the interpreter while another waits for it. 0: Python's own default.",
     type=Duration(endless=False),
 )
+@_setting(
+    "log-level", "Log what has this level or a higher one, to standard error.", type=click.Choice(LOG_LEVELS),
+    default="info", metavar="LEVEL",
+)  # fmt: skip
+@click.option(
+    "--log-format",
+    type=click.Choice(FORMATS),
+    default="auto",
+    show_default=True,
+    envvar="TRIO_SPOOL_LOG_FORMAT",
+    show_envvar=True,
+    help="How the log looks. text: lines for people. json: an object on each line. auto: text on a terminal, and else json.",
+)
 @click.option(
     "--verbose",
     "-v",
     is_flag=True,
     envvar="TRIO_SPOOL_VERBOSE",
     show_envvar=True,
-    help="Log details to standard error. By default, log only warnings and errors.",
+    help="The same as --log-level debug, and stronger than that option.",
 )
 @click.pass_context
-def serve(ctx: click.Context, /, data_dir: Path | None, verbose: bool, **values: Any) -> None:
+def serve(ctx: click.Context, /, **values: Any) -> None:
     """Run the server until SIGTERM or SIGINT.
 
     The engine lmdb keeps its data in DATA_DIR, which is created if it does not exist. By default, it is a directory for the
@@ -188,9 +198,8 @@ def serve(ctx: click.Context, /, data_dir: Path | None, verbose: bool, **values:
     reads the users and the configuration file again, and changes most limits. If its storage fails, it says why, and exits with
     status 74: start it again.
     """
-    _configure_logging(verbose)
 
-    def reread() -> Settings:
+    def reread() -> tuple[Settings, str]:
         ctx.meta[AGAIN] = True
         try:
             again = ctx.command.make_context(ctx.info_name, list(ctx.meta[_ARGUMENTS]), ctx.parent)
@@ -199,8 +208,7 @@ def serve(ctx: click.Context, /, data_dir: Path | None, verbose: bool, **values:
             raise SettingsError(exc.format_message()) from exc
 
     try:
-        settings = _settings(data_dir, verbose, **values)
-        trio.run(serve_until_signal, settings, _listening, _stopping, reread)
+        run_server(*_settings(**values), reread)
     except (EngineFailedError, StorageError) as exc:
         raise StorageFailedError(str(exc)) from None
     except (SettingsError, EngineError, ListenError) as exc:
@@ -209,61 +217,14 @@ def serve(ctx: click.Context, /, data_dir: Path | None, verbose: bool, **values:
         raise CliError("nobody reads standard output, where the addresses are printed; redirect it to a file") from None
 
 
-def _settings(data_dir: Path | None, verbose: bool, **values: Any) -> Settings:
-    """Return the settings that the options stand for."""
+def _settings(data_dir: Path | None, verbose: bool, log_format: str, **values: Any) -> tuple[Settings, str]:
+    """Return the settings that the options stand for, and the format of the log."""
+    if verbose:
+        values["log_level"] = "debug"
     values["listen"] = tuple(values["listen"])
     engine = ENGINES[values["engine"]]
     if engine.needs_directory and data_dir is None:
         data_dir = Path(platformdirs.user_data_dir("trio-spool", appauthor=False))
     if not engine.needs_directory and data_dir is not None:
         raise click.UsageError(f"the engine {engine.name} keeps no data in {data_dir}; leave that out, or choose --engine lmdb")
-    return Settings(data_dir=data_dir, **values)
-
-
-def _listening(addresses: list[str]) -> None:
-    for address in addresses:
-        click.echo(f"listening on {address}")
-    sys.stdout.flush()
-
-
-def _stopping(number: int) -> None:
-    structlog.get_logger("trio_spool").info("stopping", signal=signal.Signals(number).name)
-
-
-def _configure_logging(verbose: bool) -> None:
-    level = logging.DEBUG if verbose else logging.WARNING
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
-    # Plain tracebacks: the default ones show local variables, which hold data of clients.
-    renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.StackInfoRenderer(),
-            structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False),
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO if verbose else logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Log(sys.stderr))),
-    )
-
-
-class _Log:
-    """Standard error as a log. Lines that can't be written are dropped: the disk that has the log may be the one that is full.
-
-    Args:
-        stream: Standard error.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> None:
-        """Write some text, or drop it."""
-        with suppress(OSError):
-            self._stream.write(text)
-
-    def flush(self) -> None:
-        """Write what is buffered, or drop it."""
-        with suppress(OSError):
-            self._stream.flush()
+    return Settings(data_dir=data_dir, **values), log_format

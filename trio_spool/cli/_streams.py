@@ -61,13 +61,20 @@ class StandardOutput(io.FileIO):
 
 
 class _StandardError(io.FileIO):
-    """Standard error without its buffer. What can't be written is lost, since there is nowhere to report it."""
+    """Standard error without its buffer. What can't be written is lost, since there is nowhere to report it.
+
+    Attributes:
+        dropping: Whether what is written is dropped.
+    """
 
     def __init__(self) -> None:
         super().__init__(_STDERR, "wb", closefd=False)
+        self.dropping = False
 
     def write(self, data: Any) -> int:
         """Write bytes, and return how many were written or dropped."""
+        if self.dropping:
+            return memoryview(data).nbytes
         with suppress(OSError):
             written: int | None = super().write(data)
             while written is None:
@@ -109,4 +116,11 @@ def drop_output() -> None:
     """Drop what is buffered, and what is written from now on: flushing it at exit could block for ever if nobody reads it."""
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     if isinstance(raw, StandardOutput):
+        raw.dropping = True
+
+
+def drop_errors() -> None:
+    """Drop what is written to standard error from now on: nobody reads it, and writing could block for ever."""
+    raw = getattr(getattr(sys.stderr, "buffer", None), "raw", None)
+    if isinstance(raw, _StandardError):
         raw.dropping = True

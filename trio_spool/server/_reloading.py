@@ -25,11 +25,15 @@ class Reloading:
     Args:
         shared: What they are for.
         reread: Returns the settings as they are to be; None if they stay as they are.
+        changed: Called with the settings whenever they have been read again and taken over.
     """
 
-    def __init__(self, shared: Shared, reread: Reread | None) -> None:
+    def __init__(
+        self, shared: Shared, reread: Reread | None, changed: Callable[[Settings], object] = lambda settings: None
+    ) -> None:
         self._shared = shared
         self._reread = reread
+        self._changed = changed
 
     @property
     def of_anything(self) -> bool:
@@ -92,6 +96,7 @@ class Reloading:
             shared.log.error("the settings stay as they were", reason=str(exc))
             return
         shared.change(taken)
+        self._changed(taken)
         changes = {name: getattr(taken, name) for name in changed}
         shared.log.warning("settings reloaded", changed=changes or "nothing")
         if fixed:

@@ -14,6 +14,7 @@ from ..auth import UsersError
 from ..engine import EngineError, EngineFailedError, compile_all_in_thread, find_engine
 from ._companions import Companion, accompany, companions
 from ._housekeeping import keep_house
+from ._introduction import count_items_in_thread, introduce
 from ._listening import BoundListener, listen
 from ._reception import Reception
 from ._reloading import Reloading, Reread
@@ -46,6 +47,7 @@ class Service:
         detect: Returns the protocol that begins with a byte.
         failing: Called with the reason when the engine of a bucket has failed, before the service ends because of that.
         reread: Returns the settings as they are to be after SIGHUP. Called in a worker thread; None if they stay as they are.
+        changed: Called with the settings whenever that has changed them.
         beside: What runs beside the service of clients; None for what the settings ask for.
 
     Raises:
@@ -60,6 +62,7 @@ class Service:
         detect: Detect = detect,
         failing: Callable[[EngineFailedError], object] = lambda failure: None,
         reread: Reread | None = None,
+        changed: Callable[[Settings], object] = lambda settings: None,
         beside: Sequence[Companion] | None = None,
     ) -> None:
         engine = find_engine(settings.engine)
@@ -73,7 +76,8 @@ class Service:
         self.reception = Reception(self.shared, detect)
         self._companions = list(companions(settings) if beside is None else beside)
         self._failing = failing
-        self._reloading = Reloading(self.shared, reread)
+        self._reloading = Reloading(self.shared, reread, changed)
+        self._items: dict[str, int] = {}  # at the beginning
         self._begun = False
         self._owns_directory = False  # until it does, another service may be using the data directory
 
@@ -100,6 +104,7 @@ class Service:
         self._owns_directory = True
         if self._settings.data_dir is not None:
             remove_all_in_thread(self._settings.data_dir)
+        self._items = count_items_in_thread(self.shared)
 
     def _close_in_thread(self) -> None:
         try:
@@ -155,6 +160,7 @@ class Service:
             async with trio.open_nursery() as accepting:
                 for listener in opened:
                     accepting.start_soon(self.reception.accept, listener, clients)
+                introduce(shared, listening, self._items)
                 shared.life.enter(Stage.SERVING)
                 task_status.started(listening)
                 await wait_any(stop.wait, shared.buckets.failed.wait)

@@ -30,6 +30,8 @@ FAILED_PATIENCE: Final = 30.0
 # Seconds for which a process may take to end properly after a second signal. Picked, not measured: whoever sends one wants the end,
 # and all that was acknowledged is safe from the end of a process anyway.
 SIGNAL_PATIENCE: Final = 3.0
+# Seconds for which the last line of such a process may take to be written. Picked, not measured.
+LINE_PATIENCE: Final = 1.0
 
 
 async def serve_until_signal(
@@ -37,6 +39,7 @@ async def serve_until_signal(
     listening: Callable[[list[str]], None],
     stopping: Callable[[int], None],
     reread: Reread | None = None,
+    changed: Callable[[Settings], object] = lambda settings: None,
 ) -> None:
     """Run a service until SIGTERM or SIGINT, which let running answers finish, or until a second one, which does not.
 
@@ -48,6 +51,7 @@ async def serve_until_signal(
         listening: Called with the addresses once connections are accepted.
         stopping: Called with the number of the first signal.
         reread: As for `serve`.
+        changed: Called with the settings whenever SIGHUP has changed them.
 
     Raises:
         SettingsError: The settings do not fit together.
@@ -62,7 +66,8 @@ async def serve_until_signal(
         async with trio.open_nursery() as nursery:
 
             async def run(task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED) -> None:
-                await Service(settings, failing=end_soon, reread=reread).run(task_status=task_status, stop=stop)
+                service = Service(settings, failing=end_soon, reread=reread, changed=changed)
+                await service.run(task_status=task_status, stop=stop)
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(_stop_on_signals, stop, nursery.cancel_scope, stopping)
@@ -76,10 +81,18 @@ async def serve_until_signal(
 def end_soon(failure: EngineFailedError | str, patience: float = FAILED_PATIENCE) -> None:
     """End the process with a line and `FAILED_STATUS` if it is still there after some seconds."""
 
-    def end_in_thread() -> None:
+    def tell_in_thread() -> None:
         with suppress(OSError, ValueError):
             print(f"Error: {failure}", file=sys.stderr, flush=True)
-        os._exit(FAILED_STATUS)
+
+    def end_in_thread() -> None:
+        # In another thread: a pipe that is full and that nobody reads must not keep the process from ending.
+        telling = threading.Thread(target=tell_in_thread, daemon=True)
+        try:
+            telling.start()
+            telling.join(LINE_PATIENCE)
+        finally:
+            os._exit(FAILED_STATUS)
 
     timer = threading.Timer(patience, end_in_thread)
     timer.daemon = True

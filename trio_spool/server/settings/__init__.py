@@ -12,4 +12,5 @@ from ._limits import EXCHANGE_SIZE as EXCHANGE_SIZE
 from ._limits import KIB as KIB
 from ._limits import MAX_JOBS as MAX_JOBS
 from ._settings import LIVE as LIVE
+from ._settings import LOG_LEVELS as LOG_LEVELS
 from ._settings import Settings as Settings

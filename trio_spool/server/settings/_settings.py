@@ -46,6 +46,8 @@ from ._limits import (
 )
 
 FSYNC_POLICIES = ("always", "everysec", "no")
+# From the most lines to the fewest.
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 def _live(default: Any, validator: Check) -> Any:
@@ -117,6 +119,7 @@ class Settings:
             only in steps of up to its receive buffer, some 130 kB on Linux. So a client that reads less than that in this time may
             be disconnected, however steadily it reads.
         drain_timeout: How long running answers may take to finish when the service stops.
+        log_level: The least level of the lines that are logged: ``debug``, ``info``, ``warning`` or ``error``.
         switch_interval: How long a thread may keep the interpreter while another wants it; 0 keeps Python's own setting.
     """
 
@@ -175,6 +178,9 @@ class Settings:
     workers: int = _live(8, whole(1))
     send_timeout: float = _live(30.0, seconds(0.001, or_never=True))
     drain_timeout: float = _live(10.0, seconds(0, or_never=True))
+    # Without a configuration of structlog, lines go to the standard output of the program that embeds the service: so only those
+    # that somebody has to look at. ``trio-spool serve``, whose standard error is its log, begins with ``info``.
+    log_level: str = _live("warning", one_of(*LOG_LEVELS))
     switch_interval: float = attrs.field(default=0.0, validator=seconds(0, MAX_SWITCH_INTERVAL))
 
     def __attrs_post_init__(self) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
-import structlog
 import trio
 
 from ..._incidents import Incidents
@@ -20,6 +18,7 @@ from ._counters import Counters
 from ._file_snapshots import FileSnapshots
 from ._life import Life
 from ._listener import Listener
+from ._log import Log
 from ._logins import Logins
 from ._scans import Scans
 from ._sequence_waits import SequenceWaits
@@ -79,7 +78,7 @@ class Shared:
         self.settings = settings
         self.tuning = tuning
         self.life = Life()
-        self.log: Any = structlog.get_logger("trio_spool")
+        self.log = Log(settings.log_level)
         self.incidents = Incidents(self._write, tuning.clock)
         wake = trio.lowlevel.current_trio_token().run_sync_soon
         self.buckets = Buckets(settings, wake, incidents=self.incidents)
@@ -118,6 +117,7 @@ class Shared:
     def change(self, settings: Settings) -> None:
         """Go on with other settings. Those that can't change while the service runs must be the same as before."""
         self.settings = settings
+        self.log.change(settings.log_level)
         self.buckets.change(settings)
         self.snapshots.change(settings.max_snapshots, settings.max_snapshots_per_connection, settings.snapshot_idle)
         self.scans.change(settings.max_scans_per_connection)
@@ -128,7 +128,7 @@ class Shared:
         """Write a line of the log, for `incidents`."""
         if error is not None:
             details = {**details, "exc_info": error}
-        getattr(self.log, level)(event, **details)
+        self.log.write(level, event, **details)
 
     def leave(self, bucket: Bucket, but: int) -> None:
         """End everything that uses a bucket, which is being deleted.
