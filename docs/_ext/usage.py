@@ -13,7 +13,9 @@ from sphinx.application import Sphinx
 
 _OPTION = re.compile(r"\.\. option:: (.*)")
 # What a help text names that is typed as it stands: options and addresses.
-_TYPED = re.compile(r"(?<![`\w-])(--[a-z][a-z-]*|(?:tcp|tls)://(?:HOST:PORT)?|unix:PATH|[A-Z]+_[A-Z_]+|HOST:PORT)(?![`\w])")
+_TYPED = re.compile(
+    r"(?<![`\w-])(--[a-z][a-z-]*|(?:tcp|tls|couchbase|memcached)://(?:HOST:PORT)?|unix:PATH|[A-Z]+_[A-Z_]+|HOST\[?:PORT\]?)(?![`\w])"
+)
 
 
 def _as_code(line: str) -> str:

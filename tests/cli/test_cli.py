@@ -69,8 +69,8 @@ def test_wrong_use(server) -> None:
     assert "VALUE" in run("set", server.address, "key", status=2)
     assert "can't be combined" in run("get", server.address, "key", "--raw", "--json", status=2)
     assert "250" in run("get", server.address, "k" * 251, status=2)
-    assert "HOST:PORT" in run("get", "nonsense", "key", status=2)
-    assert "HOST:PORT" in run("get", "host:99999", "key", status=2)
+    assert "HOST[:PORT]" in run("set", "non sense", "key", "value", status=2)
+    assert "a port is from 1 to 65535" in run("set", "host:99999", "key", "value", status=2)
 
 
 def test_stat(server) -> None:

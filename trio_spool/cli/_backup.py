@@ -26,7 +26,7 @@ from ..client import (
     read_manifest,
 )
 from ._bucket_list import BucketList, bucket_directory, read_interrupted_list, remove_lonely_list, write_bucket_list
-from ._common import json_option, run_with_server, say_hello, server_argument
+from ._common import json_option, run_with_server, say_hello, server_argument, server_command
 from ._errors import ConnectionFailedError, FileError, StoppedError, explained
 from ._places import DEFAULT_BUCKET
 from ._progress import progress_bar
@@ -36,7 +36,7 @@ from ._unlisted import unlisted
 Report = Callable[[str, int, int], object]
 
 
-@click.command()
+@server_command()
 @server_argument
 @click.argument("directory", type=click.Path(path_type=Path))
 @json_option

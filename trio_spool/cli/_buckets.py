@@ -8,7 +8,7 @@ import click
 
 from ..client import Client
 from ._commands import print_table
-from ._common import json_option, run_with_client, server_argument
+from ._common import ServerCommand, json_option, run_with_client, server_argument
 from ._session import Name, Server, session_options
 
 name_argument = click.argument("name", type=Name())
@@ -22,7 +22,7 @@ def bucket() -> None:
     """
 
 
-@bucket.command()
+@bucket.command(cls=ServerCommand)
 @server_argument
 @name_argument
 @session_options
@@ -40,7 +40,7 @@ def create(server: Server, name: str) -> None:
     click.echo(f"created the bucket {name}")
 
 
-@bucket.command("list")
+@bucket.command("list", cls=ServerCommand)
 @server_argument
 @json_option
 @session_options
@@ -62,7 +62,7 @@ def list_(server: Server, as_json: bool) -> None:
         print_table(["bucket"], [[name] for name in names])
 
 
-@bucket.command()
+@bucket.command(cls=ServerCommand)
 @server_argument
 @name_argument
 @session_options

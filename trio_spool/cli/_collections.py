@@ -8,7 +8,7 @@ import click
 
 from ..client import AccessError, Client, Collection, Collections, Scope
 from ._commands import print_table
-from ._common import json_option, run_with_client, server_argument
+from ._common import ServerCommand, json_option, run_with_client, server_argument
 from ._quantities import WholeSeconds
 from ._session import Name, Server, session_options
 
@@ -43,7 +43,7 @@ def collection() -> None:
     """
 
 
-@collection.command()
+@collection.command(cls=ServerCommand)
 @server_argument
 @click.argument("path", type=CollectionPath(), metavar="SCOPE.COLLECTION")
 @click.option(
@@ -66,7 +66,7 @@ def create(server: Server, path: str, max_ttl: int) -> None:
     click.echo(f"created the collection {path}, id 0x{created.id:x}")
 
 
-@collection.command()
+@collection.command(cls=ServerCommand)
 @server_argument
 @click.argument("path", type=Name(), metavar="SCOPE.COLLECTION")
 @click.option("--scope", "with_scope", is_flag=True, help="Also drop the scope, if it has no other collection.")
@@ -90,7 +90,7 @@ def drop(server: Server, path: str, with_scope: bool) -> None:
     click.echo(f"dropped the {'scope' if alone else 'collection'} {path}")
 
 
-@collection.command("list")
+@collection.command("list", cls=ServerCommand)
 @server_argument
 @json_option
 @session_options

@@ -8,15 +8,27 @@ from typing import Final, TypeVar
 import click
 import trio
 
-from .._formats import host_and_port
-from ..client import AnswerTimeoutError, AuthenticationError, Client, ClientError, NoBucketError, NotFoundError, ServerError
+from ..client import (
+    AnswerTimeoutError,
+    AuthenticationError,
+    CertificateError,
+    Client,
+    ClientError,
+    NoBucketError,
+    NotFoundError,
+    ServerError,
+    UnreachableError,
+)
 from ..mcbp import Feature, LocalProtocolError
-from ._errors import ConnectionFailedError, LoginError
-from ._session import HostPort, Server
+from ._errors import CliError, ConnectionFailedError, LoginError
+from ._server_command import KeyCommand as KeyCommand
+from ._server_command import ServerCommand as ServerCommand
+from ._server_command import server_argument as server_argument
+from ._server_command import server_command as server_command
+from ._session import Server
 
 T = TypeVar("T")
 
-server_argument = click.argument("server", type=HostPort(), metavar="HOST:PORT")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs. By default, print text for people.")
 
 
@@ -67,24 +79,39 @@ def run_with_server(server: Server, work: Callable[[], Awaitable[T]], *, missing
     server.keywords()  # may ask for the password, which would block the event loop
     try:
         return trio.run(work)
-    except AuthenticationError as exc:
-        hint = "; this server needs a login: use --username" if server.anonymous else ""
-        raise LoginError(f"{exc}{hint}") from None
     except NotFoundError as exc:
         raise ConnectionFailedError(missing or str(exc)) from None
-    except NoBucketError as exc:
-        raise ConnectionFailedError(f"{exc}; this user can't use the default bucket: choose one with --bucket") from None
-    except AnswerTimeoutError as exc:
-        raise ConnectionFailedError(f"{exc}; if the server is slow, choose a longer --timeout") from None
-    except trio.TooSlowError:
-        where, waited = host_and_port(server.host, server.port), f"{server.answer_timeout:g} seconds"
-        raise ConnectionFailedError(
-            f"{where} did not answer within {waited}; is it a trio-spool server? If it is slow, choose a longer --timeout"
-        ) from None
-    except ClientError as exc:
-        raise ConnectionFailedError(str(exc)) from None
-    except LocalProtocolError as exc:
-        raise ConnectionFailedError(f"the request can't be sent: {exc}") from None
+    except (ClientError, LocalProtocolError, trio.TooSlowError) as exc:
+        raise _explain(exc, server) from None
+
+
+def _explain(error: Exception, server: Server) -> CliError:
+    """Return the error of the command line for one of a client: it says what can be done by means of options."""
+    kind: type[CliError] = LoginError if isinstance(error, AuthenticationError) else ConnectionFailedError
+    text = str(error)
+    if isinstance(error, trio.TooSlowError):
+        text = f"{server.address} did not answer within {server.answer_timeout:g} seconds; is it a trio-spool server?"
+        return kind(f"{text} If it is slow, choose a longer --timeout")
+    if isinstance(error, LocalProtocolError):
+        return kind(f"the request can't be sent: {text}")
+    hint = _hint(error, server)
+    return kind(f"{text}; {hint}" if hint else text)
+
+
+def _hint(error: Exception, server: Server) -> str:
+    if isinstance(error, AuthenticationError):
+        return "this server needs a login: use --username" if server.anonymous else ""
+    if isinstance(error, NoBucketError):
+        return "this user can't use the default bucket: choose one with --bucket"
+    if isinstance(error, AnswerTimeoutError):
+        return "if the server is slow, choose a longer --timeout"
+    if isinstance(error, UnreachableError):
+        return server.origin
+    if isinstance(error, CertificateError):
+        return (
+            "name the server as its certificate does" if error.wrong_host else "--ca FILE trusts the authority that has signed it"
+        )
+    return ""
 
 
 def printable(data: bytes) -> str:

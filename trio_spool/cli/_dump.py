@@ -12,7 +12,7 @@ import click
 from .._formats import visible
 from ..client import AccessError, Client, Document, UnknownCollectionError, unpack_xattrs
 from ._collections import CollectionPath
-from ._common import run_with_client, server_argument
+from ._common import run_with_client, server_argument, server_command
 from ._documents import declaration_to_json, to_json
 from ._errors import ConnectionFailedError
 from ._output import Lines, open_output, standard_output
@@ -119,7 +119,7 @@ def _leave_out(what: str) -> None:
     click.echo(visible(f"left out {what}"), err=True)
 
 
-@click.command()
+@server_command()
 @server_argument
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True), required=False)
 @click.option("--prefix", default="", help="Write only documents whose keys start with this. By default, all.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import click
 
@@ -15,7 +16,7 @@ from ..client import Client, StoredValue
 from ..mcbp import MAX_FRAME
 from ._collections import collection_option
 from ._commands import print_table
-from ._common import json_option, run_with_client, server_argument
+from ._common import KeyCommand, json_option, run_with_client, server_argument, server_command
 from ._documents import MAX_KEY, text_fields
 from ._errors import CliError, FileError
 from ._keyspace import request_key
@@ -52,7 +53,7 @@ def _fields(key: bytes, collection: str | None) -> dict[str, str]:
     return text_fields("key", key) if collection is None else {"collection": collection, **text_fields("key", key)}
 
 
-@click.command()
+@server_command(cls=KeyCommand)
 @server_argument
 @key_argument
 @json_option
@@ -94,7 +95,15 @@ def _read(source: str) -> bytes:
         raise FileError(f"can't read {name}: {explain(exc)}") from None
 
 
-@click.command("set")
+class _Set(KeyCommand):
+    """The command, whose VALUE is an argument unless there is --file."""
+
+    def count_arguments(self, options: Mapping[str, Any]) -> tuple[int, int | None]:
+        number = 1 if options.get("source") is not None else 2
+        return number, number
+
+
+@server_command("set", cls=_Set)
 @server_argument
 @key_argument
 @click.argument("value", required=False)
@@ -144,7 +153,7 @@ def set_(
     click.echo(json.dumps(described) if as_json else f"stored {len(data)} bytes, cas {cas}")
 
 
-@click.command()
+@server_command(cls=KeyCommand)
 @server_argument
 @key_argument
 @collection_option

@@ -16,7 +16,7 @@ from .._formats import visible
 from ..client import Client
 from ..mcbp import MAX_FRAME
 from ._collections import CollectionPath
-from ._common import json_option, run_with_client, server_argument
+from ._common import json_option, run_with_client, server_argument, server_command
 from ._destinations import Destinations
 from ._documents import MAX_KEY, Item, from_json, parse_object
 from ._errors import DocumentError, FileError, MissingKeyError
@@ -130,7 +130,7 @@ def _note(sentence: str) -> None:
     click.echo(visible(sentence), err=True)
 
 
-@click.command()
+@server_command()
 @server_argument
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path, allow_dash=True))
 @click.option(

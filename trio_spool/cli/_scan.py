@@ -10,7 +10,7 @@ import click
 
 from ..client import Client
 from ._collections import collection_option
-from ._common import run_with_client, server_argument
+from ._common import run_with_client, server_argument, server_command
 from ._documents import FORMATS, Formatter
 from ._output import Lines, standard_output
 from ._places import DEFAULT_BUCKET, DEFAULT_COLLECTION, Place
@@ -32,7 +32,7 @@ async def _write_all(client: Client, out: RawIOBase, formatter: Formatter, limit
     await lines.write()
 
 
-@click.command()
+@server_command()
 @server_argument
 @click.option("--prefix", help="Print only keys that start with this. By default, all keys.")
 @click.option("--start", help="The first key to print. By default, the first one that there is.")

@@ -14,46 +14,19 @@ from typing import Any, Final, TypedDict
 import attrs
 import click
 import trio
+from click.core import ParameterSource
 
 from .._files import explain
 from ..client import ANSWER_TIMEOUT, Client, open_client
+from ._addresses import VARIABLE, Address
 from ._errors import LoginError
 from ._passwords import ask_password, check_stdin, read_password
 from ._quantities import Duration, format_duration
+from ._server_command import OPTION, WORD
 
 PASSWORD_VARIABLE: Final = "TRIO_SPOOL_PASSWORD"
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
-@attrs.frozen
-class Address:
-    """Where a server listens.
-
-    Attributes:
-        host: Its host name, or its IP address without brackets.
-        port: Its TCP port.
-        tls: Whether to encrypt the connection.
-    """
-
-    host: str
-    port: int
-    tls: bool = False
-
-
-class HostPort(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """``HOST:PORT``, or ``[ADDRESS]:PORT`` for IPv6; ``tcp://`` or ``tls://`` may stand before it."""
-
-    name = "HOST:PORT"
-
-    def convert(self, value: str | Address, param: click.Parameter | None, ctx: click.Context | None) -> Address:
-        """Parse an address."""
-        if isinstance(value, Address):
-            return value
-        host, separator, port = value.removeprefix("tcp://").removeprefix("tls://").rpartition(":")
-        if not separator or not host or not port.isdecimal() or not port.isascii() or not 0 < int(port) < 65536:
-            self.fail(f"{value!r} is not HOST:PORT; an example is 127.0.0.1:11210", param, ctx)
-        return Address(host.strip("[]"), int(port), value.startswith("tls://"))
 
 
 class Name(click.ParamType):  # type: ignore[type-arg, unused-ignore]
@@ -87,6 +60,7 @@ class Server:
         username: The user to log in as; None for none.
         bucket: The bucket to work on; None for the default one.
         answer_timeout: How long the server may take to answer a single request, and be silent within a longer answer, in seconds.
+        origin: Where the address comes from, for an error, if it may be that it was not meant; else empty.
     """
 
     address: Address
@@ -97,6 +71,7 @@ class Server:
     _certificate: Path | None
     _key: Path | None
     answer_timeout: float
+    origin: str = ""
     _keywords: Keywords | None = attrs.field(default=None, repr=False)  # has the password
 
     @property
@@ -171,8 +146,21 @@ def _tls_context(ca: Path | None, certificate: Path | None, key: Path | None) ->
     return context
 
 
+def _source(name: str) -> ParameterSource | None:
+    return click.get_current_context().get_parameter_source(name)
+
+
+def _origin(address: Address) -> str:
+    """Explain where an address comes from that may not have been meant."""
+    if address.word:
+        return f"{address.word!r:.80} was taken for the server"
+    if _source(WORD) is None and _source(OPTION) is ParameterSource.DEFAULT:
+        return f"is a server running? To use another one, give --server, or set {VARIABLE}"
+    return ""
+
+
 def session_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of a session. Its parameter `server`, an `Address`, becomes a `Server`."""
+    """Give a command the options of a session. What `server_argument` found becomes its parameter `server`, a `Server`."""
 
     @click.option(
         "--username", "-u", envvar="TRIO_SPOOL_USERNAME", show_envvar=True,
@@ -200,6 +188,8 @@ def session_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def command(
         server: Address,
+        server_word: Address | None = None,
+        *,
         username: str | None,
         from_stdin: bool,
         bucket: str | None,
@@ -210,13 +200,22 @@ def session_options(function: Callable[..., Any]) -> Callable[..., Any]:
         answer_timeout: float,
         **values: Any,
     ) -> Any:
-        address = attrs.evolve(server, tls=server.tls or tls)
+        address = server_word or attrs.evolve(server, word="")
+        if tls and not address.tls:
+            if address.is_unix:
+                raise click.UsageError(f"--tls can't be used with {address}: a Unix domain socket is not encrypted")
+            address = address.encrypted()
+        if address.username is not None and _source("username") is not ParameterSource.COMMANDLINE:
+            username = address.username
         if from_stdin and username is None:
             raise click.UsageError("--password-stdin needs --username")
         if not address.tls and (ca or certificate or key_file):
-            raise click.UsageError("--ca, --client-cert and --client-key need --tls")
+            raise click.UsageError("--ca, --client-cert and --client-key need --tls, or a server at tls://")
         if key_file is not None and certificate is None:
             raise click.UsageError("--client-key needs --client-cert")
-        return function(Server(address, username, bucket, from_stdin, ca, certificate, key_file, answer_timeout), **values)
+        session = Server(
+            address, username, bucket or address.bucket, from_stdin, ca, certificate, key_file, answer_timeout, _origin(address)
+        )  # fmt: skip
+        return function(session, **values)
 
     return command

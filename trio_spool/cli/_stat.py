@@ -12,7 +12,7 @@ import click
 from .._formats import visible
 from ..client import Client, Statistics
 from ._commands import print_table
-from ._common import json_option, printable, run_with_client, server_argument
+from ._common import json_option, printable, run_with_client, server_argument, server_command
 from ._output import Lines, standard_output
 from ._session import Server, session_options
 
@@ -22,7 +22,7 @@ TABLE_ROWS: Final = 500
 TABLE_SIZE: Final = 64 * 1024
 
 
-@click.command()
+@server_command()
 @server_argument
 @click.argument("group", required=False, default="")
 @json_option

@@ -25,6 +25,7 @@ from ._errors import AnswerTimeoutError as AnswerTimeoutError
 from ._errors import AuthenticationError as AuthenticationError
 from ._errors import BackupError as BackupError
 from ._errors import BusyError as BusyError
+from ._errors import CertificateError as CertificateError
 from ._errors import ChecksumError as ChecksumError
 from ._errors import ClientError as ClientError
 from ._errors import ConnectionLostError as ConnectionLostError
@@ -39,6 +40,7 @@ from ._errors import ServerError as ServerError
 from ._errors import TemporaryFailureError as TemporaryFailureError
 from ._errors import TooBigError as TooBigError
 from ._errors import UnknownCollectionError as UnknownCollectionError
+from ._errors import UnreachableError as UnreachableError
 from ._files import Manifest as Manifest
 from ._files import ManifestFile as ManifestFile
 from ._files import parse_manifest as parse_manifest

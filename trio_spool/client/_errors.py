@@ -20,6 +20,22 @@ class ConnectionLostError(ClientError):
     """The server could not be reached, is not trusted, closed the connection, or does not speak this protocol."""
 
 
+class UnreachableError(ConnectionLostError):
+    """Nobody can be connected to at the address of the server, or the host is unknown."""
+
+
+class CertificateError(ConnectionLostError):
+    """The certificate of the server is not trusted.
+
+    Attributes:
+        wrong_host: Whether it is for another host.
+    """
+
+    def __init__(self, message: str, *, wrong_host: bool = False) -> None:
+        super().__init__(message)
+        self.wrong_host = wrong_host
+
+
 class AnswerTimeoutError(ConnectionLostError):
     """The server was silent for too long while a response was due. The connection was given up."""
 

@@ -14,7 +14,7 @@ from .._core import open_sender, raise_the_one
 from .._files import explain
 from .._formats import host_and_port
 from ._client import Client
-from ._errors import AnswerTimeoutError, ConnectionLostError
+from ._errors import AnswerTimeoutError, CertificateError, ConnectionLostError, UnreachableError
 from ._login import log_in
 
 if sys.version_info < (3, 11):
@@ -23,8 +23,14 @@ if sys.version_info < (3, 11):
 #: How long a server may be silent by default, in seconds: 30. This was picked, not measured. The answer to a request that waits for
 #: a slow disk takes a few seconds, and so do refused logins, which a server here delays.
 ANSWER_TIMEOUT = 30.0
+#: The port of a server if none is given, as of Couchbase's servers.
+DEFAULT_PORT = 11210
+# What the address of a Unix domain socket begins with.
+UNIX = "unix:"
 # OpenSSL's reasons for data that is not TLS at all. They vary with its version and with the data.
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
+# OpenSSL's codes for a certificate of another host, or of another IP address.
+_WRONG_HOST = (62, 64)
 
 
 def _reason(error: BaseException) -> str:
@@ -38,17 +44,22 @@ def _reason(error: BaseException) -> str:
         error = inner
 
 
+def _where(host: str, port: int) -> str:
+    return host if host.startswith(UNIX) else host_and_port(host, port)
+
+
 async def _connect(host: str, port: int, tls: ssl.SSLContext | None, timeout: float) -> trio.abc.Stream:
     try:
         with trio.fail_after(timeout):
+            if host.startswith(UNIX):
+                return await trio.open_unix_socket(host.removeprefix(UNIX))
             stream = await trio.open_tcp_stream(host, port)
     except trio.TooSlowError as exc:
-        where = host_and_port(host, port)
-        raise AnswerTimeoutError(f"can't connect to {where}: nobody answered within {timeout:g} seconds") from exc
+        raise AnswerTimeoutError(f"can't connect to {_where(host, port)}: nobody answered within {timeout:g} seconds") from exc
     except OSError as exc:
-        raise ConnectionLostError(f"can't connect to {host_and_port(host, port)}: {_reason(exc)}") from exc
+        raise UnreachableError(f"can't connect to {_where(host, port)}: {_reason(exc)}") from exc
     except UnicodeError as exc:
-        raise ConnectionLostError(f"can't connect to {host!r}: this is not a valid host name") from exc
+        raise UnreachableError(f"can't connect to {host!r}: this is not a valid host name") from exc
     return stream if tls is None else await _encrypt(stream, host, port, tls, timeout)
 
 
@@ -63,23 +74,24 @@ async def _encrypt(stream: trio.SocketStream, host: str, port: int, tls: ssl.SSL
         await trio.aclose_forcefully(encrypted)
         if isinstance(exc, trio.TooSlowError):
             raise AnswerTimeoutError(
-                f"{host}:{port} did not complete the TLS handshake within {timeout:g} seconds: it may not use TLS"
+                f"{host_and_port(host, port)} did not complete the TLS handshake within {timeout:g} seconds: it may not use TLS"
             ) from exc
         if isinstance(exc, trio.BrokenResourceError):
-            raise ConnectionLostError(_tls_problem(exc.__cause__, f"{host}:{port}")) from exc
+            raise _tls_error(exc.__cause__, host_and_port(host, port)) from exc
         raise
     return encrypted
 
 
-def _tls_problem(cause: BaseException | None, where: str) -> str:
+def _tls_error(cause: BaseException | None, where: str) -> ConnectionLostError:
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"the certificate of {where} is not trusted: {cause.verify_message.rstrip('.')}"
+        message = f"the certificate of {where} is not trusted: {cause.verify_message.rstrip('.')}"
+        return CertificateError(message, wrong_host=cause.verify_code in _WRONG_HOST)
     reason = cause.reason if isinstance(cause, ssl.SSLError) else None
     if reason in _NOT_TLS:
-        return f"{where} does not speak TLS"
+        return ConnectionLostError(f"{where} does not speak TLS")
     if not reason or isinstance(cause, ssl.SSLEOFError):
-        return f"{where} does not speak TLS, or no version that this client supports: it closed the connection"
-    return f"the TLS handshake with {where} failed: {reason.replace('_', ' ').lower()}"
+        return ConnectionLostError(f"{where} does not speak TLS, or no version that this client supports: it closed the connection")
+    return ConnectionLostError(f"the TLS handshake with {where} failed: {reason.replace('_', ' ').lower()}")
 
 
 async def _begin(
@@ -98,7 +110,7 @@ async def _begin(
 @asynccontextmanager
 async def open_client(
     host: str,
-    port: int,
+    port: int = DEFAULT_PORT,
     *,
     look_ahead: int = 256 * 1024,
     username: str | None = None,
@@ -110,8 +122,9 @@ async def open_client(
     """Connect to a server, and log in if a user name is given.
 
     Args:
-        host: A host name or an address. With TLS, the server's certificate must be for this host.
-        port: The TCP port of the server.
+        host: A host name or an address; or ``unix:PATH`` for a Unix domain socket. With TLS, the server's certificate must be for
+            this host.
+        port: The TCP port of the server. A Unix domain socket has none.
         look_ahead: The number of bytes of statistics that may wait to be iterated over. When more are waiting, reading pauses. The
             default was picked, not measured.
         username: The name of the user to log in as. Leave it out for a server without users.
@@ -126,8 +139,8 @@ async def open_client(
             time of a whole call, use `trio.fail_after`.
 
     Raises:
-        ValueError: A user name is given without a password, or a password without a user name, or `answer_timeout` is not more
-            than 0.
+        ValueError: A user name is given without a password, or a password without a user name, or TLS for a Unix domain socket, or
+            `answer_timeout` is not more than 0.
         AnswerTimeoutError: The server does not answer in time.
         ConnectionLostError: The connection is refused, the host is unknown, its certificate is not trusted, or it does not speak
             TLS.
@@ -138,6 +151,8 @@ async def open_client(
         raise ValueError("a login needs both a user name and a password")
     if not answer_timeout > 0:  # nan is not
         raise ValueError(f"answer_timeout must be more than 0 seconds, or math.inf for no limit; got {answer_timeout!r}")
+    if tls is not None and host.startswith(UNIX):
+        raise ValueError(f"{host!r} is a Unix domain socket, which is not encrypted: leave tls out")
     stream = await _connect(host, port, tls, answer_timeout)
     async with client_on(stream, look_ahead, answer_timeout) as client:
         await _begin(client, username, password, bucket, answer_timeout, encrypted=tls is not None)
