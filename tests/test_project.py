@@ -85,7 +85,10 @@ def test_what_is_public_has_a_docstring() -> None:
 @pytest.mark.parametrize(
     ("imported", "forbidden"),
     [
-        ("trio_spool", {"lmdb", "click", "rich", "structlog", "hdrh", "platformdirs", "trio_spool.engine", "trio_spool.mcbp"}),
+        (
+            "trio_spool",
+            {"lmdb", "click", "rich", "structlog", "prometheus_client", "platformdirs", "trio_spool.engine", "trio_spool.mcbp"},
+        ),
         ("trio_spool.mcbp", {"lmdb", "click"}),
         ("trio_spool.client", {"lmdb", "click", "trio_spool.engine", "trio_spool.server"}),
         ("trio_spool.engine", {"lmdb", "click", "trio_spool.server"}),

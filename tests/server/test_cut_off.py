@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import trio
 
@@ -40,8 +38,7 @@ async def wait_stalled(watcher) -> None:
     """Wait until a continue waits for its reader."""
     with trio.fail_after(30):
         while True:
-            tasks = [json.loads(row) for row in (await watcher.stat(b"tasks")).values()]
-            if [task["state"] for task in tasks if task["command"] == "range_scan_continue"] == ["waiting"]:
+            if [task["state"] for task in await watcher.running() if task["command"] == "range_scan_continue"] == ["waiting"]:
                 return
 
 

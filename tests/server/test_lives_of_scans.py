@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -64,9 +63,7 @@ async def stalled(service, watcher, identity: bytes) -> AsyncIterator[object]:
     async with service.connect() as other:
         await other.send(continued(identity))
         with trio.fail_after(20):
-            while [json.loads(row)["state"] for row in (await watcher.stat(b"tasks")).values() if b"continue" in row] != [
-                "waiting"
-            ]:
+            while [task["state"] for task in await watcher.running() if "continue" in task["command"]] != ["waiting"]:
                 pass
         yield other
 

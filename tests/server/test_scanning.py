@@ -633,6 +633,6 @@ async def test_the_group_tasks(service, raw) -> None:
         task: dict = {}
         with trio.fail_after(60):  # it starts in a thread, and works until all that may wait for the reader does
             while (task.get("key"), task.get("state")) != ("mine", "waiting"):
-                (task,) = [json.loads(value) for value in (await stat(watcher, b"tasks")).values()] or [task]
+                (task,) = await watcher.running() or [task]
         assert task["command"] == "range_scan_continue"
         assert task["connection"] == 1 and task["seconds"] >= 0

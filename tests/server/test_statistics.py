@@ -8,15 +8,17 @@ import trio
 
 from trio_spool.engine import EngineStatistics
 from trio_spool.server.conversation import STATS
+from trio_spool.server.settings import LIMITS
 from trio_spool.server.shared import EVERYTHING, Counters
 from trio_spool.server.statistics import GROUPS, Kind, NoGroupError, RawRow, Row, as_text, ask
+from trio_spool.server.statistics._service import _NOTHING
 
 INFO, COUNTER, GAUGE = Kind
 COUNTERS = [name for name in attrs.fields_dict(Counters) if not name.startswith("bytes_")]
 # By group, kind and unit: all rows that are not a text or a number that is a name.
 EXPECTED = {
     "": {
-        (COUNTER, ""): {*COUNTERS, "evictions", "expired_unfetched"},
+        (COUNTER, ""): {*COUNTERS, *_NOTHING, "expired_unfetched", "reclaimed", "listen_disabled_num", "store_too_large"},
         (COUNTER, "bytes"): {"bytes_read", "bytes_written"},
         (COUNTER, "seconds"): {"uptime", "rusage_user", "rusage_system"},
         (GAUGE, ""): {
@@ -27,8 +29,9 @@ EXPECTED = {
             "connection_structures",
             "curr_items",
             "threads",
+            "accepting_conns",
         },
-        (GAUGE, "bytes"): {"bytes", "limit_maxbytes"},
+        (GAUGE, "bytes"): {"bytes", "limit_maxbytes", "total_malloced"},
         (GAUGE, "seconds"): {"time"},
     },
     "spool": {
@@ -59,10 +62,11 @@ EXPECTED = {
             "damaged",
             "scrubbed",
             "scrubs",
+            "syncs",
         },
         (COUNTER, "seconds"): {"commit_seconds"},
-        (GAUGE, ""): {"items", "snapshots", "largest_group", "queued"},
-        (GAUGE, "seconds"): {"oldest_snapshot_seconds"},
+        (GAUGE, ""): {"items", "snapshots", "largest_group", "queued", "used_pages", "unused_pages"},
+        (GAUGE, "seconds"): {"oldest_snapshot_seconds", "busy_seconds"},
         (GAUGE, "bytes"): {"disk_bytes", "live_bytes", "unused_bytes", "max_held_bytes", "map_bytes", "queued_bytes"},
     },
     "threads": {(GAUGE, ""): {"num_frontend_threads", "num_writer_threads", "num_worker_threads"}},
@@ -71,7 +75,13 @@ EXPECTED = {
     "snapshots": {(GAUGE, ""): {"kept", "kept_max"}, (COUNTER, ""): {"prepared", "expired"}},
     "collections": {(GAUGE, ""): {"0x0:0x0:items"}, (GAUGE, "bytes"): {"0x0:0x0:data_size"}},
     "scopes": {(GAUGE, ""): {"0x0:collections", "0x0:items"}, (GAUGE, "bytes"): {"0x0:data_size"}},
-    "vbucket-details": {(COUNTER, ""): {"vb_0:high_seqno", "vb_0:last_persisted_seqno"}},
+    "vbucket-details": {(COUNTER, ""): {"vb_0:high_seqno", "vb_0:last_persisted_seqno"}, (GAUGE, ""): {"vb_0:num_items"}},
+    "limits": {(COUNTER, ""): set(LIMITS)},
+    "kvstore": {
+        (COUNTER, ""): {"rw_0:commits", "rw_0:operations", "rw_0:failure_damaged"},
+        (GAUGE, ""): {"rw_0:pending_mutations"},
+        (GAUGE, "bytes"): {"rw_0:disk_bytes"},
+    },
 }
 TEXTS = (
     "timings",
@@ -87,6 +97,7 @@ TEXTS = (
     "slabs",
     "sizes",
     "incidents",
+    "requests",
 )
 
 
@@ -114,7 +125,7 @@ async def test_timings(service, raw) -> None:
 
 
 def test_every_group_is_described_and_looked_at() -> None:
-    assert set(GROUPS) == {*EXPECTED, *TEXTS, "keys", "detail"}
+    assert set(GROUPS) == {*EXPECTED, *TEXTS, "keys", "key", "detail", "loop"}
     assert all(group.summary.endswith(".") for group in GROUPS.values())
     assert "engine" not in attrs.fields_dict(EngineStatistics)
     assert STATS.roles

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -44,6 +45,11 @@ class Raw:
             rows[row.key] = row.value
         assert row.status == 0
         return rows
+
+    async def running(self) -> list[dict[str, Any]]:
+        """Return the descriptions of the long commands that are running."""
+        rows = await self.stat(b"tasks")
+        return [json.loads(value) for name, value in rows.items() if name.isdigit()]
 
     async def hello(self, *features: Feature) -> None:
         value = b"".join(feature.to_bytes(2, "big") for feature in features)

@@ -140,7 +140,7 @@ def gives_back(pid: int, port: int, *, memory: float = 1.5) -> Iterator[Held]:
 def _held_at_rest(pid: int, port: int) -> Held:
     """Look at a server once it has nothing to do, and nobody is connected."""
     with Wire(port) as wire:
-        wait_until(lambda: wire.stat()["curr_connections"] == "1" and not wire.stat(b"tasks"))
+        wait_until(lambda: wire.stat()["curr_connections"] == "1" and not any(map(str.isdigit, wire.stat(b"tasks"))))
         wait_until(lambda: wire.stat(b"range-scans")["open"] == "0" and wire.stat(b"snapshots")["kept"] == "0")
         connected = held_by(pid).descriptors
     wait_until(lambda: held_by(pid).descriptors < connected)

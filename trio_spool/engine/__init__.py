@@ -1,6 +1,8 @@
 """Storage engines: blocking code, for worker threads. Knows no event loop and no protocol."""
 
 from ._apply import apply as apply
+from ._background import BackgroundWork as BackgroundWork
+from ._background import WorkClock as WorkClock
 from ._directory import MARKER as MARKER
 from ._directory import DirectoryLock as DirectoryLock
 from ._directory import claim_directory as claim_directory
@@ -23,6 +25,7 @@ from ._errors import TooManySnapshotsError as TooManySnapshotsError
 from ._errors import UnfinishedDirectoryError as UnfinishedDirectoryError
 from ._interface import CopiedFile as CopiedFile
 from ._interface import Engine as Engine
+from ._interface import EngineDistributions as EngineDistributions
 from ._interface import EngineOptions as EngineOptions
 from ._interface import EngineStatistics as EngineStatistics
 from ._json_grammar import compile_all_in_thread as compile_all_in_thread

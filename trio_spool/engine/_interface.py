@@ -11,7 +11,9 @@ from types import TracebackType
 
 import attrs
 
+from .._histogram import Distribution
 from .._incidents import Incidents
+from ._background import BackgroundWork
 from ._errors import EngineFailedError, NoFilesError
 from ._operations import Entry, Operation, Outcome, Problem, Space
 from ._reading import Reader, Snapshot
@@ -101,6 +103,9 @@ class EngineStatistics:
         damaged: How often something damaged was met, by whatever needed it.
         scrubbed: The number of items that the scrub has verified.
         scrubs: The number of times that the scrub has been through all items.
+        syncs: The number of times that what was committed was forced to the disk.
+        used_pages: Pages of the file that the items need; 0 for an engine without pages.
+        unused_pages: The others.
     """
 
     kind: str
@@ -127,6 +132,22 @@ class EngineStatistics:
     damaged: int
     scrubbed: int
     scrubs: int
+    syncs: int = 0
+    used_pages: int = 0
+    unused_pages: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class EngineDistributions:
+    """How what an engine does varies.
+
+    Attributes:
+        commits: How long commits took, in microseconds.
+        groups: How many operations were carried out in one transaction.
+    """
+
+    commits: Distribution = attrs.field(factory=Distribution)
+    groups: Distribution = attrs.field(factory=Distribution)
 
 
 @attrs.frozen
@@ -293,6 +314,14 @@ class Engine(ABC):
             EngineClosedError: The engine is closed.
             StorageError: The store failed.
         """
+
+    def distributions(self) -> EngineDistributions:
+        """Return how long commits took, and how much was done in each. An engine that does not know returns nothing of it."""
+        return EngineDistributions()
+
+    def background(self) -> list[BackgroundWork]:
+        """Return what the engine does by itself, whether it is going on or rests."""
+        return []
 
     @property
     def snapshots_ended_for_space(self) -> int:

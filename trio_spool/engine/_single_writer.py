@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
+from ._background import BackgroundWork
 from ._errors import EngineClosedError, EngineFailedError
-from ._interface import Done, Engine, EngineOptions, EngineStatistics
+from ._interface import Done, Engine, EngineDistributions, EngineOptions, EngineStatistics
 from ._operations import Operation, Space
 from ._reading import Snapshot
 from ._snapshots import SnapshotRegistry
@@ -64,19 +65,34 @@ class SingleWriterEngine(Engine):
 
     def _statistics(
         self, *, items: int, disk_bytes: int = 0, live_bytes: int = 0, max_held_bytes: int = 0, map_bytes: int = 0,
-        map_growths: int = 0, damaged: int = 0, scrubbed: int = 0, scrubs: int = 0,
+        map_growths: int = 0, damaged: int = 0, scrubbed: int = 0, scrubs: int = 0, syncs: int = 0, page_bytes: int = 0,
     ) -> EngineStatistics:  # fmt: skip
         writer, registry = self.writer.statistics(), self.registry
+        unused_bytes = max(0, disk_bytes - live_bytes)
         return EngineStatistics(
             kind=self.kind, fsync=self.fsync, items=items, disk_bytes=disk_bytes, live_bytes=live_bytes,
-            unused_bytes=max(0, disk_bytes - live_bytes), max_held_bytes=max_held_bytes, map_bytes=map_bytes,
+            unused_bytes=unused_bytes, max_held_bytes=max_held_bytes, map_bytes=map_bytes,
             map_growths=map_growths, seqno=self.seqno, snapshots=len(registry),
             oldest_snapshot_seconds=round(registry.oldest_seconds(), 3), snapshots_ended=registry.ended,
             snapshots_ended_for_space=registry.ended_for_space, operations=writer.operations,
             commits=writer.commits, largest_group=writer.largest_group, commit_seconds=writer.commit_seconds,
             queued=writer.queued, queued_bytes=writer.queued_bytes, expired=writer.expired, damaged=damaged,
-            scrubbed=scrubbed, scrubs=scrubs,
+            scrubbed=scrubbed, scrubs=scrubs, syncs=syncs, used_pages=live_bytes // page_bytes if page_bytes else 0,
+            unused_pages=unused_bytes // page_bytes if page_bytes else 0,
         )  # fmt: skip
+
+    def distributions(self) -> EngineDistributions:
+        return EngineDistributions(commits=self.writer.commit_times.read(), groups=self.writer.group_sizes.read())
+
+    def background(self) -> list[BackgroundWork]:
+        writer, busy = self.writer.statistics(), self.writer.busy_seconds()
+        return [
+            BackgroundWork(
+                name="write", description=f"carries out what is queued; {writer.queued} wait", runs=writer.commits,
+                running_seconds=busy or None, last_seconds=self.writer.last_commit, total_seconds=writer.commit_seconds + busy,
+                failures=self.writer.refused,
+            )
+        ]  # fmt: skip
 
     @property
     def snapshots_ended_for_space(self) -> int:

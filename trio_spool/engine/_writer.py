@@ -27,6 +27,7 @@ from typing import TypeVar
 
 import attrs
 
+from .._histogram import Histogram
 from .._incidents import Incidents, by_logging, place_of
 from ._batch import Batch, Shared
 from ._clocks import Clocks
@@ -80,6 +81,10 @@ class Writer:
         shared: What all threads may read. The writer thread replaces it at each commit.
         clocks: The clocks of the engine.
         cpu_seconds: Seconds of processor time that the thread has used.
+        commit_times: How long commits took, in microseconds.
+        group_sizes: How many operations were carried out in one transaction.
+        last_commit: How many seconds the last commit took.
+        refused: How often a transaction failed for good.
     """
 
     def __init__(self, storage: Storage, options: EngineOptions, checks: Chores = (), chores: Chores = ()) -> None:
@@ -108,6 +113,10 @@ class Writer:
         self._commit_seconds = 0.0
         self._expired = 0
         self.cpu_seconds = 0.0
+        self.commit_times = Histogram()
+        self.group_sizes = Histogram()
+        self.last_commit = 0.0
+        self.refused = 0
         self._thread = threading.Thread(target=self._run_in_thread, name="trio-spool-writer", daemon=True)
 
     # For all threads
@@ -253,6 +262,7 @@ class Writer:
                     continue
                 problem = self._recover(error)
                 if problem is not None:
+                    self.refused += 1
                     at_work = len(answers)  # the submission that failed; if all are answered, the commit did
                     culprits = group[at_work : at_work + 1] or group
                     failed += [submission.fail(problem) for submission in culprits]
@@ -261,6 +271,7 @@ class Writer:
             operations = sum(len(submission.operations) for submission in group)
             self._largest_group = max(self._largest_group, operations)
             self._operations += operations
+            self.group_sizes.record(operations)
             return failed + answers
         return failed
 
@@ -311,8 +322,11 @@ class Writer:
             batch.transaction.abort()
         self.shared = after
         self._flush_at = state.flush_at
-        self._commit_seconds += time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        self._commit_seconds += seconds
         if batch.changed:
+            self.last_commit = seconds
+            self.commit_times.record(int(seconds * 1e6))
             self._incidents.passed(_REFUSED, self._place)
 
     def _recover(self, error: Exception) -> Problem | None:

@@ -70,6 +70,7 @@ from ._shapes import item_shape as item_shape
 from ._shapes import shape as shape
 from ._status import STATUS_TEXT as STATUS_TEXT
 from ._status import Status as Status
+from ._status import status_name as status_name
 from ._status import status_text as status_text
 from ._subdocument import DocumentFlag as DocumentFlag
 from ._subdocument import PathFlag as PathFlag

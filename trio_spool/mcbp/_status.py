@@ -59,6 +59,14 @@ class Status(IntEnum):
     SUBDOC_XATTR_CANT_MODIFY_VATTR = 0xD2
 
 
+_NAMES = {int(status): status.name.lower() for status in Status}
+
+
+def status_name(status: int) -> str:
+    """Return the name of a status in lower case; ``unknown`` if it has none."""
+    return _NAMES.get(status, "unknown")
+
+
 # The body of an error response, which classic clients show: short, and never empty.
 STATUS_TEXT: dict[int, bytes] = {
     Status.NOT_FOUND: b"Not found",

@@ -101,6 +101,7 @@ class Connection:
     def _note_stall(self, sender: Sender) -> None:
         """Report a client that was given up because it took no replies."""
         if sender.stalled is not None:
+            self._shared.limits.hit("send-timeout")
             self._report("client does not read", reason=sender.stalled)
 
     def _report(self, event: str, **details: Any) -> None:

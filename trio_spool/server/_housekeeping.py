@@ -22,6 +22,7 @@ async def keep_house(shared: Shared) -> None:
         for chore in (_end_old, _keep_time, _look_at_incidents, _sweep):
             nursery.start_soon(chore, shared)
         nursery.start_soon(shared.waits.look)
+        nursery.start_soon(shared.lag.measure)
 
 
 async def _end_old(shared: Shared) -> None:
@@ -40,6 +41,7 @@ def _look_at(bucket: Bucket, shared: Shared) -> None:
     incidents, name = shared.incidents, bucket.name
     if ended := bucket.take_ended():
         hint = "read scans faster, or raise --max-held-size"
+        shared.limits.hit("max-held-size", ended)
         incidents.report("scans ended: they kept too much on disk", place=name, bucket=name, ended=ended, hint=hint)
     busy = bucket.engine.busy_seconds
     if busy >= shared.tuning.slow_write:

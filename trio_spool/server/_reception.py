@@ -55,6 +55,7 @@ class Reception:
         if shared.life.draining or refusal is not None:
             shared.counters.rejected_connections += 1
             if refusal is not None and not shared.life.draining:
+                shared.limits.hit(refusal.option)
                 await self._refuse(stream, peer, refusal, listener.tls)
             await trio.aclose_forcefully(stream)
             return

@@ -184,6 +184,7 @@ class Service:
             self.shared.scans.close()
             with trio.move_on_after(self.shared.tuning.last_words):
                 await self._end_connections()
+        self.shared.limits.hit("drain-timeout")
         handlers.cancel()
 
     async def _end_connections(self) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import lmdb
 
 from ..._files import network_file_system
+from .._background import BackgroundWork
 from .._directory import DirectoryLock, begin_directory, check_directory, finish_directory, refuse_network, upgrade_directory
 from .._errors import EngineClosedError, UnfinishedDirectoryError
 from .._interface import CopiedFile, EngineOptions, EngineStatistics
@@ -193,8 +194,13 @@ class LmdbEngine(SingleWriterEngine):
         return self._statistics(
             items=usage.items, disk_bytes=usage.disk, live_bytes=usage.live, max_held_bytes=self._growth.max_held(usage),
             map_bytes=usage.map, map_growths=self.storage.map_growths, damaged=self.storage.damage.count,
-            scrubbed=self.scrubber.items, scrubs=self.scrubber.passes,
+            scrubbed=self.scrubber.items, scrubs=self.scrubber.passes, page_bytes=usage.page,
+            syncs=self.writer.statistics().commits if self.durable else self.storage.syncs,
         )  # fmt: skip
+
+    def background(self) -> list[BackgroundWork]:
+        scrub = self.scrubber.clock.read("scrub", f"verifies all items; {self.scrubber.items} so far", self.storage.damage.count)
+        return [*super().background(), scrub]
 
     def close(self) -> None:
         self.scrubber.close()

@@ -13,6 +13,7 @@ from typing import Final
 
 import attrs
 
+from .._background import WorkClock
 from .._errors import DamagedError, EngineClosedError, StorageError
 from .._operations import Operation, Outcome, Remember, Seal
 from .._storage import DamagedItemError
@@ -127,6 +128,7 @@ class Scrubber:
     Attributes:
         items: The number of items that were verified.
         passes: The number of passes over all items.
+        clock: How long they took.
     """
 
     def __init__(self, storage: LmdbStorage, submit: Submit, rate: int, *, pause: Callable[[float], bool] | None = None) -> None:
@@ -138,6 +140,7 @@ class Scrubber:
         self._thread = threading.Thread(target=self._run_in_thread, name="trio-spool-scrubber", daemon=True)
         self.items = 0
         self.passes = 0
+        self.clock = WorkClock()
 
     def start(self) -> None:
         """Start the thread, if there is anything to do."""
@@ -154,7 +157,8 @@ class Scrubber:
         try:
             while True:
                 began = time.monotonic()
-                self.pass_in_thread()
+                with self.clock.running():
+                    self.pass_in_thread()
                 if not self._rate or self._pause(max(began + PASS_INTERVAL - time.monotonic(), 1.0)):
                     return
         except (EngineClosedError, StorageError):

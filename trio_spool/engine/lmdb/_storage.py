@@ -67,6 +67,7 @@ class LmdbStorage(Storage):
         closing: Whether reading is over.
         lost: Whether the store failed, so that another sync would tell nothing, and is left out when it is closed.
         map_growths: How often the map has grown.
+        syncs: How often what was committed was synced, if the policy is ``everysec``.
         damage: What was found damaged.
         errors: A block in which errors of LMDB turn into those of an engine.
         all_checked: Whether every record has a checksum. It is set once, when that has become true.
@@ -99,7 +100,7 @@ class LmdbStorage(Storage):
         self.closing = False
         self._closed = False
         self.lost = False
-        self.map_growths = 0
+        self.map_growths = self.syncs = 0
         self._has_room = has_room
         self._open_environment = open_environment
         self.damage = DamageLog(str(path))
@@ -338,6 +339,7 @@ class LmdbStorage(Storage):
         self._unsynced = False
         try:
             self._unsynced = not self._power.checkpoint(self.env, self.reading())
+            self.syncs += 1
         except (*MAPPED, OSError) as exc:
             self.lost = self._sync_failed = True
             raise LostStoreError(

@@ -18,7 +18,7 @@ from ..._incidents import place_of
 from ...engine import DamagedError
 from ..data import Bucket
 from ..settings import ServiceError
-from ..shared import SMALL, Shared
+from ..shared import CUT_OFF, SMALL, Shared
 from ._session import Session
 
 T = TypeVar("T")
@@ -233,14 +233,17 @@ class Jobs:
         self._nursery.start_soon(self._run, context, work)
 
     async def _run(self, context: CommandContext, work: Work) -> None:
-        shared = self.shared
+        shared, answered = self.shared, False
         shared.counters.streams += 1
         try:
             try:
                 await self._work(context, work)
+                answered = True
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass  # the client has gone; the reader finds out
         finally:
+            if not answered:
+                shared.timings.failed(context.command, CUT_OFF)
             shared.timings.record(context.command, context.seconds(), 1)
             self.running.discard(context)
             if self._waiting is not None:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 from uuid import UUID, uuid5
 
 import trio
 
 from ..._formats import Collection
-from ...engine import DataDirectoryError, Engine, EngineError, Item, Operation, Outcome, Problem, Remember, Remove, Space
+from ...engine import (
+    BackgroundWork,
+    DataDirectoryError,
+    Engine,
+    EngineError,
+    Item,
+    Operation,
+    Outcome,
+    Problem,
+    Remember,
+    Remove,
+    Space,
+    WorkClock,
+)
 from ._keys import collection_id, prefix_of
 from ._manifest import Manifest, ManifestError, StillRemovingError, check_change, parse_manifest
 from ._turns import Turns
@@ -54,6 +68,7 @@ class Bucket:
         self._collections: dict[int, Collection] = {}
         self._changing = trio.Lock()
         self._noted = 0
+        self._sweeps = WorkClock()
         stored = engine.recall(_MANIFEST)
         try:
             self._use(Manifest() if stored is None else parse_manifest(stored))
@@ -180,10 +195,16 @@ class Bucket:
     async def sweep(self, batch: int = SWEEP) -> None:
         """Remove the items of dropped collections, `batch` items in one operation. If the engine fails, nothing more is removed."""
         for space in list(self.engine.spaces):
-            removed = batch
-            while removed == batch and self._is_dropped(space):
-                try:
-                    (outcome,) = await self.operate([Remove(space, batch)])
-                except trio.BrokenResourceError:
-                    return
-                removed = outcome.number or 0
+            if self._is_dropped(space):
+                with suppress(trio.BrokenResourceError), self._sweeps.running():
+                    await self._sweep(space, batch)
+
+    async def _sweep(self, space: bytes, batch: int) -> None:
+        removed = batch
+        while removed == batch and self._is_dropped(space):
+            (outcome,) = await self.operate([Remove(space, batch)])
+            removed = outcome.number or 0
+
+    def background(self) -> list[BackgroundWork]:
+        """Return what goes on in the background."""
+        return [*self.engine.background(), self._sweeps.read("sweep", "removes the items of dropped collections")]

@@ -23,7 +23,7 @@ from ...engine import (
     find_engine,
     open_engine,
 )
-from ..settings import ServiceError, Settings
+from ..settings import LimitHits, ServiceError, Settings
 from ._bucket import Bucket
 from ._bucket_directories import (
     DEFAULT_BUCKET,
@@ -68,6 +68,7 @@ class Buckets:
     Attributes:
         failed: Set when the engine of a bucket has failed.
         failure: Why, once `failed` is set. The first failure counts.
+        limits: How often each limit was reached.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Buckets:
         self._changing = trio.Lock()
         self.failed = trio.Event()
         self.failure: EngineFailedError | None = None
+        self.limits = LimitHits()
 
     def __iter__(self) -> Iterator[Bucket]:
         """Iterate over the buckets that can be used."""
@@ -241,6 +243,7 @@ class Buckets:
             if name in self._buckets:
                 raise BucketExistsError(f"a bucket {name!r} exists already")
             if len(self._buckets) + len(self._broken) >= self._settings.max_buckets:
+                self.limits.hit("max-buckets")
                 raise BucketError(
                     f"the limit of {self._settings.max_buckets} buckets is reached: delete one, or raise --max-buckets"
                 )

@@ -7,6 +7,8 @@ from ._addresses import parse_address as parse_address
 from ._checks import shown as shown
 from ._errors import ServiceError as ServiceError
 from ._errors import SettingsError as SettingsError
+from ._limit_hits import LIMITS as LIMITS
+from ._limit_hits import LimitHits as LimitHits
 from ._limits import BACKLOG as BACKLOG
 from ._limits import EXCHANGE_SIZE as EXCHANGE_SIZE
 from ._limits import KIB as KIB

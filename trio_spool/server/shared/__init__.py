@@ -42,4 +42,8 @@ from ._shared import Shared as Shared
 from ._shares import Shares as Shares
 from ._throttle import Throttle as Throttle
 from ._timekeeper import Timekeeper as Timekeeper
+from ._timings import CUT_OFF as CUT_OFF
+from ._timings import CommandTimings as CommandTimings
+from ._timings import LoopLag as LoopLag
+from ._timings import Timings as Timings
 from ._tuning import Tuning as Tuning

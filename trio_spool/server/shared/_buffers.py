@@ -26,7 +26,7 @@ from typing import Final
 import trio
 
 from ..._incidents import Incidents
-from ..settings import KIB, Settings
+from ..settings import KIB, LimitHits, Settings
 from ._connections import Connections, OpenConnection
 from ._counters import Counters
 
@@ -59,6 +59,7 @@ class Buffers:
     Attributes:
         tight: Whether there may be no room for another turn: then `wait_room` before each request.
         high_water: The most that the connections were seen to hold.
+        limits: How often each limit was reached.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Buffers:
         self._crowded_since: float | None = None
         self.tight = False
         self.high_water = 0
+        self.limits = LimitHits()
         self.change()
 
     def change(self) -> None:
@@ -200,6 +202,7 @@ class Buffers:
             left -= held
             self._ending[connection.number] = held
             self._counters.buffer_kicks += 1
+            self.limits.hit("max-buffered")
             peer, user = connection.who()
             self._incidents.report(
                 CLOSED, connection=connection.number, peer=peer, user=user, held=held, together=total, limit=self._bound,

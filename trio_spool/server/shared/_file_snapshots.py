@@ -22,7 +22,7 @@ import attrs
 import trio
 
 from ...engine import CopiedFile
-from ..settings import ServiceError
+from ..settings import LimitHits, ServiceError
 from ._shares import Shares
 
 DIRECTORY = "snapshots"
@@ -121,6 +121,7 @@ class FileSnapshots:
     Attributes:
         prepared: How many snapshots have been made.
         expired: How many of them were removed because nobody read them.
+        limits: How often each limit was reached.
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class FileSnapshots:
         self.shares: Shares | None = None  # what one bucket and one user may have; everything if nobody says so
         self.prepared = 0
         self.expired = 0
+        self.limits = LimitHits()
 
     def change(self, max_kept: int, max_per_connection: int, max_idle: float) -> None:
         """Have other limits. Snapshots that are kept already stay."""
@@ -168,6 +170,7 @@ class FileSnapshots:
             TooManyFileSnapshotsError: No place is free.
         """
         if sum(snapshot.owner == owner for snapshot in self) >= self._max_per_connection:
+            self.limits.hit("max-snapshots-per-connection")
             raise TooManyFileSnapshotsError(
                 f"the limit of {self._max_per_connection} snapshots of one connection is reached: release one, or raise "
                 "--max-snapshots-per-connection"
@@ -175,6 +178,7 @@ class FileSnapshots:
         self._check_shares(bucket, user)
         gone = self._make_room()
         if len(self._kept) >= self._max_kept:
+            self.limits.hit("max-snapshots")
             raise TooManyFileSnapshotsError(
                 f"the limit of {self._max_kept} snapshots is reached, and all are being read: release one, or raise --max-snapshots"
             )
@@ -194,11 +198,13 @@ class FileSnapshots:
         counted = [snapshot for snapshot in self if not snapshot.gives_way]
         most = self.shares.of_bucket(self._max_kept)
         if sum(snapshot.bucket == bucket for snapshot in counted) >= most:
+            self.limits.hit("bucket-share")
             raise TooManyFileSnapshotsError(
                 f"the limit of {most} snapshots of one bucket is reached: release one, or raise --bucket-share or --max-snapshots"
             )
         most = self.shares.of_user(self._max_kept)
         if user and sum(snapshot.user == user for snapshot in counted) >= most:
+            self.limits.hit("user-share")
             raise TooManyFileSnapshotsError(
                 f"the limit of {most} snapshots of one user is reached: release one, or raise --user-share or --max-snapshots"
             )
@@ -243,6 +249,7 @@ class FileSnapshots:
         idle = [snapshot for snapshot in self if snapshot.files and not snapshot.readers and snapshot.used <= oldest]
         for snapshot in idle:
             self.expired += 1
+            self.limits.hit("snapshot-idle")
             self.forget(snapshot)
         return idle
 

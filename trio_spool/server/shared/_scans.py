@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from ..._incidents import Incidents
 from ..data import Bucket
+from ..settings import LimitHits
 from ._range_scan import Continue, ContinueLimits, Ending, Pack, RangeScan
 from ._scan_state import ScanError, ScanEvent, ScanState
 from ._shares import Shares
@@ -52,6 +53,7 @@ class Scans:
         created: How many scans have been created.
         expired: How many of them were ended because of their age.
         lost: How many of them were ended because the engine had ended their snapshots.
+        limits: How often each limit was reached.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Scans:
         self.created = 0
         self.expired = 0
         self.lost = 0
+        self.limits = LimitHits()
 
     def __iter__(self) -> Iterator[RangeScan]:
         return iter(list(self._open.values()))
@@ -100,9 +103,11 @@ class Scans:
         """
         self._make_room()
         if len(self._open) + len(self._reserved) >= self._max_open:
+            self.limits.hit("max-scans")
             raise TooManyScansError(f"the limit of {self._max_open} open scans is reached: cancel one, or raise --max-scans")
         claims = [*self._claims.values(), *self._reserved]
         if sum(claim.owner == owner for claim in claims) >= self._max_per_connection:
+            self.limits.hit("max-scans-per-connection")
             raise TooManyScansError(
                 f"the limit of {self._max_per_connection} open scans of one connection is reached: cancel one, or raise "
                 "--max-scans-per-connection"
@@ -145,11 +150,13 @@ class Scans:
             return
         most = self.shares.of_bucket(self._max_open)
         if sum(each.bucket == claim.bucket for each in claims) >= most:
+            self.limits.hit("bucket-share")
             raise TooManyScansError(
                 f"the limit of {most} open scans of one bucket is reached: cancel one, or raise --bucket-share or --max-scans"
             )
         most = self.shares.of_user(self._max_open)
         if claim.user and sum(each.user == claim.user for each in claims) >= most:
+            self.limits.hit("user-share")
             raise TooManyScansError(
                 f"the limit of {most} open scans of one user is reached: cancel one, or raise --user-share or --max-scans"
             )
@@ -222,6 +229,7 @@ class Scans:
         for scan in self:
             if scan.began <= oldest:
                 self.expired += 1
+                self.limits.hit("max-scan-life")
                 self.end(scan)
             elif scan.lost:
                 self.lost += 1

@@ -25,7 +25,7 @@ from ._sequence_waits import SequenceWaits
 from ._shares import Shares, Workers
 from ._throttle import Throttle
 from ._timekeeper import Timekeeper
-from ._timings import Timings, Uptime
+from ._timings import LoopLag, Timings, Uptime
 from ._tuning import Tuning
 
 # Copies of the database that are made at one time. More would only take turns at the disk. Picked, not measured.
@@ -42,7 +42,9 @@ class Shared:
         buckets: The buckets.
         logins: The users.
         counters: What is counted.
-        timings: How long commands take.
+        timings: How long commands take, and how they end.
+        limits: How often each limit was reached.
+        lag: How late the event loop is.
         uptime: How long the service has been running.
         epoch: When the service began: a Unix time in whole seconds.
         version: The version of trio-spool.
@@ -82,9 +84,11 @@ class Shared:
         self.incidents = Incidents(self._write, tuning.clock)
         wake = trio.lowlevel.current_trio_token().run_sync_soon
         self.buckets = Buckets(settings, wake, incidents=self.incidents)
+        self.limits = self.buckets.limits
         self.logins = Logins(settings.users, tuning.first_refusal, tuning.max_refusal)
         self.counters = Counters()
         self.timings = Timings()
+        self.lag = LoopLag()
         self.uptime = Uptime(tuning.clock)
         self.epoch = int(time.time())
         self.version = __version__
@@ -110,6 +114,7 @@ class Shared:
         self.shares = Shares(self._now, self.buckets.__len__, self.logins.__len__)
         self.workers = Workers(self.shares, self.limiter)
         self.scans.shares = self.snapshots.shares = self.shares
+        self.scans.limits = self.snapshots.limits = self.buffers.limits = self.timekeeper.limits = self.limits
 
     def _now(self) -> Settings:
         return self.settings
@@ -145,6 +150,8 @@ class Shared:
         """Begin counting anew."""
         self.counters.reset()
         self.timings.reset()
+        self.limits.reset()
+        self.lag.reset()
 
     def port(self, *, tls: bool) -> int:
         """Return the first TCP port, with TLS or without, that it listens on; 0 if there is none."""

@@ -15,7 +15,7 @@ from typing import Final
 import attrs
 
 from ..._incidents import Incidents
-from ..settings import Settings
+from ..settings import LimitHits, Settings
 from ._connections import Activity, OpenConnection
 from ._counters import Counters
 
@@ -76,6 +76,7 @@ class Timekeeper:
 
     Attributes:
         looks: How many looks there were at a connection.
+        limits: How often each limit was reached.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Timekeeper:
         self._clock = clock
         self._seen: dict[int, _Seen] = {}
         self.looks = 0
+        self.limits = LimitHits()
 
     def interval(self, shortest: float) -> float:
         """Return the seconds until the next look, which are no less than `shortest`."""
@@ -153,6 +155,7 @@ class Timekeeper:
 
     def _end(self, connection: OpenConnection, overdue: Overdue, why: str, option: str) -> None:
         setattr(self._counters, overdue.counter, getattr(self._counters, overdue.counter) + 1)
+        self.limits.hit(option)
         if overdue is Overdue.LOGIN:
             self._counters.auth_errors += 1
         if overdue is not Overdue.IDLE:  # which is no fault of anybody's

@@ -1,50 +1,121 @@
-"""How long commands take."""
+"""How long commands take, how they end, and how late the event loop is."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from typing import Final
 
-from hdrh.histogram import HdrHistogram
+import attrs
+import trio
 
-# Latencies are recorded in microseconds, from 1 to a minute, with two significant digits: 1 % is finer than these latencies repeat.
-_MAX_US = 60_000_000
-# Distinct (name, latency) pairs that are kept before they go into the histograms. Recording into a histogram costs a few µs, a
-# dictionary a tenth of that. The number was picked, not measured; as tuples and ints, so many pairs take about a megabyte.
-_MAX_PENDING = 4096
+from ..._histogram import Distribution, Histogram
+
+# Seconds between two looks at how late the event loop is. Picked, not measured: a look takes some tens of microseconds.
+LAG_INTERVAL: Final = 0.1
+# How a command ended whose client had gone, or that was cancelled: it has no status, as there was nobody to tell.
+CUT_OFF: Final = "cut_off"
+
+
+@attrs.frozen
+class CommandTimings:
+    """How long one command took, and how it ended.
+
+    Attributes:
+        command: The name of the command.
+        latency: How long it took, in microseconds.
+        succeeded: How often it succeeded.
+        failed: How often it ended in another way, by the name of the status.
+    """
+
+    command: str
+    latency: Distribution
+    succeeded: int
+    failed: dict[str, int]
 
 
 class Timings:
-    """A histogram of latencies for each command. The event loop's thread uses it."""
+    """For each command, a histogram of latencies in microseconds, and how often it ended with which status.
+
+    The event loop's thread uses it; failures may also be counted by worker threads. The names come from the tables of protocols, so
+    there are some tens of them.
+    """
 
     def __init__(self) -> None:
-        self._histograms: dict[str, HdrHistogram] = {}
-        self._pending: dict[tuple[str, int], int] = {}
+        self._histograms: dict[str, Histogram] = {}
+        self._failed: dict[str, dict[str, int]] = {}
+        self._lock = threading.Lock()  # of `_failed`
+        self._succeeded: dict[str, int] = {}  # as far as somebody has been told
 
-    def record(self, name: str, seconds: float, count: int) -> None:
+    def record(self, command: str, seconds: float, count: int) -> None:
         """Record that a command took so long, `count` times."""
-        key = (name, int(seconds * 1e6))
-        self._pending[key] = self._pending.get(key, 0) + count
-        if len(self._pending) >= _MAX_PENDING:
-            self._fold()
+        histogram = self._histograms.get(command)
+        if histogram is None:
+            histogram = self._histograms[command] = Histogram()
+        histogram.record(int(seconds * 1e6 + 0.5), count)
 
-    def _fold(self) -> None:
-        pending, self._pending = self._pending, {}
-        for (name, microseconds), count in pending.items():
-            histogram = self._histograms.get(name)
-            if histogram is None:
-                histogram = self._histograms[name] = HdrHistogram(1, _MAX_US, 2)
-            histogram.record_value(min(max(microseconds, 1), _MAX_US), count)
+    def failed(self, command: str, status: str, count: int = 1) -> None:
+        """Count that a command, which is recorded as well, ended with another status than success, `count` times."""
+        with self._lock:
+            statuses = self._failed.setdefault(command, {})
+            statuses[status] = statuses.get(status, 0) + count
 
     def reset(self) -> None:
         """Forget everything."""
-        self._histograms.clear()
-        self._pending.clear()
+        with self._lock:
+            self._histograms.clear()
+            self._failed.clear()
+            self._succeeded.clear()
 
-    def histograms(self) -> list[tuple[str, HdrHistogram]]:
-        """Return the name and the histogram of each command, in microseconds, sorted by name."""
-        self._fold()
-        return sorted(self._histograms.items())
+    def read(self) -> list[CommandTimings]:
+        """Return what is known of each command, sorted by name. In the event loop's thread."""
+        result = []
+        with self._lock:
+            for command, histogram in sorted(self._histograms.items()):
+                latency, failed = histogram.read(), dict(self._failed.get(command, ()))
+                # A failure is counted when it is encoded, and its command when it is answered: between the two, there seems to have
+                # been a success less. A counter must not go down, so the number that was told before stays until it is reached.
+                succeeded = max(latency.count - sum(failed.values()), self._succeeded.get(command, 0))
+                self._succeeded[command] = succeeded
+                result.append(CommandTimings(command, latency, succeeded, failed))
+        return result
+
+
+class LoopLag:
+    """How late the event loop is: how long after its time a task that sleeps gets to run. The event loop's thread uses it.
+
+    Args:
+        interval: Seconds between two looks.
+
+    Attributes:
+        looks: How often it has been looked at. While the number grows, the event loop turns.
+        last: How late it was at the last look, in seconds.
+        histogram: How late it was, in microseconds.
+    """
+
+    def __init__(self, interval: float = LAG_INTERVAL) -> None:
+        self._interval = interval
+        self.looks = 0
+        self.last = 0.0
+        self.histogram = Histogram()
+
+    async def measure(self) -> None:
+        """Look again and again, for ever."""
+        while True:
+            due = trio.current_time() + self._interval
+            await trio.sleep_until(due)
+            self.note(trio.current_time() - due)
+
+    def note(self, late: float) -> None:
+        """Take note of how late the event loop was, in seconds."""
+        self.looks += 1
+        self.last = max(late, 0.0)
+        self.histogram.record(int(self.last * 1e6))
+
+    def reset(self) -> None:
+        """Forget everything but the number of looks."""
+        self.histogram = Histogram()
 
 
 class Uptime:

@@ -17,15 +17,6 @@ def connections(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] 
     return (Row(number, json.dumps(description)) for number, description in described)
 
 
-def tasks(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
-    """One JSON object for each long command that is running, the oldest first: what it does, for which connection, for how long."""
-    if argument:
-        return None
-    running = [job for connection in shared.connections for job in connection.jobs()]
-    running.sort(key=lambda job: -job.seconds())
-    return [Row(str(number), json.dumps(job.describe())) for number, job in enumerate(running, 1)]
-
-
 def range_scans(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
     """The number of open range scans and its limit, and one JSON object for each, keyed by its uuid.
 

@@ -10,11 +10,12 @@ from ..._formats import Collection, Scope
 from ...engine import Engine
 from ..data import Bucket, prefix_of
 from ..shared import Shared
-from ._rows import RawRow, Row, counter, gauge
+from ._rows import RawRow, Row, counter, gauge, summary
 
 # Of the engine's statistics, those that go up and down, with their units; the others are counters or texts.
 _GAUGES = {
-    "items": "", "disk_bytes": "bytes", "live_bytes": "bytes", "unused_bytes": "bytes", "max_held_bytes": "bytes",
+    "items": "", "used_pages": "", "unused_pages": "",
+    "disk_bytes": "bytes", "live_bytes": "bytes", "unused_bytes": "bytes", "max_held_bytes": "bytes",
     "map_bytes": "bytes", "snapshots": "", "oldest_snapshot_seconds": "seconds", "largest_group": "", "queued": "",
     "queued_bytes": "bytes",
 }  # fmt: skip
@@ -33,6 +34,10 @@ def engine(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | Non
                 yield Row(name, value)
             else:
                 yield counter(name, value, "seconds" if name.endswith("_seconds") else "")
+        yield gauge("busy_seconds", round(bucket.engine.busy_seconds, 3), "seconds")
+        distributions = bucket.engine.distributions()
+        yield from summary("commit", distributions.commits, "microseconds")
+        yield from summary("group", distributions.groups)
 
     return rows()
 
@@ -138,7 +143,7 @@ def vbucket_details(shared: Shared, bucket: Bucket, argument: str) -> Iterable[R
     chosen = _vbuckets(bucket, argument)
     if chosen is None:
         return None
-    seqno = bucket.engine.seqno
+    seqno, items = bucket.engine.seqno, sum(space.items for space in bucket.engine.spaces.values())
     rows = []
     for number in chosen:
         rows += [
@@ -146,6 +151,8 @@ def vbucket_details(shared: Shared, bucket: Bucket, argument: str) -> Iterable[R
             Row(f"vb_{number}:uuid", bucket.vbucket_uuid(number)),
             counter(f"vb_{number}:high_seqno", seqno),
             counter(f"vb_{number}:last_persisted_seqno", seqno),
+            # Items are counted by collection, so those of all vbuckets together are known, and shown as those of the first one.
+            gauge(f"vb_{number}:num_items", 0 if number else items),
         ]
     return rows
 

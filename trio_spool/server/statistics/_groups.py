@@ -10,22 +10,10 @@ import attrs
 
 from ...auth import Role, User
 from ..data import Bucket
-from ..settings import ServiceError
 from ..shared import Shared
-from . import _activity, _contents, _service
+from . import _activity, _contents, _item, _service, _tasks
+from ._errors import NoGroupError, NotForUserError
 from ._rows import RawRow, Row
-
-
-class StatisticsError(ServiceError):
-    """The base of the errors of statistics."""
-
-
-class NoGroupError(StatisticsError):
-    """No group of statistics has this name, or it does not take this argument."""
-
-
-class NotForUserError(StatisticsError):
-    """The group shows more than the user may see."""
 
 
 class Shows(Enum):
@@ -61,7 +49,10 @@ _GROUPS: Final = (
     Group("", _service.general),
     Group("settings", _service.settings),
     Group("config", _service.settings),
-    Group("timings", _service.timings),
+    Group(_service.TIMINGS, _service.timings),
+    Group("requests", _service.requests),
+    Group("limits", _service.limits),
+    Group("loop", _service.loop),
     Group("spool", _service.spool),
     Group("threads", _service.threads),
     Group("reset", _service.reset),
@@ -71,6 +62,8 @@ _GROUPS: Final = (
     Group("sizes", _service.nothing),
     Group("engine", _contents.engine),
     Group("keys", _contents.keys, Shows.KEYS),
+    Group("key", _item.key, Shows.KEYS),
+    Group("kvstore", _item.kvstore),
     Group("collections", _contents.collections),
     Group("scopes", _contents.scopes),
     Group("vbucket", _contents.vbucket),
@@ -79,7 +72,7 @@ _GROUPS: Final = (
     Group("uuid", _contents.uuid),
     Group("buckets", _contents.buckets, Shows.OTHERS),
     Group("connections", _activity.connections, Shows.OTHERS),
-    Group("tasks", _activity.tasks, Shows.OTHERS),
+    Group("tasks", _tasks.tasks, Shows.OTHERS),
     Group("incidents", _activity.incidents, Shows.OTHERS),
     Group("range-scans", _activity.range_scans, Shows.OTHERS),
     Group("snapshots", _activity.snapshots, Shows.OTHERS),

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+from ..._histogram import Distribution
+
+_PERCENTILES: Final = (("p50", 50), ("p90", 90), ("p99", 99), ("p999", 99.9), ("max", 100))
 
 
 class Kind(Enum):
@@ -49,6 +53,22 @@ def counter(name: str, value: object, unit: str = "") -> Row:
 def gauge(name: str, value: object, unit: str = "") -> Row:
     """Make the row of something that is measured."""
     return Row(name, value, Kind.GAUGE, unit)
+
+
+def summary(name: str, distribution: Distribution, unit: str = "") -> Iterator[Row]:
+    """Make the rows of how something varies: how often, the mean, percentiles, and the maximum. What never was has no rows."""
+    if distribution.count:
+        yield counter(f"{name}_count", distribution.count)
+        yield gauge(f"{name}_mean", round(distribution.mean), unit)
+        for label, percent in _PERCENTILES:
+            yield gauge(f"{name}_{label}", distribution.percentile(percent), unit)
+
+
+def ranges(name: str, distribution: Distribution, unit: str = "") -> Iterator[Row]:
+    """Make the rows of how something varies, as Couchbase's tools read them: how often it was in each range, and the mean."""
+    for lowest, above, count in distribution.ranges():
+        yield counter(f"{name}_{lowest},{above}", count)
+    yield gauge(f"{name}_mean", round(distribution.mean), unit)
 
 
 def as_text(rows: Iterable[Row | RawRow]) -> Iterator[tuple[bytes, bytes]]:

@@ -9,6 +9,7 @@ import os
 import struct
 import time
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 import attrs
 import trio
@@ -17,9 +18,17 @@ from ...engine import find_engine
 from ..data import Bucket
 from ..settings import BACKLOG
 from ..shared import Shared
-from ._rows import Row, counter, gauge
+from ._rows import Row, counter, gauge, ranges, summary
 
-_PERCENTILES = (("p50", 50), ("p90", 90), ("p99", 99), ("p999", 99.9), ("max", 100))
+# Of how commands varied: for people and programs that know this server, and as Couchbase's tools read it.
+TIMINGS: Final = "timings"
+SUMMARY: Final = "summary"
+HISTOGRAM: Final = "histogram"
+# Names of memcached's statistics of what does not exist here, but that its tools miss when they are not there.
+_NOTHING: Final = (
+    "evictions", "conn_yields", "store_no_memory", "direct_reclaims", "lru_crawler_starts", "crawler_items_checked",
+    "crawler_reclaimed", "moves_to_cold", "moves_to_warm", "moves_within_lru",
+)  # fmt: skip
 
 
 def general(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
@@ -30,7 +39,7 @@ def general(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | No
     counters["bytes_written"] = shared.connections.bytes_written()
     connections = len(shared.connections)
     addresses, busiest = len(shared.admission), shared.admission.busiest()
-    uptime = shared.uptime.seconds()
+    uptime, hits, accepting = shared.uptime.seconds(), dict(shared.limits.counts), int(not shared.life.draining)
 
     def rows() -> Iterator[Row]:
         engine = bucket.engine.statistics()
@@ -52,8 +61,14 @@ def general(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | No
         yield gauge("curr_items", engine.items)
         yield gauge("bytes", sum(space.bytes for space in bucket.engine.spaces.values()), "bytes")
         yield gauge("limit_maxbytes", engine.map_bytes, "bytes")
-        yield counter("evictions", 0)
+        for name in _NOTHING:
+            yield counter(name, 0)
         yield counter("expired_unfetched", engine.expired)
+        yield counter("reclaimed", engine.expired)
+        yield counter("listen_disabled_num", hits["max-connections"])
+        yield counter("store_too_large", hits["max-item-size"])
+        yield gauge("total_malloced", engine.disk_bytes, "bytes")
+        yield gauge("accepting_conns", accepting)
         yield gauge("threads", shared.settings.workers + 2)
 
     return rows()
@@ -96,16 +111,52 @@ def settings(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | N
 
 
 def timings(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
-    """The latency of each command: how often it ran, the mean, and percentiles."""
+    """The latency of each command in microseconds: how often it ran, the mean, percentiles, and how often it took how long.
+
+    The argument is ``summary`` or ``histogram``, for only the first three, or the last.
+    """
+    argument = argument.strip()
+    if argument not in ("", SUMMARY, HISTOGRAM):
+        return None
+    measured = shared.timings.read()
+
+    def rows() -> Iterator[Row]:
+        for each in measured:
+            if argument != HISTOGRAM:
+                yield from summary(each.command, each.latency, "microseconds")
+            if argument != SUMMARY:
+                # The mean is in the summary as well.
+                yield from list(ranges(each.command, each.latency, "microseconds"))[: None if argument else -1]
+
+    return rows()
+
+
+def requests(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
+    """How often each command ended with which status, as ``COMMAND:STATUS``."""
     if argument:
         return None
     rows = []
-    for name, histogram in shared.timings.histograms():
-        rows.append(counter(f"{name}_count", histogram.get_total_count()))
-        rows.append(gauge(f"{name}_mean", round(histogram.get_mean_value()), "microseconds"))
-        for label, percentile in _PERCENTILES:
-            rows.append(gauge(f"{name}_{label}", histogram.get_value_at_percentile(percentile), "microseconds"))
+    for each in shared.timings.read():
+        rows.append(counter(f"{each.command}:ok", each.succeeded))
+        rows += [counter(f"{each.command}:{status}", count) for status, count in sorted(each.failed.items())]
     return rows
+
+
+def limits(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
+    """How often each limit was reached, so that somebody was refused, disconnected or cut off, by the name of its option."""
+    return None if argument else [counter(name, times) for name, times in shared.limits.counts.items()]
+
+
+def loop(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
+    """How late the event loop is: at the last look, and since the beginning or the last reset."""
+    if argument:
+        return None
+    lag = shared.lag
+    return [
+        gauge("lag", round(lag.last * 1e6), "microseconds"),
+        *summary("lag", lag.histogram.read(), "microseconds"),
+        gauge("tasks", trio.lowlevel.current_statistics().tasks_living),
+    ]
 
 
 def spool(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:

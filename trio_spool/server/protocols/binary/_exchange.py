@@ -6,7 +6,7 @@ import sys
 
 from ...._incidents import place_of
 from ....engine import EngineError, Problem
-from ....mcbp import RemoteProtocolError, Request, Status, encode_response, encode_server_duration, with_framing
+from ....mcbp import RemoteProtocolError, Request, Status, encode_response, encode_server_duration, status_name, with_framing
 from ...conversation import CommandContext, Exchange, Host
 from ...settings import ServiceError
 from ._cluster import cluster_config
@@ -34,6 +34,8 @@ class BinaryExchange(Exchange):
         self, request: Request, *, status: int = 0, extras: bytes = b"", value: bytes = b"", cas: int = 0, datatype: int = 0
     ) -> bytes:
         """Encode a reply, with those datatype bits that the client has negotiated."""
+        if status:
+            self.count_failure(request.opcode, status)
         return encode_response(
             request.opcode, status, request.opaque, extras=extras, value=value, cas=cas,
             datatype=datatype & self.features.datatypes,
@@ -47,7 +49,16 @@ class BinaryExchange(Exchange):
 
     def error(self, request: Request, status: int, context: str = "") -> None:
         """Reply with an error."""
-        self.reply(self.features.error(request.opcode, request.opaque, status, context))
+        self.reply(self.encode_error(request.opcode, request.opaque, status, context))
+
+    def encode_error(self, opcode: int, opaque: int, status: int, context: str = "") -> bytes:
+        """Encode the reply that reports an error, and count it. Sessions that have asked for it get the `context` as well."""
+        self.count_failure(opcode, status)
+        return self.features.error(opcode, opaque, status, context)
+
+    def count_failure(self, opcode: int, status: int, count: int = 1) -> None:
+        """Count that requests ended with another status than success."""
+        self.shared.timings.failed(self.table.names[opcode], status_name(status), count)
 
     def refuse(self, request: Request, error: ServiceError | RemoteProtocolError) -> None:
         """Reply with the status that an error of a command stands for, or that of a value that can't be parsed."""
@@ -63,10 +74,10 @@ class BinaryExchange(Exchange):
             "command failed", place=f"{command}: {place_of(error)}", level="error", error=error, peer=self.session.peer,
             key=request.key.decode("utf-8", "replace"),
         )  # fmt: skip
-        return self.features.error(request.opcode, request.opaque, Status.INTERNAL, "see the service's log")
+        return self.encode_error(request.opcode, request.opaque, Status.INTERNAL, "see the service's log")
 
     def encode_failure(self, request: Request, problem: Problem) -> bytes:
-        return self.features.error(request.opcode, request.opaque, STATUS_OF[problem])
+        return self.encode_error(request.opcode, request.opaque, STATUS_OF[problem])
 
     def fail(self, request: Request, error: EngineError) -> None:
         """Reply that the store could not answer."""
@@ -123,7 +134,7 @@ class BinaryContext(CommandContext):
 
     async def error(self, status: int, context: str = "") -> None:
         """Reply with an error."""
-        await self.reply(self.features.error(self.request.opcode, self.request.opaque, status, context))
+        await self.reply(self.exchange.encode_error(self.request.opcode, self.request.opaque, status, context))
 
     async def refuse(self, error: ServiceError) -> None:
         """Reply with the status that an error of a command stands for."""

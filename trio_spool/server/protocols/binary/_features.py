@@ -16,6 +16,8 @@ GRANTED: Final = frozenset(
     }
 )  # fmt: skip
 
+_OF_TOOLS: Final = frozenset({Feature.XERROR, Feature.JSON, Feature.COLLECTIONS})
+
 
 class Features:
     """A classic session until HELLO grants a feature, a Couchbase session from then on.
@@ -40,6 +42,14 @@ class Features:
         self.unordered = False
         self.agent = ""
         self.changed = True
+
+    @property
+    def of_tool(self) -> bool:
+        """Whether the client is one of Couchbase's command-line tools, which ask for just these features, and read statistics.
+
+        They end with an error if a group has a row that they do not know.
+        """
+        return self.agent.startswith("cbstats") or self.granted == _OF_TOOLS
 
     def negotiate(self, wanted: list[int]) -> list[int]:
         """Forget what was granted, and grant those of the `wanted` features that are known. Returns the granted ones."""

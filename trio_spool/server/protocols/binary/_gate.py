@@ -98,6 +98,7 @@ def _inflate(exchange: BinaryExchange, request: Request) -> Request | None:
     try:
         size, _ = decode_leb128(request.value)
         if size > limit:
+            exchange.shared.limits.hit("max-item-size")
             exchange.error(request, Status.TOO_BIG, f"the value has {size} bytes inflated; the limit is {limit}")
             return None
         value = bytes(cramjam.snappy.decompress_raw(request.value))

@@ -135,6 +135,7 @@ class BinaryGuest:
                 break
             if isinstance(event, Rejected):
                 self._reject(event)
+                counts[event.opcode] = counts.get(event.opcode, 0) + 1
             else:
                 opcode = event.opcode
                 if exchange.replies and opcode in changing:
@@ -230,6 +231,6 @@ class BinaryGuest:
         if rejected.too_big and not self._session.allowed[rejected.opcode]:
             refuse_too_big(exchange, rejected)
             return
-        exchange.reply(features.error(rejected.opcode, rejected.opaque, rejected.status, rejected.reason))
+        exchange.reply(exchange.encode_error(rejected.opcode, rejected.opaque, rejected.status, rejected.reason))
         if rejected.lost or (rejected.fatal and features.classic):
             exchange.close()

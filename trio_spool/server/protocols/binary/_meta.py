@@ -34,7 +34,7 @@ def get_meta(exchange: BinaryExchange, request: Request) -> None:
 
 def _encode_meta(exchange: BinaryExchange, request: Request, item: Item | None) -> bytes:
     if item is None:
-        return exchange.features.error(request.opcode, request.opaque, Status.NOT_FOUND)
+        return exchange.encode_error(request.opcode, request.opaque, Status.NOT_FOUND)
     extras = _META.pack(0, item.flags, min(item.expiry, 0xFFFFFFFF), item.seqno, item.datatype)
     with_datatype = request.extras == b"\2"
     return exchange.encode(

@@ -19,7 +19,7 @@ def encode_mutation(
     features = exchange.features
     if outcome.problem is not None:
         status = STATUS_OF[outcome.problem]
-        return features.error(request.opcode, request.opaque, features.status_of(status, request.opcode))
+        return exchange.encode_error(request.opcode, request.opaque, features.status_of(status, request.opcode))
     if exchange.is_quiet(request):
         return b""
     extras = b""

@@ -47,7 +47,7 @@ def get_run(exchange: BinaryExchange, gets: list[tuple[int, bytes]]) -> None:
         found = exchange.reader.get_many([key for _, key in (gets if len(gets) <= most else gets[:most])], max(room, 0))
     except StorageError as exc:  # of the first one: the others may be read
         opaque, _ = gets.pop(0)
-        exchange.reply(features.error(Opcode.GET, opaque, status_of_failure(exc)))
+        exchange.reply(exchange.encode_error(Opcode.GET, opaque, status_of_failure(exc)))
         return
     if exchange.bucket.engine.locks:
         found = [
@@ -70,6 +70,8 @@ def get_run(exchange: BinaryExchange, gets: list[tuple[int, bytes]]) -> None:
             append(pack(start, 4 + len(value), opaque, cas, flags) + value)
     exchange.size += sum(map(len, replies[before:]))
     items.count_gets(exchange.shared.counters, len(found) - misses, misses)
+    if misses:
+        exchange.count_failure(Opcode.GET, Status.NOT_FOUND, misses)
     del gets[: len(found)]
 
 
@@ -94,7 +96,10 @@ def _encode(exchange: BinaryExchange, request: Request, item: Item | None) -> by
     opcode = request.opcode
     items.count_get(exchange.shared.counters, found=item is not None)
     if item is None:
-        return b"" if opcode in exchange.table.loud else encode_miss(exchange, request)
+        if opcode in exchange.table.loud:
+            exchange.count_failure(opcode, Status.NOT_FOUND)
+            return b""
+        return encode_miss(exchange, request)
     key = exchange.features.shown_key(request.key) if exchange.loud(request) == Opcode.GETK else b""
     cas = items.shown_cas(exchange.bucket, request.key, item.cas)
     return encode_get_hit(opcode, request.opaque, cas, item.flags, item.value, key, datatype_of(exchange, item))
@@ -103,9 +108,10 @@ def _encode(exchange: BinaryExchange, request: Request, item: Item | None) -> by
 def encode_miss(exchange: BinaryExchange, request: Request) -> bytes:
     """Encode NOT_FOUND: with the key, and then without a text, for those commands that return keys."""
     if exchange.loud(request) in (Opcode.GETK, Opcode.GATK):
+        exchange.count_failure(request.opcode, Status.NOT_FOUND)
         key = exchange.features.shown_key(request.key)
         return encode_response(request.opcode, Status.NOT_FOUND, request.opaque, key=key)
-    return exchange.features.error(request.opcode, request.opaque, Status.NOT_FOUND)
+    return exchange.encode_error(request.opcode, request.opaque, Status.NOT_FOUND)
 
 
 def datatype_of(exchange: BinaryExchange, item: Item) -> int:

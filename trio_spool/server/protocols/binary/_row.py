@@ -13,6 +13,8 @@ from ...conversation import ANYBODY, NOBODY, Rule
 # Answers a request; its first argument is a `BinaryExchange`.
 Handler = Callable[[Any, Request], None]
 _OPCODES: Final = 256
+# The name of every opcode without a row: a client that tries them all must not make statistics of each.
+UNKNOWN: Final = "unknown"
 # For commands that change an item, and for those that change one which may have an expiry that is not the purpose of the command.
 DURABLE: Final = frozenset({FrameInfoId.DURABILITY})
 KEEPING: Final = DURABLE | {FrameInfoId.PRESERVE_TTL}
@@ -68,7 +70,7 @@ class Table:
         changing: The opcodes of commands that change the session.
         infos: The frame infos that mean something; None for opcodes without a row.
         loud: For each opcode that is a quiet form, the opcode of its command.
-        names: The name of the command, in lower case, for statistics and logs.
+        names: The name of the command, in lower case, for statistics and logs; opcodes without a row share one.
 
     Args:
         commands: The rows.
@@ -84,7 +86,7 @@ class Table:
         shapes: list[Shape | None] = [None] * _OPCODES
         rules = [ANYBODY] * _OPCODES
         reorderable = [False] * _OPCODES
-        names = [opcode_name(opcode) for opcode in range(_OPCODES)]
+        names = [UNKNOWN] * _OPCODES
         changing: set[int] = set()
         whole: set[int] = set()
         infos: list[frozenset[FrameInfoId] | None] = [None] * _OPCODES

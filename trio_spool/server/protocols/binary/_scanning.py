@@ -110,6 +110,8 @@ async def _continue(context: BinaryContext, identity: bytes, limits: ContinueLim
         first = await context.in_worker(frames.next_in_thread)
         if continue_.ending is None:
             await context.spool(frames.all_in_thread(first), in_bulk=True)
+        assert continue_.ending is not None
+        context.exchange.count_failure(context.request.opcode, _STATUS_OF[continue_.ending])
         await context.shared.throttle.wait(len(frames.last))
         await context.reply(frames.last)
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from ....mcbp import KeyRule, Opcode, Request, encode_response, shape
 from ...conversation import STATS
-from ...statistics import RawRow, Row, as_text, ask
+from ...statistics import HISTOGRAM, TIMINGS, RawRow, Row, as_text, ask
 from ._exchange import BinaryExchange
 from ._row import Command
 
@@ -15,11 +15,15 @@ from ._row import Command
 def stat(exchange: BinaryExchange, request: Request) -> None:
     """Return a group of statistics: one frame for each, and an empty one at the end.
 
-    Key: the group, and an argument after a blank.
+    Key: the group, and an argument after a blank. To Couchbase's tools, ``timings`` is ``timings histogram``, which is all that
+    they can read.
     """
     user = exchange.session.user
     assert user is not None  # the rule of the command has seen to it
-    rows = ask(exchange.shared, exchange.bucket, user, request.key.decode("utf-8", "replace"))
+    wanted = request.key.decode("utf-8", "replace")
+    if wanted.rstrip() == TIMINGS and exchange.features.of_tool:
+        wanted = f"{TIMINGS} {HISTOGRAM}"
+    rows = ask(exchange.shared, exchange.bucket, user, wanted)
     frames = _frames(rows, request.opaque)
     exchange.later(lambda context: context.spool(frames))
 

@@ -87,7 +87,8 @@ def refuse_too_big(exchange: BinaryExchange, rejected: Rejected) -> None:
 
 def _encode_too_big(exchange: BinaryExchange, request: Request, outcome: Outcome) -> bytes:
     limit = exchange.shared.settings.max_item_size
-    return exchange.features.error(request.opcode, request.opaque, Status.TOO_BIG, f"the limit for a value is {limit} bytes")
+    exchange.shared.limits.hit("max-item-size")
+    return exchange.encode_error(request.opcode, request.opaque, Status.TOO_BIG, f"the limit for a value is {limit} bytes")
 
 
 COMMANDS: Final = (

@@ -138,7 +138,7 @@ def _encode_found(
 ) -> bytes:
     features = exchange.features
     if item is None or results is None:
-        return features.error(request.opcode, request.opaque, Status.NOT_FOUND)
+        return exchange.encode_error(request.opcode, request.opaque, Status.NOT_FOUND)
     cas = items.shown_cas(exchange.bucket, request.key, item.cas)
     if asked.multi:
         value = encode_lookup_results((_status(result), result.value) for result in results)
@@ -147,7 +147,7 @@ def _encode_found(
         return exchange.encode(request, status=status, value=value, cas=cas)
     (result,) = results
     if result.problem is not None:
-        return features.error(request.opcode, request.opaque, _status(result))
+        return exchange.encode_error(request.opcode, request.opaque, _status(result))
     datatype = features.datatypes & DataType.JSON if result.value else 0
     return exchange.encode(request, value=result.value, cas=cas, datatype=datatype)
 
@@ -184,7 +184,7 @@ def _encode_mutated(exchange: BinaryExchange, request: Request, outcome: Outcome
     if outcome.problem is Problem.PATH:
         failed = outcome.results[-1]
         if not asked.multi:
-            return exchange.features.error(request.opcode, request.opaque, _status(failed))
+            return exchange.encode_error(request.opcode, request.opaque, _status(failed))
         value = encode_mutation_failure(len(outcome.results) - 1, _status(failed))
         return exchange.encode(request, status=Status.SUBDOC_MULTI_PATH_FAILURE, value=value)
     if outcome.problem is not None:
