@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -9,10 +10,12 @@ from typing import Any, Final, TypeVar
 import attrs
 import click
 import platformdirs
+from click.core import ParameterSource
 
 from ..engine import ENGINES, EngineError, EngineFailedError, StorageError
 from ..server import FAILED_STATUS, ListenError, Settings, SettingsError
 from ..server.settings import LOG_LEVELS
+from ..server.supervision import Supervisor, find_supervisor
 from ._config import AGAIN, read_config
 from ._errors import CliError
 from ._logging import FORMATS
@@ -197,18 +200,24 @@ def serve(ctx: click.Context, /, **values: Any) -> None:
     further connections, waits for running replies, and exits with status 0. At a second signal, it exits at once. At SIGHUP, it
     reads the users and the configuration file again, and changes most limits. If its storage fails, it says why, and exits with
     status 74: start it again.
+
+    A supervisor such as systemd is told when the server is ready, reloads or stops, and its watchdog is fed. Sockets that it has
+    opened take the place of --listen.
     """
 
     def reread() -> tuple[Settings, str]:
         ctx.meta[AGAIN] = True
         try:
             again = ctx.command.make_context(ctx.info_name, list(ctx.meta[_ARGUMENTS]), ctx.parent)
-            return _settings(**again.params)
+            return _settings(supervisor, **again.params)
         except click.ClickException as exc:
             raise SettingsError(exc.format_message()) from exc
 
     try:
-        run_server(*_settings(**values), reread)
+        supervisor = find_supervisor(os.environ)
+        if ctx.get_parameter_source("listen") is not ParameterSource.DEFAULT:
+            supervisor.note_unused(values["listen"])
+        run_server(*_settings(supervisor, **values), reread, supervisor)
     except (EngineFailedError, StorageError) as exc:
         raise StorageFailedError(str(exc)) from None
     except (SettingsError, EngineError, ListenError) as exc:
@@ -217,11 +226,11 @@ def serve(ctx: click.Context, /, **values: Any) -> None:
         raise CliError("nobody reads standard output, where the addresses are printed; redirect it to a file") from None
 
 
-def _settings(data_dir: Path | None, verbose: bool, log_format: str, **values: Any) -> tuple[Settings, str]:
+def _settings(supervisor: Supervisor, data_dir: Path | None, verbose: bool, log_format: str, **values: Any) -> tuple[Settings, str]:
     """Return the settings that the options stand for, and the format of the log."""
     if verbose:
         values["log_level"] = "debug"
-    values["listen"] = tuple(values["listen"])
+    values["listen"] = supervisor.addresses(values["listen"])
     engine = ENGINES[values["engine"]]
     if engine.needs_directory and data_dir is None:
         data_dir = Path(platformdirs.user_data_dir("trio-spool", appauthor=False))

@@ -12,19 +12,21 @@ import structlog
 import trio
 
 from ..server import Settings, serve_until_signal
+from ..server.supervision import Supervisor
 from ._logging import Log, logging_to_stderr
 
 # Reads the settings, and how the log is to look.
 Read = Callable[[], "tuple[Settings, str]"]
 
 
-def run_server(settings: Settings, log_format: str, reread: Read) -> None:
+def run_server(settings: Settings, log_format: str, reread: Read, supervisor: Supervisor) -> None:
     """Run a server until a signal ends it or it fails.
 
     Args:
         settings: What to run.
         log_format: How the log looks, one of `_logging.FORMATS`.
         reread: Reads both again, for SIGHUP. Called in a worker thread.
+        supervisor: Is told about the server.
 
     Raises:
         Exception: As `serve_until_signal` does.
@@ -32,7 +34,9 @@ def run_server(settings: Settings, log_format: str, reread: Read) -> None:
     with logging_to_stderr(settings.log_level, log_format) as log:
         process = _Process(log, log_format, reread)
         try:
-            trio.run(serve_until_signal, settings, process.listening, process.stopping, process.reread, process.changed)
+            trio.run(
+                serve_until_signal, settings, process.listening, process.stopping, process.reread, process.changed, supervisor
+            )  # fmt: skip
         except BaseException as exc:
             process.reason = process.reason or str(exc) or type(exc).__name__
             process.stopped(failed=isinstance(exc, Exception))

@@ -4,6 +4,7 @@ Floors, from the top; each knows only those below it::
 
     _signals       a process: its signals
     _service       the life of a service
+    supervision    what has started the process
     _reception     where clients come in          _companions    what runs beside them
     _connection    one client                     protocols      how clients speak
     conversation   between the two                commands       what clients can ask for, in any protocol

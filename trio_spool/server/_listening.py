@@ -38,12 +38,14 @@ class BoundListener:
         socket: Accepts connections.
         listener: The listener as its clients see it.
         tls: Encrypts the connections; None for none.
+        inherited: Whether somebody else has made it, who keeps it, and its file, when the service ends.
     """
 
     address: Address
     socket: trio.SocketListener
     listener: Listener
     tls: ssl.SSLContext | None = None
+    inherited: bool = False
 
     async def accept(
         self, handle: Callable[[trio.SocketStream], Awaitable[object]], nursery: trio.Nursery, incidents: Incidents
@@ -67,9 +69,9 @@ class BoundListener:
                     nursery.start_soon(_handle, handle, stream)
 
     def close(self) -> None:
-        """Stop listening, and remove the file of a Unix domain socket."""
+        """Stop listening, and remove the file of a Unix domain socket, unless it is inherited."""
         self.socket.socket.close()
-        if isinstance(self.address, UnixAddress):
+        if isinstance(self.address, UnixAddress) and not self.inherited:
             try:
                 os.unlink(self.address.path)
             except OSError:
@@ -107,7 +109,7 @@ async def listen(address: Address, settings: Settings, *, login: bool, advertise
     """
     try:
         if isinstance(address, UnixAddress):
-            return [BoundListener(address, _listen_unix(address.path, settings.unix_mode), Listener(login=login))]
+            return [BoundListener(address, _listen_unix(address.path, settings.unix_mode), _seen(address, login, advertised))]
         context = tls_context(settings) if address.tls else None
         listeners = await trio.open_tcp_listeners(address.port, host=address.host, backlog=BACKLOG)
     except OSError as exc:
@@ -116,9 +118,32 @@ async def listen(address: Address, settings: Settings, *, login: bool, advertise
     for listener in listeners:
         host, port = listener.socket.getsockname()[:2]
         bound = TcpAddress(host, port, address.tls)
-        seen = Listener(advertised or port, address.tls, login, mapped=bool(advertised))
-        opened.append(BoundListener(bound, listener, seen, context))
+        opened.append(BoundListener(bound, listener, _seen(bound, login, advertised), context))
     return opened
+
+
+def adopt(inherited: socket.socket, address: Address, settings: Settings, *, login: bool, advertised: int = 0) -> BoundListener:
+    """Listen by a socket that somebody else has made, who keeps it: this process gets a descriptor of its own.
+
+    Args:
+        inherited: The socket. It listens.
+        address: Where it listens.
+        settings: How.
+        login: As for `listen`.
+        advertised: As for `listen`.
+
+    Raises:
+        SettingsError: The certificates can't be used.
+    """
+    context = tls_context(settings) if address.tls else None
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(inherited.dup()))
+    return BoundListener(address, listener, _seen(address, login, advertised), context, inherited=True)
+
+
+def _seen(address: Address, login: bool, advertised: int) -> Listener:
+    if isinstance(address, UnixAddress):
+        return Listener(login=login)
+    return Listener(advertised or address.port, address.tls, login, mapped=bool(advertised))
 
 
 def _reason(error: OSError, address: Address, settings: Settings) -> str:

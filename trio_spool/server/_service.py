@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -15,7 +16,7 @@ from ..engine import EngineError, EngineFailedError, compile_all_in_thread, find
 from ._companions import Companion, accompany, companions
 from ._housekeeping import keep_house
 from ._introduction import count_items_in_thread, introduce
-from ._listening import BoundListener, listen
+from ._listening import BoundListener, adopt, listen
 from ._reception import Reception
 from ._reloading import Reloading, Reread
 from .conversation import Detect
@@ -49,6 +50,8 @@ class Service:
         reread: Returns the settings as they are to be after SIGHUP. Called in a worker thread; None if they stay as they are.
         changed: Called with the settings whenever that has changed them.
         beside: What runs beside the service of clients; None for what the settings ask for.
+        sockets: Sockets that listen on the addresses of the settings, in the same order; none if the service is to make them. They
+            stay open when the service ends.
 
     Raises:
         SettingsError: The settings do not fit together.
@@ -64,6 +67,7 @@ class Service:
         reread: Reread | None = None,
         changed: Callable[[Settings], object] = lambda settings: None,
         beside: Sequence[Companion] | None = None,
+        sockets: Sequence[socket.socket] = (),
     ) -> None:
         engine = find_engine(settings.engine)
         if engine.needs_directory and settings.data_dir is None:
@@ -75,6 +79,7 @@ class Service:
         self._settings = settings
         self.reception = Reception(self.shared, detect)
         self._companions = list(companions(settings) if beside is None else beside)
+        self._sockets = sockets
         self._failing = failing
         self._reloading = Reloading(self.shared, reread, changed)
         self._items: dict[str, int] = {}  # at the beginning
@@ -127,8 +132,7 @@ class Service:
     async def _run(self, task_status: trio.TaskStatus[list[str]], stop: trio.Event) -> None:
         shared, opened = self.shared, list[BoundListener]()
         try:
-            for address, port in zip(self._settings.addresses, self._settings.advertised, strict=True):
-                opened += await listen(address, self._settings, login=shared.logins.required, advertised=port)
+            await self._listen(opened)
             shared.listening = [listener.address for listener in opened]
             shared.listeners = [listener.listener for listener in opened]
             async with trio.open_nursery() as background:
@@ -149,6 +153,15 @@ class Service:
                 listener.close()
         if shared.buckets.failure is not None:
             raise shared.buckets.failure
+
+    async def _listen(self, opened: list[BoundListener]) -> None:
+        """Listen on all addresses, or by the sockets that there are for them."""
+        settings, login = self._settings, self.shared.logins.required
+        for index, (address, port) in enumerate(zip(settings.addresses, settings.advertised, strict=True)):
+            if self._sockets:
+                opened.append(adopt(self._sockets[index], address, settings, login=login, advertised=port))
+            else:
+                opened += await listen(address, settings, login=login, advertised=port)
 
     async def _serve(
         self, opened: list[BoundListener], listening: list[str], background: trio.Nursery,

@@ -18,6 +18,7 @@ from ..engine import EngineFailedError
 from ._reloading import Reread
 from ._service import Service
 from .settings import Settings
+from .supervision import Supervisor
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -40,6 +41,7 @@ async def serve_until_signal(
     stopping: Callable[[int], None],
     reread: Reread | None = None,
     changed: Callable[[Settings], object] = lambda settings: None,
+    supervisor: Supervisor | None = None,
 ) -> None:
     """Run a service until SIGTERM or SIGINT, which let running answers finish, or until a second one, which does not.
 
@@ -52,6 +54,7 @@ async def serve_until_signal(
         stopping: Called with the number of the first signal.
         reread: As for `serve`.
         changed: Called with the settings whenever SIGHUP has changed them.
+        supervisor: Is told about the service; None for nobody.
 
     Raises:
         SettingsError: The settings do not fit together.
@@ -62,14 +65,23 @@ async def serve_until_signal(
     if settings.switch_interval:
         sys.setswitchinterval(settings.switch_interval)
     stop = trio.Event()
+    supervisor = Supervisor() if supervisor is None else supervisor
+
+    def failing(failure: EngineFailedError) -> None:
+        end_soon(failure)
+        supervisor.failed(failure)
+
     try:
+        sockets = [inherited.socket for inherited in supervisor.sockets]
+        service = Service(settings, failing=failing, reread=reread, changed=changed, sockets=sockets)
+        supervisor.follow(service.shared)
         async with trio.open_nursery() as nursery:
 
             async def run(task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED) -> None:
-                service = Service(settings, failing=end_soon, reread=reread, changed=changed)
                 await service.run(task_status=task_status, stop=stop)
                 nursery.cancel_scope.cancel()
 
+            nursery.start_soon(supervisor.run, service.shared)
             nursery.start_soon(_stop_on_signals, stop, nursery.cancel_scope, stopping)
             if settings.users is None and reread is None:
                 nursery.start_soon(_note_hangups)
