@@ -162,9 +162,8 @@ def test_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_missing() -> None:
     output = run("delete", "127.0.0.1:80", status=2)
-    assert "Missing argument 'KEY'; '127.0.0.1:80' was taken for the server; if it is not, put -- before it" in output
-    assert output.rstrip().endswith("Missing argument 'KEY'.") is False
-    assert run("delete", status=2).rstrip().endswith("Missing argument 'KEY'.")
+    assert "Missing argument 'KEY...'; '127.0.0.1:80' was taken for the server; if it is not, put -- before it" in output
+    assert run("delete", status=2).rstrip().endswith("Missing argument 'KEY...'.")
     assert "taken for the server" in one_line("set", "no-such-host.invalid", "k", "v")
 
 

@@ -43,14 +43,14 @@ def test_what_is_stored_is_shown_as_it_is(server) -> None:
     """It is neither markup, nor emoji, nor does it tell the terminal what to do."""
     key, value = "m[/x]", "[/red] [b]bold[/b] :smile: \x1b[2J"
     run("set", server.address, key, value)
-    for output in (run("get", server.address, key), run("stat", server.address, "keys")):
+    for output in (run("get", server.address, key, "--long"), run("stat", server.address, "keys")):
         assert key in output
-    shown = run("get", server.address, key, env={"COLUMNS": "200"})
+    shown = run("get", server.address, key, "--long", env={"COLUMNS": "200"})
     assert "\x1b" not in shown
     assert "[/red] [b]bold[/b] :smile: \\x1b[2J" in shown
     assert "no group of statistics" in one_line("stat", server.address, os.fsdecode(b"\xff"))
     run("set", server.address, "é", "é")
-    assert "\\xe9" in CliRunner(charset="ascii").invoke(main, ["get", server.address, "é"]).output
+    assert "\\xe9" in CliRunner(charset="ascii").invoke(main, ["get", server.address, "é", "--long"]).output
 
 
 def test_a_value_over_the_limit_is_explained(server, tmp_path) -> None:
@@ -67,7 +67,7 @@ def test_a_value_over_the_limit_is_explained(server, tmp_path) -> None:
 
 def test_wrong_use(server) -> None:
     assert "VALUE" in run("set", server.address, "key", status=2)
-    assert "can't be combined" in run("get", server.address, "key", "--raw", "--json", status=2)
+    assert "exclude each other" in run("get", server.address, "key", "--raw", "--json", status=2)
     assert "250" in run("get", server.address, "k" * 251, status=2)
     assert "HOST[:PORT]" in run("set", "non sense", "key", "value", status=2)
     assert "a port is from 1 to 65535" in run("set", "host:99999", "key", "value", status=2)
@@ -298,7 +298,7 @@ def test_one_server_a_data_directory(start, tmp_path) -> None:
 def test_help_and_version() -> None:
     assert "TRIO_SPOOL_LISTEN" in run("serve", "--help")
     assert "1." in run("--version")
-    for name in ("serve", "stat", "get", "set", "delete", "load"):
+    for name in ("serve", "stat", "get", "set", "delete", "load", "incr", "flush", "keys"):
         assert name in run("--help")
 
 

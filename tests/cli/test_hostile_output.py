@@ -43,7 +43,7 @@ def scan_of(*documents: tuple[bytes, bytes]) -> dict[Opcode, bytes]:
 
 
 def assert_harmless(output: str) -> None:
-    assert all(line.isprintable() for line in output.split("\n")), output
+    assert all(cell.isprintable() for line in output.split("\n") for cell in line.split("\t")), output
 
 
 ERRORS = {opcode: ok(opcode, status=Status.INTERNAL, value=DATA) for opcode in Opcode}
@@ -116,7 +116,8 @@ def test_a_dump() -> None:
 
 def test_an_item() -> None:
     with playing({Opcode.GET: ok(Opcode.GET, extras=bytes(4), value=DATA)}) as here:
-        assert_harmless(run("get", here, "k", env={"COLUMNS": "200"}))
+        assert_harmless(run("get", here, "k", "--long", env={"COLUMNS": "200"}))
+        assert_harmless(run("get", here, "k", "--long"))
         assert run_json("get", here, "k")["value"] == ESCAPES
         assert_harmless(run("get", here, "k", "--json"))
         assert run("get", here, "k", "--raw") == ESCAPES.replace("\r\n", "\n")  # the harness reads lines
@@ -131,14 +132,15 @@ def test_a_value_that_no_table_could_show() -> None:
         Opcode.STAT: ok(Opcode.STAT, key=b"name", value=value) + ok(Opcode.STAT),
     }
     with playing(answers) as here:
-        assert len(run("get", here, "k")) < 50_000
-        assert run("stat", here) == f"name  {value.decode()}\n"
+        assert len(run("get", here, "k", "--long", env={"COLUMNS": "80"})) < 50_000
+        assert run("stat", here, env={"COLUMNS": "80"}) == run("stat", here) == f"name\t{value.decode()}\n"
 
 
 @pytest.mark.parametrize("count", [1, 600])
 def test_statistics(count: int) -> None:
     with playing({Opcode.STAT: ok(Opcode.STAT, key=DATA, value=DATA) * count + ok(Opcode.STAT)}) as here:
         assert_harmless(run("stat", here, env={"COLUMNS": "200"}))
+        assert_harmless(run("stat", here))
         assert run_rows("stat", here) == [{"name": ESCAPES, "value": ESCAPES}] * count
         assert_harmless(run("stat", here, "--json"))
 
@@ -216,7 +218,7 @@ def test_arguments_that_fit_no_request(words: str) -> None:
 def test_names_of_files_in_arguments(tmp_path) -> None:
     name = str(tmp_path / NAMES)
     for words in (
-        ("get", "127.0.0.1:1", "k", name),
+        ("set", "127.0.0.1:1", "k", "v", name),
         ("load", "127.0.0.1:1", name),
         (name,),
         ("scan", "127.0.0.1:1", "--format", name),

@@ -231,7 +231,7 @@ def test_load_of_files_that_are_not_text(served, tmp_path) -> None:
 def test_keys_need_not_be_text(served) -> None:
     key = os.fsdecode(b"\xfe\xff")
     assert run_json("set", served.address, key, os.fsdecode(b"\xfd"))["key_base64"] == "/v8="
-    assert "\\xfe\\xff" in run("get", served.address, key)
+    assert "\\xfe\\xff" in run("get", served.address, key, "--long")
     described = run_json("get", served.address, key)
     assert (described["key_base64"], described["value_base64"]) == ("/v8=", "/Q==")
     assert "key" not in described

@@ -18,7 +18,9 @@ def run(*arguments: object, status: int = 0, **options: Any) -> str:
         status: The exit status that is expected.
         options: For `CliRunner.invoke`, such as `input` and `env`.
     """
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments], **options)
+    # pytest-xdist sets COLUMNS, by which tables are for people.
+    environment = {"COLUMNS": None, **options.pop("env", {})}
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments], env=environment, **options)
     assert result.exit_code == status, result.output
     assert result.exception is None or isinstance(result.exception, SystemExit), result.output
     assert "Traceback" not in result.output

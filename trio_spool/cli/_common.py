@@ -36,19 +36,22 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 FEATURES: Final = (Feature.XERROR, Feature.JSON, Feature.XATTR)
 
 
-def run_with_client(server: Server, work: Callable[[Client], Awaitable[T]], *, negotiate: bool = False, missing: str = "") -> T:
+def run_with_client(
+    server: Server, work: Callable[[Client], Awaitable[T]], *, negotiate: bool | None = None, missing: str = ""
+) -> T:
     """Connect, log in, and do some work; see `run_with_server`.
 
     Args:
         server: The server.
         work: What to do with the client.
-        negotiate: Ask for `FEATURES`, also without a login. It costs a request, and servers of other makes may not know it.
+        negotiate: Whether to ask for `FEATURES`, which costs a request; servers of other makes may not know it. By default, with a
+            login.
         missing: The message for an item that does not exist.
     """
 
     async def connect_and_work() -> T:
         async with server.open() as client:
-            if negotiate or not server.anonymous:
+            if negotiate or (negotiate is None and not server.anonymous):
                 with server.answering():
                     await say_hello(client)
             return await work(client)

@@ -35,6 +35,10 @@ class ConnectionFailedError(CliError):
     """The server can't be reached, does not answer, or refuses a request."""
 
 
+class MissingItemError(ConnectionFailedError):
+    """There is no such item."""
+
+
 class LoginError(CliError):
     """The login failed, or the password or a certificate for it is missing or can't be used."""
 

@@ -1,88 +1,24 @@
-"""``trio-spool get``, ``set`` and ``delete``."""
+"""``trio-spool set`` and ``delete``."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from .._files import explain
-from .._formats import visible
-from ..client import Client, StoredValue
+from ..client import Client, NotFoundError
 from ..mcbp import MAX_FRAME
 from ._collections import collection_option
-from ._commands import print_table
 from ._common import KeyCommand, json_option, run_with_client, server_argument, server_command
-from ._documents import MAX_KEY, text_fields
 from ._errors import CliError, FileError
-from ._keyspace import request_key
+from ._keys_of_items import fields_of, key_argument, keys_argument, report_missing
+from ._keyspace import request_prefix
 from ._quantities import Expiry
 from ._session import Server, session_options
-
-# The bytes of a value that a table shows. Picked: the longest value kept the table busy for more than 40 seconds.
-_SHOWN: Final = 10_000
-
-
-class Key(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """The key of an item. It need not be UTF-8."""
-
-    name = "KEY"
-
-    def convert(self, value: str | bytes, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
-        """Return the key as bytes."""
-        key = os.fsencode(value)
-        if not 0 < len(key) <= MAX_KEY:
-            self.fail(f"a key has 1 to {MAX_KEY} bytes; this one has {len(key)}", param, ctx)
-        return key
-
-
-key_argument = click.argument("key", type=Key())
-
-
-def _missing(key: bytes, collection: str | None) -> str:
-    where = "" if collection is None else f" in the collection {collection}"
-    return f"not found: there is no item with the key {os.fsdecode(key)!r}{where}"
-
-
-def _fields(key: bytes, collection: str | None) -> dict[str, str]:
-    """Return the fields of JSON that say which item it is."""
-    return text_fields("key", key) if collection is None else {"collection": collection, **text_fields("key", key)}
-
-
-@server_command(cls=KeyCommand)
-@server_argument
-@key_argument
-@json_option
-@click.option("--raw", is_flag=True, help="Write the bytes of the value, and nothing else.")
-@collection_option
-@session_options
-def get(server: Server, key: bytes, as_json: bool, raw: bool, collection: str | None) -> None:
-    """Print the value of KEY.
-
-    A value that is not UTF-8 is printed with escapes, and with --json in base64, as value_base64. Of a long value, only the
-    beginning is printed, unless --json or --raw is given.
-    """
-    if as_json and raw:
-        raise click.UsageError("--json and --raw can't be combined")
-
-    async def work(client: Client) -> StoredValue:
-        with server.answering():
-            return await client.get(await request_key(client, key, collection))
-
-    stored = run_with_client(server, work, missing=_missing(key, collection))
-    if raw:
-        sys.stdout.buffer.write(stored.value)
-        sys.stdout.buffer.flush()
-    elif as_json:
-        described = {"flags": stored.flags, "cas": stored.cas}
-        click.echo(json.dumps({**_fields(key, collection), **described, **text_fields("value", stored.value)}))
-    else:
-        numbers = map(str, (stored.flags, stored.cas, len(stored.value)))
-        print_table(["key", "flags", "cas", "bytes", "value"], [[visible(key), *numbers, visible(stored.value, _SHOWN)]])
 
 
 def _read(source: str) -> bytes:
@@ -146,25 +82,36 @@ def set_(
 
     async def work(client: Client) -> int:
         with server.answering():
-            return await client.set(await request_key(client, key, collection), data, flags=flags, expiry=expiry)
+            return await client.set(await request_prefix(client, collection) + key, data, flags=flags, expiry=expiry)
 
     cas = run_with_client(server, work, negotiate=True)  # so that the server says why it refuses a value
-    described = {**_fields(key, collection), "bytes": len(data), "cas": cas}
+    described = {**fields_of(key, collection), "bytes": len(data), "cas": cas}
     click.echo(json.dumps(described) if as_json else f"stored {len(data)} bytes, cas {cas}")
 
 
 @server_command(cls=KeyCommand)
 @server_argument
-@key_argument
+@keys_argument
 @collection_option
 @json_option
 @session_options
-def delete(server: Server, key: bytes, collection: str | None, as_json: bool) -> None:
-    """Delete the item KEY."""
+def delete(server: Server, keys: tuple[bytes, ...], collection: str | None, as_json: bool) -> None:
+    """Delete the item of each KEY.
+
+    Keys that do not exist are named on standard error, and the exit status is 1.
+    """
+    absent: list[bytes] = []
 
     async def work(client: Client) -> None:
-        with server.answering():
-            await client.delete(await request_key(client, key, collection))
+        prefix = await request_prefix(client, collection)
+        for key in keys:
+            try:
+                with server.answering():
+                    await client.delete(prefix + key)
+            except NotFoundError:
+                absent.append(key)
+            else:
+                click.echo(json.dumps({**fields_of(key, collection), "deleted": True}) if as_json else "deleted")
 
-    run_with_client(server, work, missing=_missing(key, collection))
-    click.echo(json.dumps({**_fields(key, collection), "deleted": True}) if as_json else "deleted")
+    run_with_client(server, work)
+    report_missing(absent, collection)

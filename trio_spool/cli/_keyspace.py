@@ -26,20 +26,19 @@ async def prefix_of(client: Client, path: str) -> bytes:
     return encode_leb128(await client.collection_id(path))
 
 
-async def request_key(client: Client, key: bytes, collection: str | None) -> bytes:
-    """Return a key as requests carry it, and negotiate what that takes.
+async def request_prefix(client: Client, collection: str | None) -> bytes:
+    """Return what stands before the keys of a collection in requests, and negotiate what that takes.
 
     Args:
         client: The client.
-        key: The key.
-        collection: Its collection, as ``scope.collection``; None for the default one, which takes nothing.
+        collection: The collection, as ``scope.collection``; None for the default one, which takes nothing.
 
     Raises:
         UnknownCollectionError: There is no such collection.
         ConnectionFailedError: The server has no collections.
     """
     if collection is None:
-        return key
+        return b""
     if not await negotiate_collections(client):
         raise ConnectionFailedError("this server has no collections; leave --collection out")
-    return await prefix_of(client, collection) + key
+    return await prefix_of(client, collection)

@@ -17,37 +17,55 @@ import trio
 from .._files import explain, open_replacement
 from ._errors import FileError, OutputError
 
-# Characters that are collected before they are written. Picked, not measured: about what a pipe holds.
+# Bytes that are collected before they are written. Picked, not measured: about what a pipe holds.
 CHUNK: Final = 64 * 1024
 
 
-class Lines:
-    """Lines of text on their way out.
+class Chunks:
+    """Bytes on their way out.
 
     A thread writes them, because a pager may keep it waiting for long. If the task is cancelled or interrupted, the thread is left
     behind, still waiting.
+
+    Args:
+        out: Where they are written.
     """
 
-    def __init__(self, out: RawIOBase, encoding: str = "utf-8", errors: str = "surrogateescape") -> None:
+    def __init__(self, out: RawIOBase) -> None:
         self._out = out
-        self._encoding = encoding
-        self._errors = errors
-        self._lines: list[str] = []
+        self._parts: list[bytes] = []
         self._size = 0
 
-    async def add(self, line: str) -> None:
-        """Add a line, which includes its newline, and write what was collected if that is enough."""
-        self._lines.append(line)
-        self._size += len(line)
+    async def add(self, data: bytes) -> None:
+        """Add bytes, and write what was collected if that is enough."""
+        self._parts.append(data)
+        self._size += len(data)
         if self._size >= CHUNK:
             await self.write()
 
     async def write(self) -> None:
         """Write what was collected."""
-        data = "".join(self._lines).encode(self._encoding, self._errors)
-        self._lines.clear()
+        data = b"".join(self._parts)
+        self._parts.clear()
         self._size = 0
         await trio.to_thread.run_sync(write_in_thread, self._out, data, abandon_on_cancel=True)
+
+
+class Lines:
+    """Lines of text on their way out, written as `Chunks` are."""
+
+    def __init__(self, out: RawIOBase, encoding: str = "utf-8", errors: str = "surrogateescape") -> None:
+        self._chunks = Chunks(out)
+        self._encoding = encoding
+        self._errors = errors
+
+    async def add(self, line: str) -> None:
+        """Add a line, which includes its newline, and write what was collected if that is enough."""
+        await self._chunks.add(line.encode(self._encoding, self._errors))
+
+    async def write(self) -> None:
+        """Write what was collected."""
+        await self._chunks.write()
 
 
 def standard_output() -> RawIOBase:

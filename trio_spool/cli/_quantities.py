@@ -37,7 +37,7 @@ _SHOWN_TIMES: Final = tuple((unit, _TIMES[unit]) for unit in ("d", "h", "m", "s"
 _ENDLESS: Final = {"inf", "infinity", "never"}
 TIME_FORMS: Final = "seconds, or numbers with us, ms, s, m, h, d or w, such as 500ms, 2s, 10m or 1h30m"
 # The protocol's: up to thirty days, the expiry of an item is relative; above, it is a Unix time.
-_MAX_RELATIVE: Final = 30 * 86400
+MAX_RELATIVE: Final = 30 * 86400
 _MAX_32: Final = 2**32 - 1
 # Characters of a value that are looked at. Picked: nobody means a longer number.
 _MAX_TEXT: Final = 400
@@ -199,7 +199,7 @@ class Expiry(WholeSeconds):
         if isinstance(value, int):
             return value
         seconds = self._seconds(value, param, ctx)
-        if seconds > _MAX_RELATIVE and not value.strip().isdecimal():
+        if seconds > MAX_RELATIVE and not value.strip().isdecimal():
             seconds += math.ceil(self._clock())
         return self._checked(value, seconds, param, ctx)
 

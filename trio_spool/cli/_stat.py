@@ -15,9 +15,10 @@ from ._commands import print_table
 from ._common import json_option, printable, run_with_client, server_argument, server_command
 from ._output import Lines, standard_output
 from ._session import Server, session_options
+from ._tables import for_people
 
-# The rows of the longest table, and its characters. More is printed as it arrives, in plain columns, because a table needs all rows
-# before it prints the first. Picked, not measured: nobody reads a longer table.
+# The rows of the longest table, and its characters. More is printed as it arrives, a tab between name and value, because a table
+# needs all rows before it prints the first. Picked, not measured: nobody reads a longer table.
 TABLE_ROWS: Final = 500
 TABLE_SIZE: Final = 64 * 1024
 
@@ -39,7 +40,7 @@ def stat(server: Server, group: str, as_json: bool) -> None:
 
     async def work(client: Client) -> list[tuple[str, str]]:
         lines = Lines(standard_output(), sys.stdout.encoding, "backslashreplace")
-        waiting: list[tuple[str, str]] | None = []
+        waiting: list[tuple[str, str]] | None = [] if for_people() else None
         size = 0
         async with client.stat(os.fsencode(_wanted(group))) as statistics:
             while (found := await _next_of(server, statistics)) is not None:
@@ -69,7 +70,7 @@ def _wanted(group: str) -> str:
 
 
 def _line(name: str, value: str) -> str:
-    return f"{name}  {value}\n"
+    return f"{name}\t{value}\n"
 
 
 async def _next_of(server: Server, statistics: Statistics) -> tuple[bytes, bytes] | None:

@@ -27,6 +27,7 @@ from ._statistics import Statistics
 
 _STORE_EXTRAS = struct.Struct(">LL")
 _COUNT_EXTRAS = struct.Struct(">QQL")
+_DO_NOT_CREATE = 0xFFFF_FFFF
 _FLAGS_SIZE = 4
 _COUNT_SIZE = 8
 # How much longer than for any other answer the server may be silent while it makes a snapshot: it copies a whole database first. By
@@ -102,14 +103,20 @@ class Client(Administration):
         """Delete a key. `NotFoundError` if it does not exist, `ExistsError` if `cas` is given and its CAS differs."""
         await self._call(Opcode.DELETE, key=key, cas=cas)
 
-    async def increment(self, key: bytes, delta: int = 1, *, initial: int = 0, expiry: int = 0) -> int:
-        """Add to a number and return the result. A key that does not exist is created with `initial`."""
-        extras = _COUNT_EXTRAS.pack(delta, initial, expiry)
+    async def increment(self, key: bytes, delta: int = 1, *, initial: int | None = 0, expiry: int = 0) -> int:
+        """Add to a number and return the result.
+
+        A key that does not exist is created with `initial`. If `initial` is None, that raises `NotFoundError`.
+        """
+        extras = _COUNT_EXTRAS.pack(delta, *_initial(initial, expiry))
         return _count(await self._call(Opcode.INCREMENT, key=key, extras=extras))
 
-    async def decrement(self, key: bytes, delta: int = 1, *, initial: int = 0, expiry: int = 0) -> int:
-        """Subtract from a number, down to 0, and return the result. A key that does not exist is created with `initial`."""
-        extras = _COUNT_EXTRAS.pack(delta, initial, expiry)
+    async def decrement(self, key: bytes, delta: int = 1, *, initial: int | None = 0, expiry: int = 0) -> int:
+        """Subtract from a number, down to 0, and return the result.
+
+        A key that does not exist is created with `initial`. If `initial` is None, that raises `NotFoundError`.
+        """
+        extras = _COUNT_EXTRAS.pack(delta, *_initial(initial, expiry))
         return _count(await self._call(Opcode.DECREMENT, key=key, extras=extras))
 
     async def touch(self, key: bytes, expiry: int) -> None:
@@ -269,6 +276,14 @@ class Client(Administration):
         response = await self._call(Opcode.GET_FILE_FRAGMENT, key=snapshot.encode(), value=encode_fragment_request(request))
         return check_fragment(response.value, request)
 
+    async def begin_get(self, key: bytes) -> Call:
+        """Send a GET without waiting for its response; `finish_get` waits for that."""
+        return await self.start(Opcode.GET, key=key)
+
+    async def finish_get(self, call: Call) -> StoredValue:
+        """Wait for the response to `begin_get` and return the value. Raises the errors of `get`."""
+        return _stored(await call.expect_success())
+
     async def begin_set(self, key: bytes, value: bytes, *, flags: int = 0, expiry: int = 0, datatype: int = 0) -> Call:
         """Send a SET without waiting for its response; `finish_set` waits for that. This waits only for room to queue the request.
 
@@ -291,6 +306,11 @@ def _stored(response: Response) -> StoredValue:
     if len(response.extras) != _FLAGS_SIZE:
         raise ConnectionLostError(f"the server sent the flags of a value in {len(response.extras)} bytes, not {_FLAGS_SIZE}")
     return StoredValue(response.value, int.from_bytes(response.extras, "big"), response.cas)
+
+
+def _initial(initial: int | None, expiry: int) -> tuple[int, int]:
+    """Return the initial value and the expiry of a number. The protocol has an expiry that means "do not create"."""
+    return (0, _DO_NOT_CREATE) if initial is None else (initial, expiry)
 
 
 def _count(response: Response) -> int:
