@@ -314,8 +314,19 @@ def test_extended_attributes_are_bounded(make) -> None:
     engine.execute([Store(b"k", b"{}")])
     fits, too_much = (b'"%s"' % (b"x" * size) for size in (1024 * 1024 - 100, 1024 * 1024))
     steps = [(Step(StepKind.UPSERT, b"name", value, xattr=True),) for value in (fits, too_much)]
-    outcomes = engine.execute([Edit(b"k", each) for each in steps])
+    outcomes = engine.execute([Edit(b"k", each, max_size=1024 * 1024) for each in steps])
     assert [outcome.problem for outcome in outcomes] == [None, Problem.TOO_BIG]
+
+
+def test_extended_attributes_and_the_value_share_the_limit_of_a_value(make) -> None:
+    """A transaction stages a document of any size in the attributes of the one that it replaces."""
+    engine = make()
+    staged = b'"%s"' % (b"x" * 3_000_000)
+    engine.execute([Store(b"k", b"x" * 1000)])
+    steps = (Step(StepKind.UPSERT, b"txn", staged, xattr=True),)
+    size = len(b'{"txn":}') + len(staged) + 1000
+    outcomes = engine.execute([Edit(b"k", steps, max_size=limit) for limit in (size - 1, size)])
+    assert [outcome.problem for outcome in outcomes] == [Problem.TOO_BIG, None]
 
 
 def test_expiry_of_a_document_that_is_made(make) -> None:

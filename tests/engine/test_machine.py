@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from trio_spool.engine import (
     EXTENDED,
+    TOMBSTONE_PREFIX,
     Arithmetic,
     Concat,
     Delete,
@@ -29,9 +31,11 @@ from trio_spool.engine import (
     StepKind,
     Store,
     StoreMode,
+    Tombstone,
     Touch,
     Unlock,
     open_engine,
+    plan_in_thread,
     split_extended,
 )
 
@@ -50,6 +54,7 @@ STEPS = st.one_of(
     st.tuples(st.just("remove")),
 )
 CAS_MARK = "<the CAS>"
+TOMBSTONE_LIFE = 60.0
 
 
 def step_of(what: str, name: str = "", number: int = 0) -> Step:
@@ -76,6 +81,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.model: dict[bytes, Item] = {}
         self.locks: dict[bytes, float] = {}
         self.memories: dict[bytes, bytes] = {}
+        self.tombstones: dict[bytes, Tombstone] = {}
         self.flush_at = 0.0
         self.last_cas = 0
         self.last_seqno = 0
@@ -96,6 +102,7 @@ class EngineMachine(RuleBasedStateMachine):
             steady_clock=lambda: self.now,
             expiry_interval=3600,
             space_of=lambda key: key[:1],
+            tombstone_life=TOMBSTONE_LIFE,
         )
 
     def teardown(self) -> None:
@@ -120,6 +127,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     def clear(self) -> None:
         self.model.clear()
+        self.tombstones.clear()
         self.locks.clear()
         self.flush_at = 0.0
 
@@ -127,6 +135,10 @@ class EngineMachine(RuleBasedStateMachine):
         """Do what the engine does first of all when it is given operations."""
         if self.flush_due():
             self.clear()
+
+    def buried(self, key: bytes) -> Tombstone | None:
+        tombstone = self.tombstones.get(key)
+        return tombstone if tombstone is not None and self.now < tombstone.expiry and self.live(key) is None else None
 
     def locked(self, key: bytes) -> bool:
         return self.live(key) is not None and self.locks.get(key, 0) > self.now
@@ -157,6 +169,7 @@ class EngineMachine(RuleBasedStateMachine):
             self.model.pop(key, None)
         else:
             self.model[key] = item._replace(cas=outcome.cas, seqno=outcome.seqno)
+            self.tombstones.pop(key, None)
 
     def do(self, operation):
         self.settle_flush()
@@ -306,6 +319,97 @@ class EngineMachine(RuleBasedStateMachine):
             item = item._replace(xattrs=xattrs.encode(), expiry=item.expiry if expiry is None else expiry)
             self.mutated(outcome, key, item)
 
+    @rule(
+        key=KEYS,
+        steps=st.lists(STEPS, max_size=3),
+        how=st.sampled_from(["add", "add", "create", "replace", "revive", "revive", "revive or create"]),
+        as_tombstone=st.booleans(),
+        find=st.sampled_from([True, True, True, False]),
+        which=CAS,
+        planned=st.booleans(),
+        leave=st.sampled_from([True, False, False, False]),
+    )
+    def edit_deleted(self, key, steps, how, as_tombstone, find, which, planned, leave) -> None:
+        """Edit what may be a tombstone, or become one."""
+        self.settle_flush()
+        if not leave and self.live(key) is not None and not self.locked(key):  # tombstones are rare otherwise
+            self.mutated(self.do(Delete(key)), key, None)
+        current = self.live(key)
+        if current is None and find:
+            current = self.buried(key)
+        cas = 0 if which == "none" or how == "add" else 12345 if which == "wrong" or current is None else current.cas
+        revive = how.startswith("revive")
+        operation = Edit(
+            key, tuple(step_of(*step) for step in steps), None, 1, how.endswith("create"), how == "add", cas, max_size=30,
+            tombstones=find, as_tombstone=as_tombstone and not revive, revive=revive and find,
+        )  # fmt: skip
+        reader = self.engine.open_reader()
+        found = reader.find(key) if find else reader.get(key)
+        reader.close()
+        outcome = self.do(plan_in_thread(operation, found) if planned else operation)
+        self.check_edited(outcome, operation, steps, current)
+
+    def check_edited(self, outcome, operation, steps, current) -> None:
+        key, buried = operation.key, isinstance(current, Tombstone)
+        adds = operation.add or operation.create
+        problem = None if buried else self.refusal(key, operation.cas, adds=operation.add)
+        if operation.cas and (current is None or current.cas != operation.cas):
+            problem = problem or (Problem.NOT_FOUND if current is None else Problem.EXISTS)
+        elif problem is None and current is None and not adds:
+            problem = Problem.NOT_FOUND
+        elif problem is None and current is not None and operation.add:
+            problem = Problem.EXISTS
+        elif problem is None and current is not None and operation.revive and not buried:
+            problem = Problem.ALIVE
+        if problem:
+            assert outcome.problem is problem
+            return
+        item = current if current is not None else Tombstone(b"") if operation.as_tombstone else Item(b"{}", datatype=1)
+        attributes = json.loads(item.xattrs or b"{}")
+        for what, *arguments in steps:
+            if what == "set document":
+                item = item._replace(value=b"[%d]" % arguments[1], datatype=1)
+            elif what == "delete" and attributes.pop(arguments[0], None) is None:
+                assert outcome.problem is Problem.PATH
+                return
+            elif what in ("set", "note CAS"):
+                attributes[arguments[0]] = arguments[1] if what == "set" else CAS_MARK
+        if ("remove",) in steps:
+            if buried:
+                assert outcome.problem is Problem.NOT_FOUND
+            elif current is not None:
+                self.mutated(outcome, key, None)
+            return
+        if operation.revive:
+            item = Item(*item)
+        if isinstance(item, Tombstone):
+            if item.value:
+                assert outcome.problem is Problem.HAS_VALUE
+                return
+            if current is None and self.buried(key) is not None:
+                assert outcome.problem is (Problem.NOT_STORED if operation.add else Problem.CHANGED)
+                return
+        xattrs = json.dumps(attributes, separators=(",", ":")) if attributes else ""
+        if len(xattrs.replace(CAS_MARK, "0x" + "0" * 16)) > 1024 * 1024:
+            return
+        xattrs = xattrs.replace(CAS_MARK, "0x" + outcome.cas.to_bytes(8, "little").hex())
+        item = item._replace(xattrs=xattrs.encode())
+        if not isinstance(item, Tombstone):
+            assert not outcome.deleted
+            self.mutated(outcome, key, item._replace(expiry=0) if buried else item)
+            return
+        assert outcome.deleted
+        self.mutated(outcome, key, None)
+        expiry = math.ceil(self.now + TOMBSTONE_LIFE)
+        self.tombstones[key] = item._replace(expiry=expiry, cas=outcome.cas, seqno=outcome.seqno)
+
+    @rule(key=KEYS)
+    def find(self, key) -> None:
+        self.settle_flush()
+        (outcome,) = self.engine.execute([Get(key, tombstones=True)])
+        assert outcome.item == (self.live(key) or self.buried(key))
+        assert isinstance(outcome.item, Tombstone) == (self.buried(key) is not None)
+
     @rule(key=KEYS, seconds=st.sampled_from([300, 15, 1]))
     def lock(self, key, seconds) -> None:
         outcome = self.do(Lock(key, seconds))
@@ -337,12 +441,19 @@ class EngineMachine(RuleBasedStateMachine):
             assert outcome.problem is None
             del self.locks[key]
 
-    @rule(prefix=st.sampled_from([b"a", b"", b"ab", b"\xff", b"none"]), limit=st.sampled_from([1, 1, 2, 1000]))
+    @rule(
+        prefix=st.sampled_from([b"a", b"", b"ab", b"\xff", b"none", TOMBSTONE_PREFIX, TOMBSTONE_PREFIX + b"a"]),
+        limit=st.sampled_from([1, 1, 2, 1000]),
+    )
     def remove(self, prefix, limit) -> None:
         outcome = self.do(Remove(prefix, limit))
-        keys = sorted(key for key in self.model if key.startswith(prefix))[:limit]
+        stored = [*self.model, *(TOMBSTONE_PREFIX + key for key in self.tombstones)]
+        keys = sorted(key for key in stored if key.startswith(prefix))[:limit]
         assert outcome.number == len(keys)
         for key in keys:
+            if key.startswith(TOMBSTONE_PREFIX):
+                del self.tombstones[key[1:]]
+                continue
             del self.model[key]
             self.locks.pop(key, None)
 
@@ -364,6 +475,8 @@ class EngineMachine(RuleBasedStateMachine):
         for key in [key for key in self.model if self.live(key) is None]:
             del self.model[key]
             self.locks.pop(key, None)
+        for key in [key for key in self.tombstones if self.buried(key) is None]:
+            del self.tombstones[key]
 
     @rule(key=KEYS, value=VALUES)
     def several_in_one_submission(self, key, value) -> None:
@@ -431,6 +544,9 @@ class EngineMachine(RuleBasedStateMachine):
         keys = [*ALL_KEYS, b"never"]
         for key in keys:
             assert self.reader.get(key) == expected.get(key)
+            found = self.reader.find(key)
+            assert found == (expected.get(key) or (None if self.flush_due() else self.buried(key)))
+            assert isinstance(found, Tombstone) == (found is not None and key not in expected)
         assert self.reader.get_many(keys, 1 << 20) == [expected[key].shown() if key in expected else None for key in keys]
         entries = [(key, entry.size, entry.datatype, entry.cas) for key, entry in self.engine.entries()]
         assert entries == [(key, len(item.value), item.datatype, item.cas) for key, item in expected.items()]
@@ -443,12 +559,18 @@ class EngineMachine(RuleBasedStateMachine):
             assert self.engine.recall(name) == self.memories.get(name)
         if self.flush_due():
             return
-        assert self.engine.statistics().items == len(self.model)
+        statistics = self.engine.statistics()
+        assert (statistics.items, statistics.tombstones) == (len(self.model), len(self.tombstones))
         spaces: dict[bytes, tuple[int, int]] = {}
         for key, item in self.model.items():
             items, size = spaces.get(key[:1], (0, 0))
             spaces[key[:1]] = (items + 1, size + len(key) + len(item.value) + len(item.xattrs))
         assert self.engine.spaces == spaces
+        buried: dict[bytes, tuple[int, int]] = {}
+        for key, item in self.tombstones.items():
+            items, size = buried.get(key[:1], (0, 0))
+            buried[key[:1]] = (items + 1, size + len(TOMBSTONE_PREFIX + key) + len(item.xattrs))
+        assert self.engine.tombstones == buried
         assert {key for key in ALL_KEYS if self.engine.is_locked(key) and self.live(key)} == {
             key for key in ALL_KEYS if self.locked(key)
         }

@@ -297,7 +297,8 @@ async def test_durability_timeouts_that_are_none(raw, timeout: bytes) -> None:
 CHANGES = {
     Opcode.SET, Opcode.SETQ, Opcode.ADD, Opcode.ADDQ, Opcode.REPLACE, Opcode.REPLACEQ, Opcode.APPEND, Opcode.APPENDQ, Opcode.PREPEND,
     Opcode.PREPENDQ, Opcode.DELETE, Opcode.DELETEQ, Opcode.INCREMENT, Opcode.INCREMENTQ, Opcode.DECREMENT, Opcode.DECREMENTQ,
-    Opcode.TOUCH, Opcode.GAT, Opcode.GATQ, Opcode.GATK, Opcode.GATKQ, Opcode.SUBDOC_MULTI_MUTATION, *range(0xC7, 0xD0),
+    Opcode.TOUCH, Opcode.GAT, Opcode.GATQ, Opcode.GATK, Opcode.GATKQ, Opcode.SUBDOC_MULTI_MUTATION,
+    Opcode.SUBDOC_REPLACE_BODY_WITH_XATTR, *range(0xC7, 0xD0),
 }  # fmt: skip
 SETS_EXPIRY = {
     Opcode.ADD, Opcode.ADDQ, Opcode.DELETE, Opcode.DELETEQ, Opcode.TOUCH, Opcode.GAT, Opcode.GATQ, Opcode.GATK, Opcode.GATKQ,

@@ -65,7 +65,7 @@ EXPECTED = {
             "syncs",
         },
         (COUNTER, "seconds"): {"commit_seconds"},
-        (GAUGE, ""): {"items", "snapshots", "largest_group", "queued", "used_pages", "unused_pages"},
+        (GAUGE, ""): {"items", "tombstones", "snapshots", "largest_group", "queued", "used_pages", "unused_pages"},
         (GAUGE, "seconds"): {"oldest_snapshot_seconds", "busy_seconds"},
         (GAUGE, "bytes"): {"disk_bytes", "live_bytes", "unused_bytes", "max_held_bytes", "map_bytes", "queued_bytes"},
     },

@@ -326,7 +326,7 @@ async def test_the_document_is_the_value_without_its_attributes(sub) -> None:
     assert virtual["datatype"] == ["json", "xattr"]
     await put(sub, b"")
     virtual = await attribute(sub, b"$document")
-    assert (virtual["value_bytes"], int(virtual["value_crc32c"], 16), virtual["datatype"]) == (0, 0, ["raw", "xattr"])
+    assert (virtual["value_bytes"], int(virtual["value_crc32c"], 16), virtual["datatype"]) == (0, 0, ["xattr"])
     assert await attribute(sub, b"$XTOC") == ["x0", "x1", "x2"]
 
 

@@ -74,6 +74,9 @@ from ._steps import StepProblem as StepProblem
 from ._steps import StepResult as StepResult
 from ._steps import XattrProblem as XattrProblem
 from ._subdocument import lookup as lookup
+from ._tombstones import TOMBSTONE_PREFIX as TOMBSTONE_PREFIX
+from ._tombstones import Tombstone as Tombstone
+from ._tombstones import is_tombstone as is_tombstone
 from .lmdb._checking import Report as Report
 from .lmdb._checking import check_store as check_store
 from .lmdb._checking import read_in_child as read_in_child

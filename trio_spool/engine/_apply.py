@@ -24,6 +24,7 @@ from ._operations import (
     Unlock,
 )
 from ._subdocument import Removed, Version, edit
+from ._tombstones import Tombstone
 
 _TWO_64: Final = 1 << 64
 _MAX_DIGITS: Final = 20  # of a number below 2**64
@@ -53,7 +54,7 @@ def apply(
 
     Args:
         operation: Any operation on one item.
-        current: The live item under its key; None if it does not exist.
+        current: The live item under its key, or a tombstone if the operation looks for one; None if there is none.
         locked: Whether that item is locked.
         version: The CAS and the sequence number that a change will get.
 
@@ -141,11 +142,8 @@ def concat(operation: Concat, current: Item | None, rest: Rest | None = None) ->
 
 
 def _carry_out_plan(planned: Planned, current: Item | None, version: Version) -> tuple[Outcome, Item | Deleted | None]:
-    base, change = planned.base, planned.change
-    if current is None or base is None:
-        if current is not base:
-            return Outcome(Problem.CHANGED), None
-    elif current.cas != base.cas and (planned.exact or current.value != base.value or current.xattrs != base.xattrs):
+    change = planned.change
+    if not _is_base(planned, current):
         return Outcome(Problem.CHANGED), None
     if planned.removes:
         return planned.outcome, DELETED
@@ -155,12 +153,20 @@ def _carry_out_plan(planned: Planned, current: Item | None, version: Version) ->
     if planned.texts is not None:
         cas, seqno = planned.texts
         xattrs = xattrs.replace(cas, version.cas_text).replace(seqno, version.seqno_text)
-    if current is None:
+    if current is None or isinstance(current, Tombstone):
         return planned.outcome, change._replace(xattrs=xattrs)
     expiry = planned.operation.expiry if isinstance(planned.operation, Edit) else None
     return planned.outcome, current._replace(
         value=change.value, datatype=change.datatype, xattrs=xattrs, expiry=current.expiry if expiry is None else expiry
     )
+
+
+def _is_base(planned: Planned, current: Item | None) -> bool:
+    """Return whether an item is still what an operation was planned from."""
+    base = planned.base
+    if current is None or base is None or type(current) is not type(base):  # if their types differ, one of them is a tombstone
+        return current is base
+    return current.cas == base.cas or not (planned.exact or current.value != base.value or current.xattrs != base.xattrs)
 
 
 def _arithmetic(operation: Arithmetic, current: Item | None) -> tuple[Outcome, Item | None]:

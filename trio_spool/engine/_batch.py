@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ from ._operations import (
 )
 from ._storage import DamagedItemError, State, Transaction
 from ._subdocument import Version
+from ._tombstones import LIFE, TOMBSTONE_PREFIX, Tombstone, divide, is_tombstone, spaces_of_tombstones
 
 
 class Shared(NamedTuple):
@@ -38,12 +40,26 @@ class Shared(NamedTuple):
         spaces: What each space holds.
         locks: The locked keys, with the time of the steady clock at which each lock ends.
         memories: What `Remember` stored, by name.
+        tombstones: The tombstones of each space.
     """
 
     state: State = State()
     spaces: Mapping[bytes, Space] = {}
     locks: Mapping[bytes, float] = {}
     memories: Mapping[bytes, bytes] = {}
+    tombstones: Mapping[bytes, Space] = {}
+
+
+class Expired(NamedTuple):
+    """What a search for expired items found.
+
+    Attributes:
+        items: How many items it removed, tombstones left out.
+        more: Whether there may be more.
+    """
+
+    items: int
+    more: bool
 
 
 class Batch:
@@ -54,13 +70,16 @@ class Batch:
         shared: What the last commit left.
         moment: When all operations happen.
         space_of: Returns the space of a key.
+        tombstone_life: Seconds until a tombstone that is stored now is purged.
 
     Attributes:
         changed: Whether there is something to commit.
         locks: The locked keys afterwards, as in `Shared`; None if no lock has changed.
     """
 
-    def __init__(self, transaction: Transaction, shared: Shared, moment: Moment, space_of: SpaceOf) -> None:
+    def __init__(
+        self, transaction: Transaction, shared: Shared, moment: Moment, space_of: SpaceOf, tombstone_life: float = LIFE
+    ) -> None:
         state = shared.state
         self.transaction = transaction
         self.now = now = moment.wall
@@ -70,6 +89,9 @@ class Batch:
         self._shared = shared
         self._space_of = space_of
         self._space_changes: dict[bytes, list[int]] = {}  # items and bytes that were added
+        self._tombstone_changes: dict[bytes, list[int]] = {}
+        self._tombstones = bool(shared.tombstones)  # whether there may be any; if not, nobody looks for one
+        self._tombstone_life = tombstone_life
         self._cleared = False
         self._memories: dict[bytes, bytes] = {}
         self._seqno = state.seqno
@@ -86,10 +108,16 @@ class Batch:
         return State(self._seqno, self._cas if self.changed else self._shared.state.cas, self._flush_at)
 
     def changed_spaces(self) -> dict[bytes, Space]:
-        """Return the spaces that have changed, with what they hold now; those without items included."""
-        before = self._shared.spaces
+        """Return the spaces that have changed, as they are stored, with what they hold now; those without items included."""
+        shared = self._shared
+        changed = self._changed(shared.spaces, self._space_changes)
+        if self._tombstones or shared.tombstones:
+            changed.update(spaces_of_tombstones(self._changed(shared.tombstones, self._tombstone_changes)))
+        return changed
+
+    def _changed(self, before: Mapping[bytes, Space], changes: Mapping[bytes, list[int]]) -> dict[bytes, Space]:
         changed = dict.fromkeys(before, Space()) if self._cleared else {}
-        for space, (items, size) in self._space_changes.items():
+        for space, (items, size) in changes.items():
             old = Space() if self._cleared else before.get(space, Space())
             held = Space(max(old.items + items, 0), max(old.bytes + size, 0))  # a damaged item may have counted for less
             if held != old or space in changed:
@@ -98,12 +126,15 @@ class Batch:
 
     def shared(self, state: State, changed_spaces: Mapping[bytes, Space]) -> Shared:
         """Return what other threads may see once the changes are committed."""
-        _, spaces, locks, memories = self._shared
+        _, spaces, locks, memories, tombstones = self._shared
         if changed_spaces:
-            spaces = {space: held for space, held in {**spaces, **changed_spaces}.items() if held.items}
+            if self._tombstones or tombstones:
+                changed_spaces, changed_tombstones = divide(changed_spaces)
+                tombstones = _with(tombstones, changed_tombstones)
+            spaces = _with(spaces, changed_spaces)
         if self._memories:
             memories = {**memories, **self._memories}
-        return Shared(state, spaces, locks if self.locks is None else self.locks, memories)
+        return Shared(state, spaces, locks if self.locks is None else self.locks, memories, tombstones)
 
     # The operations
 
@@ -119,6 +150,12 @@ class Batch:
         current = stored if stored is not None and not 0 < stored.expiry <= self.now else None
         locks = self._shared.locks if self.locks is None else self.locks
         locked = bool(locks) and locks.get(key, 0.0) > self._steady
+        if current is None and self._tombstones and isinstance(operation, (Get, Edit, Planned)) and operation.tombstones:
+            try:
+                current = self._tombstone(key)
+            except DamagedItemError:
+                return Outcome(Problem.DAMAGED)
+            locked = False  # the lock was of an item that has expired since
         version = Version(self._cas + 1, self._seqno + 1) if isinstance(operation, (Edit, Planned)) else NO_VERSION
         outcome, change = apply(operation, current, locked=locked, version=version)
         if outcome.problem is None:
@@ -128,6 +165,8 @@ class Batch:
                 self._own_locks().pop(key, None)  # any change of a locked item ends the lock
         if change is None:
             return outcome
+        if isinstance(change, Tombstone):
+            return self._bury(operation, stored, outcome, change, new=current is None)
         return self._make(key, stored, outcome, change)
 
     def _make(self, key: bytes, stored: Item | None, outcome: Outcome, change: Item | Deleted) -> Outcome:
@@ -146,10 +185,50 @@ class Batch:
         self.transaction.put(key, item, stored)
         if stored is None:
             self._count(key, 1, _size(key, item))
+            if self._tombstones:
+                self._remove_tombstone(key)
         else:
             self._count(key, 0, len(value) + len(xattrs) - len(stored.value) - len(stored.xattrs))
         shown = item if outcome.item is not None else None
         return Outcome(None, self._cas, self._seqno, shown, outcome.number, outcome.results)
+
+    # Tombstones
+
+    def _tombstone(self, key: bytes) -> Tombstone | None:
+        """Return the tombstone of a key, unless it is to be purged.
+
+        Raises:
+            DamagedItemError: It is damaged.
+        """
+        buried = self.transaction.get(TOMBSTONE_PREFIX + key)
+        return None if buried is None or buried.expiry <= self.now else Tombstone(*buried)
+
+    def _bury(self, operation: Operation, stored: Item | None, outcome: Outcome, change: Tombstone, *, new: bool) -> Outcome:
+        """Store a tombstone, which is new or replaces the one that was found, and return the outcome of the operation."""
+        key: bytes = operation.key  # type: ignore[union-attr]  # of an edit, or a planned one
+        buried_key = TOMBSTONE_PREFIX + key
+        old = self._stored(buried_key) if self._tombstones else None
+        if new and old is not None and old.expiry > self.now:
+            edit = operation.operation if isinstance(operation, Planned) else operation
+            return Outcome(Problem.NOT_STORED if isinstance(edit, Edit) and edit.add else Problem.CHANGED)
+        if stored is not None:  # it has expired
+            self.transaction.delete(key, stored)
+            self._count(key, -1, -_size(key, stored))
+        self.changed = self._tombstones = True
+        self._seqno += 1
+        self._cas += 1
+        item = change._replace(expiry=math.ceil(self.now + self._tombstone_life), cas=self._cas, seqno=self._seqno)
+        self.transaction.put(buried_key, item, old)
+        self._count_tombstone(buried_key, old is None, _size(buried_key, item) - (0 if old is None else _size(buried_key, old)))
+        return outcome._replace(cas=self._cas, seqno=self._seqno, deleted=True)
+
+    def _remove_tombstone(self, key: bytes) -> None:
+        """Remove the tombstone of a key that has an item now, if there is one."""
+        buried_key = TOMBSTONE_PREFIX + key
+        buried = self._stored(buried_key)
+        if buried is not None:
+            self.transaction.delete(buried_key, buried)
+            self._count_tombstone(buried_key, -1, -_size(buried_key, buried))
 
     def _run_on_damaged(self, operation: Operation, key: bytes, remains: Item) -> Outcome:
         """Carry out an operation on a damaged item, if it asks nothing of the item: that is how to get rid of the damage."""
@@ -171,14 +250,14 @@ class Batch:
         except DamagedItemError as error:
             return error.remains
 
-    def remove_expired(self, limit: int) -> int:
-        """Remove at most `limit` expired items, and return how many there were."""
+    def remove_expired(self, limit: int) -> Expired:
+        """Remove at most `limit` expired items and tombstones, and return how many there were."""
         keys = self.transaction.expired(self.now, limit)
         for key in keys:
             stored = self._stored(key)
             if stored is not None and 0 < stored.expiry <= self.now:
                 self._remove(key, stored)
-        return len(keys)
+        return Expired(sum(not is_tombstone(key) for key in keys), len(keys) == limit)
 
     def _run_on_all(self, operation: Flush | Remove | Remember | Seal) -> Outcome:
         if isinstance(operation, Remove):
@@ -201,7 +280,9 @@ class Batch:
     def _flush(self) -> None:
         self.transaction.clear()
         self._cleared = True
+        self._tombstones = False
         self._space_changes.clear()
+        self._tombstone_changes.clear()
         self.locks = {}
         self._seqno += 1
         self._flush_at = 0.0
@@ -217,7 +298,8 @@ class Batch:
 
     def _remove(self, key: bytes, stored: Item) -> None:
         self.transaction.delete(key, stored)
-        self._count(key, -1, -_size(key, stored))
+        count = self._count_tombstone if is_tombstone(key) else self._count
+        count(key, -1, -_size(key, stored))
         self._seqno += 1
         self.changed = True
         if key in (self._shared.locks if self.locks is None else self.locks):
@@ -229,14 +311,25 @@ class Batch:
         return self.locks
 
     def _count(self, key: bytes, items: int, size: int) -> None:
-        space = self._space_of(key)
-        change = self._space_changes.get(space)
-        if change is None:
-            self._space_changes[space] = [items, size]
-        else:
-            change[0] += items
-            change[1] += size
+        _add(self._space_changes, self._space_of(key), items, size)
+
+    def _count_tombstone(self, buried_key: bytes, items: int, size: int) -> None:
+        _add(self._tombstone_changes, self._space_of(buried_key[len(TOMBSTONE_PREFIX) :]), items, size)
+
+
+def _add(changes: dict[bytes, list[int]], space: bytes, items: int, size: int) -> None:
+    change = changes.get(space)
+    if change is None:
+        changes[space] = [items, size]
+    else:
+        change[0] += items
+        change[1] += size
 
 
 def _size(key: bytes, item: Item) -> int:
     return len(key) + len(item.value) + len(item.xattrs)
+
+
+def _with(spaces: Mapping[bytes, Space], changed: Mapping[bytes, Space]) -> Mapping[bytes, Space]:
+    """Return spaces with those that have changed, without those that are empty now."""
+    return {space: held for space, held in {**spaces, **changed}.items() if held.items} if changed else spaces

@@ -17,6 +17,7 @@ from ._background import BackgroundWork
 from ._errors import EngineFailedError, NoFilesError
 from ._operations import Entry, Operation, Outcome, Problem, Space
 from ._reading import Reader, Snapshot
+from ._tombstones import LIFE
 
 Done = Callable[["list[Outcome]"], None]
 Wake = Callable[[Callable[[], None]], object]
@@ -49,6 +50,7 @@ class EngineOptions:
         max_held_size: Bytes of deleted and overwritten items that snapshots may keep on disk. If the file grows beyond that, and
             these bytes are more than what the items need, the oldest snapshot is ended. The default is picked, not measured.
         space_of: Returns the part of a key by which `Engine.spaces` counts items.
+        tombstone_life: Seconds after which a tombstone that nobody has changed is purged.
         map_size: Bytes of address space that LMDB reserves at first; None for its default.
         incidents: Takes note of what keeps going wrong. By default, the engine logs it.
         verify_reads: Whether point reads verify the checksum of each item. Scans, copies and the scrub always do.
@@ -68,6 +70,7 @@ class EngineOptions:
     max_snapshot_life: float = 180.0
     max_held_size: int = 256 * 1024 * 1024
     space_of: SpaceOf = one_space
+    tombstone_life: float = LIFE
     map_size: int | None = None
     incidents: Incidents | None = None
     verify_reads: bool = False
@@ -82,6 +85,7 @@ class EngineStatistics:
         kind: The name of the engine.
         fsync: When what was written is forced to the disk.
         items: The number of items, including expired ones that have not been removed yet.
+        tombstones: The number of tombstones, likewise. They do not count as items.
         disk_bytes: Bytes of disk in use; 0 for an engine without files.
         live_bytes: Those of them that the items need.
         unused_bytes: The others: free, and used again before the file grows, or still needed by snapshots.
@@ -111,6 +115,7 @@ class EngineStatistics:
     kind: str
     fsync: str
     items: int
+    tombstones: int
     disk_bytes: int
     live_bytes: int
     unused_bytes: int
@@ -168,6 +173,9 @@ class CopiedFile:
 class Engine(ABC):
     """Ordered storage of items by key.
 
+    A key that has no item may have a tombstone, which is shown only to those who ask for it: `Edit.tombstones`, `Get.tombstones`,
+    `Reader.find`. Keys that begin with a byte 1 are reserved for storing tombstones.
+
     Mutations are submitted from any thread. They are carried out one after the other, in groups; a group is committed before its
     outcomes are given to those who submitted it. Reading does not wait for mutations: it shows what has been committed.
 
@@ -215,7 +223,7 @@ class Engine(ABC):
 
     @abstractmethod
     def entries(self, start: bytes = b"") -> Iterator[tuple[bytes, Entry]]:
-        """Yield every live key in order, without its value, and without holding a transaction for long. Blocks.
+        """Yield every live key in order, without tombstones, without its value, and without holding a transaction for long. Blocks.
 
         A key that is stored or deleted meanwhile may or may not be seen. A key that exists all the time is seen once.
 
@@ -350,7 +358,12 @@ class Engine(ABC):
     @property
     @abstractmethod
     def spaces(self) -> Mapping[bytes, Space]:
-        """What the keys of each space hold, as of the last commit."""
+        """What the keys of each space hold, as of the last commit, without tombstones."""
+
+    @property
+    def tombstones(self) -> Mapping[bytes, Space]:
+        """The tombstones in each space, as of the last commit. Where it is empty, nobody need look for one."""
+        return {}
 
     @property
     @abstractmethod

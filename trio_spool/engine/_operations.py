@@ -100,6 +100,8 @@ class Problem(Enum):
     UNKNOWN = "unknown"
     UNPLANNED = "too large to be worked out in the transaction"
     CHANGED = "the item has changed since the operation was planned"
+    ALIVE = "only a deleted document can be revived"
+    HAS_VALUE = "a deleted document can't have a value"
 
 
 class Outcome(NamedTuple):
@@ -112,6 +114,7 @@ class Outcome(NamedTuple):
         item: The item that was found or left behind, for those operations that return one.
         number: The result of `Arithmetic`, or the number of keys that `Remove` removed.
         results: The results of the steps of an `Edit`. If a step failed, its result is the last one.
+        deleted: Whether a tombstone was left behind.
     """
 
     problem: Problem | None = None
@@ -120,6 +123,7 @@ class Outcome(NamedTuple):
     item: Item | None = None
     number: int | None = None
     results: tuple[StepResult, ...] = ()
+    deleted: bool = False
 
 
 class Space(NamedTuple):
@@ -246,6 +250,10 @@ class Edit:
         virtual: Returns the virtual attributes of an item, for macros.
         inline: The largest item and steps together, in bytes, that are edited in the transaction. Larger ones must be planned, or
             they are UNPLANNED.
+        tombstones: Whether to work on the tombstone of a document that does not exist, if it has one, as if it existed.
+        as_tombstone: Whether what is created is a tombstone. If the key has one that `tombstones` does not allow to be found, that
+            is NOT_STORED with `add`, and CHANGED with `create`, as in Couchbase. A tombstone can't have a value (HAS_VALUE).
+        revive: Whether a tombstone becomes a document. A document that exists can't be revived (ALIVE).
     """
 
     key: bytes
@@ -259,6 +267,9 @@ class Edit:
     new_expiry: int = 0
     virtual: Callable[[Item], Virtual] | None = None
     inline: int = _NO_LIMIT
+    tombstones: bool = False
+    as_tombstone: bool = False
+    revive: bool = False
 
     def size(self, current: Item | None) -> int:
         """Return the bytes that editing an item has to look at."""
@@ -300,6 +311,11 @@ class Planned:
         """The condition of the operation."""
         return self.operation.cas
 
+    @property
+    def tombstones(self) -> bool:
+        """Whether it works on a tombstone."""
+        return isinstance(self.operation, Edit) and self.operation.tombstones
+
 
 @attrs.frozen
 class Remove:
@@ -329,9 +345,14 @@ class Seal:
 
 @attrs.frozen
 class Get:
-    """Return an item as earlier operations in the queue leave it; NOT_FOUND if it does not exist."""
+    """Return an item as earlier operations in the queue leave it; NOT_FOUND if it does not exist.
+
+    Attributes:
+        tombstones: Whether to return the tombstone of an item that does not exist, if it has one.
+    """
 
     key: bytes
+    tombstones: bool = False
 
 
 @attrs.frozen

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 
 from ._operations import Chunk, Item, Record, Shown
+from ._tombstones import TOMBSTONE_PREFIX, Tombstone
 
 # The maximum that one read of a snapshot, or one step of a walk, returns: it bounds how long a lock is held. Picked, not measured.
 CHUNK_RECORDS = 512
@@ -45,6 +46,18 @@ class Reader(ABC):
             StorageError: The store failed.
         """
 
+    def find(self, key: bytes) -> Item | None:
+        """Return the live item under a key, or else its `Tombstone`; None if there is neither.
+
+        Raises:
+            EngineClosedError: The engine is closed.
+            StorageError: The store failed.
+        """
+        item = self.get(key)
+        if item is None and (buried := self.get(TOMBSTONE_PREFIX + key)) is not None:
+            return Tombstone(*buried)
+        return item
+
     @abstractmethod
     def get_many(self, keys: Sequence[bytes], max_bytes: int) -> list[Shown | None]:
         """Do `get` for several keys, and stop once the values exceed `max_bytes`.
@@ -77,7 +90,7 @@ class Snapshot(AbstractContextManager["Snapshot"]):
     @property
     @abstractmethod
     def count(self) -> int:
-        """The number of keys in it, including expired ones that had not been removed yet."""
+        """The number of keys in it, including those of tombstones, and expired ones that had not been removed yet."""
 
     @property
     def ended(self) -> bool:
@@ -86,7 +99,7 @@ class Snapshot(AbstractContextManager["Snapshot"]):
 
     @abstractmethod
     def read(self, start: bytes, end: bytes | None, *, max_records: int, max_bytes: int) -> Chunk:
-        """Return live records from the key `start` on. Blocks, for a bounded time.
+        """Return live records from the key `start` on, without tombstones. Blocks, for a bounded time.
 
         So it may return fewer records than were asked for, even none, before the end is reached.
 

@@ -69,9 +69,10 @@ class SingleWriterEngine(Engine):
     ) -> EngineStatistics:  # fmt: skip
         writer, registry = self.writer.statistics(), self.registry
         unused_bytes = max(0, disk_bytes - live_bytes)
+        tombstones = sum(space.items for space in self.tombstones.values())
         return EngineStatistics(
-            kind=self.kind, fsync=self.fsync, items=items, disk_bytes=disk_bytes, live_bytes=live_bytes,
-            unused_bytes=unused_bytes, max_held_bytes=max_held_bytes, map_bytes=map_bytes,
+            kind=self.kind, fsync=self.fsync, items=max(0, items - tombstones), tombstones=tombstones, disk_bytes=disk_bytes,
+            live_bytes=live_bytes, unused_bytes=unused_bytes, max_held_bytes=max_held_bytes, map_bytes=map_bytes,
             map_growths=map_growths, seqno=self.seqno, snapshots=len(registry),
             oldest_snapshot_seconds=round(registry.oldest_seconds(), 3), snapshots_ended=registry.ended,
             snapshots_ended_for_space=registry.ended_for_space, operations=writer.operations,
@@ -113,6 +114,10 @@ class SingleWriterEngine(Engine):
     @property
     def spaces(self) -> Mapping[bytes, Space]:
         return self.writer.shared.spaces
+
+    @property
+    def tombstones(self) -> Mapping[bytes, Space]:
+        return self.writer.shared.tombstones
 
     @property
     def locks(self) -> Mapping[bytes, float]:

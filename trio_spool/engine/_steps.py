@@ -26,6 +26,7 @@ class StepKind(Enum):
     GET_DOCUMENT = "get document"
     SET_DOCUMENT = "set document"
     REMOVE_DOCUMENT = "remove document"
+    DOCUMENT_FROM_XATTR = "replace document by the value of an attribute"
 
 
 class Step(NamedTuple):

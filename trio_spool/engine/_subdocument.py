@@ -16,8 +16,11 @@ from ._json_problems import PathError, PathProblem
 from ._json_text import Rest
 from ._operations import Edit, Item, Outcome, Problem, Virtual
 from ._steps import Step, StepKind, StepProblem, StepResult, XattrProblem
+from ._tombstones import Tombstone
 
-# The maximum bytes of the extended attributes of an item, as in Couchbase.
+# The maximum bytes of the extended attributes of an item, unless they and the value together are within the limit of a value.
+# Couchbase has such a limit for what belongs to a system, in attributes whose names begin with _. Everything else, such as the
+# document that a transaction has staged, counts like the value.
 MAX_XATTRS: Final = 1024 * 1024
 # The maximum bytes of the name of an extended attribute, as in Couchbase.
 _MAX_NAME: Final = 15
@@ -109,6 +112,8 @@ class _Lookup:
     def carry_out(self, step: Step) -> StepResult:
         try:
             if step.kind is StepKind.GET_DOCUMENT:
+                if isinstance(self._item, Tombstone):
+                    return StepResult(PathProblem.NOT_FOUND)
                 return StepResult(value=self._item.value)
             document = self._attributes(step.path) if step.xattr else self._document
             if step.kind is StepKind.GET:
@@ -152,6 +157,8 @@ def edit(
         return Outcome(Problem.NOT_FOUND), None
     if current is not None and operation.add:
         return Outcome(Problem.EXISTS), None
+    if operation.revive and current is not None and not isinstance(current, Tombstone):
+        return Outcome(Problem.ALIVE), None
     if operation.size(current) > operation.inline:
         return Outcome(Problem.UNPLANNED), None
     state = _State(current, operation, version, rest)
@@ -164,9 +171,14 @@ def edit(
     if results and results[-1].problem is not None:
         return outcome._replace(problem=Problem.PATH), None
     if state.removed:
+        if isinstance(current, Tombstone):
+            return Outcome(Problem.NOT_FOUND), None
         return (outcome, REMOVED) if current is not None else (outcome, None)
     item = state.item()
-    if len(item.value) > operation.max_size or len(item.xattrs) > MAX_XATTRS:
+    if item.value and isinstance(item, Tombstone):
+        return Outcome(Problem.HAS_VALUE), None
+    size = len(item.value)
+    if size > operation.max_size or MAX_XATTRS < len(item.xattrs) > operation.max_size - size:
         return Outcome(Problem.TOO_BIG), None
     return outcome, item
 
@@ -182,14 +194,14 @@ class _State:
     def __init__(
         self, current: Item | None, operation: Edit, version: Version, rest: Rest | None, summed: bytes | None = None
     ) -> None:
-        made = Item(_new_document(operation.steps), expiry=operation.new_expiry)
+        made = Tombstone(b"") if operation.as_tombstone else Item(_new_document(operation.steps), expiry=operation.new_expiry)
         self._found = current
         self._current = current if current is not None else made
         self._operation = operation
         self._version = version
         self._rest = rest
         self._document = Document(self._current.value, rest)
-        self._datatype = self._current.datatype if current is not None else operation.datatype
+        self._datatype = self._current.datatype if current is not None or operation.as_tombstone else operation.datatype
         self._xattrs = Document(self._current.xattrs or b"{}", rest)
         self.removed = False
         self.summed = summed
@@ -202,12 +214,13 @@ class _State:
     def item(self) -> Item:
         expiry = self._operation.expiry
         xattrs = self._xattrs.content
-        return self._current._replace(
+        item = self._current._replace(
             value=self.value,
             datatype=self._datatype,
             expiry=self._current.expiry if expiry is None else expiry,
             xattrs=b"" if xattrs.strip() in (b"{}", b"{ }") else xattrs,
         )
+        return Item(*item._replace(expiry=self._operation.new_expiry)) if self._operation.revive else item
 
     def carry_out_all(self) -> tuple[StepResult, ...]:
         """Carry out the steps until one fails."""
@@ -231,6 +244,10 @@ class _State:
         if step.xattr:
             if _name_of(step.path).startswith(_VIRTUAL):
                 raise _StepError(XattrProblem.READ_ONLY)
+            if step.kind is StepKind.DOCUMENT_FROM_XATTR:
+                self._document = Document(paths.get(self._xattrs, step.path), self._rest)
+                self._datatype = self._operation.datatype
+                return b""
             return _change(self._xattrs, step, self._expanded(step))
         result = _change(self._document, step, step.value)
         self._datatype = self._operation.datatype

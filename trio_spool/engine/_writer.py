@@ -29,13 +29,14 @@ import attrs
 
 from .._histogram import Histogram
 from .._incidents import Incidents, by_logging, place_of
-from ._batch import Batch, Shared
+from ._batch import Batch, Expired, Shared
 from ._clocks import Clocks
 from ._errors import DamagedError, DeviceError, EngineFailedError, LostStoreError, NoSpaceError, RefusedError, StorageError
 from ._interface import Done, EngineOptions, Wake
 from ._operations import Operation, Outcome, Problem
 from ._storage import Storage
 from ._submissions import Answer, Submission, SubmissionQueue
+from ._tombstones import divide
 
 _log = logging.getLogger("trio_spool.engine")
 
@@ -93,10 +94,12 @@ class Writer:
         self._failed = options.failed
         self._expiry_interval = options.expiry_interval
         self._space_of = options.space_of
+        self._tombstone_life = options.tombstone_life
         self._checks = checks
         self._chores = chores
         recovered = storage.load()
-        self.shared = Shared(recovered.state, recovered.spaces, {}, recovered.memories)
+        spaces, tombstones = divide(recovered.spaces)
+        self.shared = Shared(recovered.state, spaces, {}, recovered.memories, tombstones)
         self.clocks = Clocks(options.clock, options.steady_clock, recovered.state.cas)
         self._flush_at = recovered.state.flush_at  # of `shared`, as every read looks at it
         self._queue = SubmissionQueue()
@@ -284,15 +287,15 @@ class Writer:
                 if self._recover(error) is None:
                     continue
                 return False  # it is tried again later
-            self._expired += removed
-            return removed == EXPIRY_BATCH
+            self._expired += removed.items
+            return removed.more
 
     def _transact(self, work: Callable[[Batch], _T]) -> _T:
         """Do some work in a transaction, and commit it. Any error aborts the transaction."""
         with self._storage.map_errors():
             transaction = self._storage.begin()
             try:
-                batch = Batch(transaction, self.shared, self.clocks.now(), self._space_of)
+                batch = Batch(transaction, self.shared, self.clocks.now(), self._space_of, self._tombstone_life)
                 result = work(batch)
                 self._commit(batch)
             except BaseException:
@@ -382,5 +385,5 @@ def _run_all(group: list[Submission], answers: list[Answer], batch: Batch) -> No
         answers.append((submission.done, outcomes))
 
 
-def _remove_expired(batch: Batch) -> int:
+def _remove_expired(batch: Batch) -> Expired:
     return batch.remove_expired(EXPIRY_BATCH)

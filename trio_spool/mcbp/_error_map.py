@@ -10,7 +10,7 @@ from ._status import Status
 # The newest version of Couchbase's format for error maps. Clients that ask for an older version get that one.
 VERSION: Final = 2
 # Grows with each change of the map below.
-_REVISION: Final = 1
+_REVISION: Final = 2
 
 _ITEM: Final = ("item-only",)
 _RETRY: Final = ("temp", "retry-now")
@@ -59,6 +59,9 @@ _ERRORS: Final[dict[Status, tuple[str, str, tuple[str, ...]]]] = {
     Status.SUBDOC_VALUE_TOO_DEEP: ("SUBDOC_VALUE_ETOODEEP", "The value is nested too deeply", ("subdoc", "item-only")),
     Status.SUBDOC_INVALID_COMBO: ("SUBDOC_INVALID_COMBO", "These operations can't be combined", ("subdoc", "invalid-input")),
     Status.SUBDOC_MULTI_PATH_FAILURE: ("SUBDOC_MULTI_PATH_FAILURE", "At least one path failed", ("subdoc", "special-handling")),
+    Status.SUBDOC_SUCCESS_DELETED: (
+        "SUBDOC_SUCCESS_DELETED", "It succeeded, on a deleted document", ("subdoc", "success")
+    ),
     Status.SUBDOC_XATTR_INVALID_FLAGS: (
         "SUBDOC_XATTR_INVALID_FLAG_COMBO", "These flags can't be combined", ("subdoc", "invalid-input")
     ),
@@ -71,6 +74,15 @@ _ERRORS: Final[dict[Status, tuple[str, str, tuple[str, ...]]]] = {
     ),
     Status.SUBDOC_XATTR_CANT_MODIFY_VATTR: (
         "SUBDOC_XATTR_CANT_MODIFY_VATTR", "A virtual attribute can't be changed", ("subdoc", "invalid-input")
+    ),
+    Status.SUBDOC_MULTI_PATH_FAILURE_DELETED: (
+        "SUBDOC_MULTI_PATH_FAILURE_DELETED", "At least one path of a deleted document failed", ("subdoc", "special-handling")
+    ),
+    Status.SUBDOC_CAN_ONLY_REVIVE_DELETED: (
+        "SUBDOC_CAN_ONLY_REVIVE_DELETED_DOCUMENTS", "Only a deleted document can be revived", ("subdoc", "item-only")
+    ),
+    Status.SUBDOC_DELETED_CANT_HAVE_VALUE: (
+        "SUBDOC_DELETED_DOCUMENT_CANT_HAVE_VALUE", "A deleted document can't have a value", ("subdoc", "invalid-input")
     ),
 }  # fmt: skip
 

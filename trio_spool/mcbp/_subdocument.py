@@ -48,6 +48,8 @@ class DocumentFlag(IntFlag):
     CREATE = 0x01
     ADD = 0x02
     ACCESS_DELETED = 0x04
+    CREATE_AS_DELETED = 0x08
+    REVIVE = 0x10
 
 
 @attrs.frozen
@@ -90,11 +92,22 @@ _MULTI_MUTATIONS = frozenset(
     {
         Opcode.SUBDOC_DICT_ADD, Opcode.SUBDOC_DICT_UPSERT, Opcode.SUBDOC_DELETE, Opcode.SUBDOC_REPLACE,
         Opcode.SUBDOC_ARRAY_PUSH_LAST, Opcode.SUBDOC_ARRAY_PUSH_FIRST, Opcode.SUBDOC_ARRAY_INSERT,
-        Opcode.SUBDOC_ARRAY_ADD_UNIQUE, Opcode.SUBDOC_COUNTER, Opcode.SET, Opcode.DELETE,
+        Opcode.SUBDOC_ARRAY_ADD_UNIQUE, Opcode.SUBDOC_COUNTER, Opcode.SUBDOC_REPLACE_BODY_WITH_XATTR, Opcode.SET, Opcode.DELETE,
     }
 )  # fmt: skip
+# The flags for the document with which a path's operation makes sense, as in Couchbase.
+_ON_DELETED: Final = int(DocumentFlag.ACCESS_DELETED | DocumentFlag.REVIVE)
+_MAKING: Final = int(DocumentFlag.CREATE | DocumentFlag.ADD | DocumentFlag.CREATE_AS_DELETED)
+_DOCUMENT_FLAGS: Final[dict[int, int]] = {
+    **dict.fromkeys(_MULTI_LOOKUPS, int(DocumentFlag.ACCESS_DELETED)),
+    **dict.fromkeys(_MULTI_MUTATIONS, _ON_DELETED | _MAKING),
+    Opcode.SET: int(DocumentFlag.CREATE | DocumentFlag.ADD),
+    Opcode.SUBDOC_REPLACE: int(_ON_DELETED | DocumentFlag.ADD),
+    Opcode.SUBDOC_ARRAY_INSERT: int(_ON_DELETED | DocumentFlag.ADD | DocumentFlag.CREATE_AS_DELETED),
+    **dict.fromkeys((Opcode.DELETE, Opcode.SUBDOC_DELETE, Opcode.SUBDOC_REPLACE_BODY_WITH_XATTR), _ON_DELETED),
+}
 _ALL_PATH_FLAGS: Final = int(PathFlag.CREATE | PathFlag.XATTR | PathFlag.EXPAND_MACROS)
-_ALL_DOCUMENT_FLAGS: Final = int(DocumentFlag.CREATE | DocumentFlag.ADD | DocumentFlag.ACCESS_DELETED)
+_ALL_DOCUMENT_FLAGS: Final = _ON_DELETED | _MAKING
 
 
 def _invalid(reason: str, status: Status = Status.INVALID) -> RemoteProtocolError:
@@ -174,8 +187,8 @@ def _check(request: SubdocumentRequest) -> None:
         raise _invalid(f"a frame must have 1 to {MAX_PATHS} paths, not {len(request.specs)}", Status.SUBDOC_INVALID_COMBO)
     if request.flags & ~_ALL_DOCUMENT_FLAGS:
         raise _invalid(f"unknown flags for the document: 0x{request.flags:02x}", Status.NOT_SUPPORTED)
-    if request.flags & DocumentFlag.CREATE and request.flags & DocumentFlag.ADD:
-        raise _invalid("the flags to add the document and to create it if it is missing can't be combined")
+    if request.flags:
+        _check_document_flags(request)
     in_document = False
     for spec in request.specs:
         if spec.flags & ~_ALL_PATH_FLAGS:
@@ -185,9 +198,27 @@ def _check(request: SubdocumentRequest) -> None:
             raise _invalid("macros can be expanded only in extended attributes", Status.SUBDOC_XATTR_INVALID_FLAGS)
         if spec.opcode in (Opcode.GET, Opcode.SET, Opcode.DELETE) and (spec.path or xattr):
             raise _invalid("a command on the whole document can't have a path")
+        if spec.opcode == Opcode.SUBDOC_REPLACE_BODY_WITH_XATTR and (spec.value or not xattr):
+            raise _invalid("the document can be replaced only by the value of an extended attribute, at a path in the attributes")
         if xattr and in_document:
             raise _invalid("paths in extended attributes must come before those in the document", Status.SUBDOC_INVALID_COMBO)
         in_document = in_document or not xattr
+
+
+def _check_document_flags(request: SubdocumentRequest) -> None:
+    flags = request.flags
+    if flags & DocumentFlag.CREATE and flags & DocumentFlag.ADD:
+        raise _invalid("the flags to add the document and to create it if it is missing can't be combined")
+    if flags & DocumentFlag.REVIVE and (flags & DocumentFlag.CREATE_AS_DELETED or not flags & DocumentFlag.ACCESS_DELETED):
+        raise _invalid("the flag to revive a document needs the one to access deleted ones, and not the one to create it deleted")
+    for spec in request.specs:
+        if other := flags & ~_DOCUMENT_FLAGS[spec.opcode]:
+            raise _invalid(f"the flags 0x{other:02x} for the document can't be used with opcode 0x{spec.opcode:02x}")
+    if flags & DocumentFlag.CREATE_AS_DELETED and not request.multi:
+        if not flags & (DocumentFlag.CREATE | DocumentFlag.ADD):
+            raise _invalid("the flag to create the document as a deleted one needs the flag to create or to add it")
+        if not request.specs[0].flags & PathFlag.XATTR:
+            raise _invalid("a document that is created as a deleted one can have only extended attributes")
 
 
 def encode_lookup_results(results: Iterable[tuple[int, bytes]]) -> bytes:

@@ -38,10 +38,7 @@ class Companion(Protocol):
 
 def companions(settings: Settings) -> Iterator[Companion]:
     """Return the companions that the settings ask for."""
-    if settings.management:
-        from .management import manage
-
-        yield manage
+    yield from ()
 
 
 async def accompany(companion: Companion, shared: Shared, *, task_status: trio.TaskStatus[list[str]]) -> None:

@@ -15,6 +15,7 @@ from .._interface import CopiedFile, EngineOptions, EngineStatistics
 from .._operations import Entry
 from .._reading import CHUNK_RECORDS, EXTENDED, Reader, Snapshot
 from .._single_writer import SingleWriterEngine
+from .._tombstones import BEHIND, TOMBSTONE_PREFIX, is_tombstone
 from ._copying import copy_environment, make_copy
 from ._database import FILES, check_database, remove_compacted
 from ._growth import GrowthLimit
@@ -129,7 +130,7 @@ class LmdbEngine(SingleWriterEngine):
     def entries(self, start: bytes = b"") -> Iterator[tuple[bytes, Entry]]:
         reading = self.storage.reading()
         while True:
-            chunk, start = self._entries_chunk(reading, start)
+            chunk, start = self._entries_chunk(reading, BEHIND if is_tombstone(start) else start)
             yield from chunk
             if not start:
                 return
@@ -151,7 +152,7 @@ class LmdbEngine(SingleWriterEngine):
                         if count == CHUNK_RECORDS:
                             return chunk, bytes(key)
                         entry = self._entry(key, record)
-                        if not 0 < entry.expiry <= now:
+                        if not 0 < entry.expiry <= now and key[:1] != TOMBSTONE_PREFIX:
                             chunk.append((bytes(key), entry))
             finally:
                 reading.end()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -14,6 +15,7 @@ from .._operations import Chunk, Item, Record, Shown
 from .._reading import CHUNK_RECORDS, EXTENDED, Reader, Snapshot, pack_extended
 from .._snapshots import SnapshotRegistry
 from .._storage import DamagedItemError
+from .._tombstones import read_around
 from ._mapping import MAPPED, map_error
 from ._probing import begin_probed, until
 from ._records import (
@@ -199,6 +201,9 @@ class LmdbSnapshot(Snapshot):
         return self._reading.transaction is None
 
     def read(self, start: bytes, end: bytes | None, *, max_records: int, max_bytes: int) -> Chunk:
+        return read_around(partial(self._read_verified, min(max_records, CHUNK_RECORDS), max_bytes), start, end)
+
+    def _read_verified(self, max_records: int, max_bytes: int, start: bytes, end: bytes | None) -> Chunk:
         pairs: list[tuple[bytes, bytes]] = []
         with self._reading.lock, self._storage.errors:
             transaction = self._reading.transaction
@@ -206,7 +211,6 @@ class LmdbSnapshot(Snapshot):
                 raise SnapshotEndedError
             if self._flushed:
                 return Chunk([], None, 0)
-            max_records = min(max_records, CHUNK_RECORDS)
             last = None if self._probe is None else self._probe.look_ahead(start, max_records)
             with transaction.cursor() as cursor:
                 if not cursor.set_range(start):

@@ -9,6 +9,7 @@ from .._interface import EngineOptions, EngineStatistics
 from .._operations import Entry
 from .._reading import Reader, Snapshot
 from .._single_writer import SingleWriterEngine
+from .._tombstones import is_tombstone
 from ._reading import MemoryReader, MemorySnapshot, in_order
 from ._storage import MemoryStorage
 
@@ -46,7 +47,7 @@ class MemoryEngine(SingleWriterEngine):
         reader = self.open_reader()
         for key in in_order(items, start):
             item = reader.get(key)
-            if item is not None:
+            if item is not None and not is_tombstone(key):
                 value, *rest, _ = item
                 yield key, Entry(len(value), *rest)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 
 from .._errors import SnapshotEndedError
 from .._operations import RECORD_OVERHEAD, Chunk, Item, Record, Shown
 from .._reading import CHUNK_RECORDS, EXTENDED, Reader, Snapshot, pack_extended
 from .._snapshots import SnapshotRegistry
+from .._tombstones import read_around
 from ._storage import MemoryStorage
 
 # Keys are sorted in runs of this many, which are merged as they are read. Sorting a million keys in one call would hold the
@@ -38,6 +40,7 @@ class MemoryReader(Reader):
 
     def __init__(self, storage: MemoryStorage, clock: Callable[[], float], flushed: Callable[[float], bool]) -> None:
         self._find = storage.items.get
+        self._lock = storage.lock
         self._clock = clock
         self._flushed = flushed
 
@@ -49,6 +52,10 @@ class MemoryReader(Reader):
         if 0 < item.expiry <= now or self._flushed(now):
             return None
         return item
+
+    def find(self, key: bytes) -> Item | None:
+        with self._lock:  # not in the middle of a commit, which might turn one into the other
+            return super().find(key)
 
     def get_many(self, keys: Sequence[bytes], max_bytes: int) -> list[Shown | None]:
         items: list[Shown | None] = []
@@ -101,7 +108,11 @@ class MemorySnapshot(Snapshot):
             raise SnapshotEndedError
         if self._keys is None:
             self._keys = list(in_order(items))
-        keys = self._keys
+        return read_around(partial(self._read, self._keys, items, max_records, max_bytes), start, end)
+
+    def _read(
+        self, keys: list[bytes], items: dict[bytes, Item], max_records: int, max_bytes: int, start: bytes, end: bytes | None
+    ) -> Chunk:
         chunk: list[Record] = []
         size = 0
         index = bisect_left(keys, start)

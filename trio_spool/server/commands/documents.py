@@ -17,6 +17,7 @@ import trio
 
 from ...engine import Concat, Edit, Item, Outcome, Planned, Problem, Step, StepResult, Virtual, is_json, lookup, plan_in_thread
 from ..data import Bucket, virtual_attributes
+from .errors import InvalidRequestError
 from .expiry import expiry_in
 from .items import JSON
 from .workers import InWorker
@@ -96,13 +97,22 @@ def edit(
     add: bool,
     cas: int,
     max_size: int,
+    tombstones: bool = False,
+    as_tombstone: bool = False,
+    revive: bool = False,
 ) -> Edit:
-    """Change a document at paths; an expiry of None keeps the document's, and is no expiry for a new document."""
+    """Change a document at paths; an expiry of None keeps the document's, and is no expiry for a new document.
+
+    Raises:
+        InvalidRequestError: A document that is added can't have a CAS.
+    """
+    if add and cas:
+        raise InvalidRequestError("a document that must not exist has no CAS")
     new = expiry_in(bucket, key, expiry or 0)
     absolute = None if expiry is None or keep_expiry else new
     return Edit(
         key, steps, expiry=absolute, new_expiry=new, datatype=JSON, create=create, add=add, cas=cas, max_size=max_size,
-        virtual=_virtual(bucket, vbucket), inline=LARGE,
+        virtual=_virtual(bucket, vbucket), inline=LARGE, tombstones=tombstones, as_tombstone=as_tombstone, revive=revive,
     )  # fmt: skip
 
 
@@ -122,7 +132,7 @@ async def plan_and_operate(bucket: Bucket, operation: Edit | Concat, in_worker: 
     """
 
     def plan_on_item_in_thread() -> Planned:
-        item = bucket.read_in_thread(operation.key)
+        item = bucket.read_in_thread(operation.key, tombstones=isinstance(operation, Edit) and operation.tombstones)
         with resting_in_thread() as rest:
             return plan_in_thread(operation, item, rest)
 

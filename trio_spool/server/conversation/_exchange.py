@@ -116,7 +116,7 @@ class Exchange:
         """Let a worker thread make the next operation that is collected, before it is carried out: the one given replaces it."""
         self._preparations.append((len(self.operations), function))
 
-    def read(self, key: bytes, request: Any, size: int, encode: EncodeItem) -> None:
+    def read(self, key: bytes, request: Any, size: int, encode: EncodeItem, *, tombstones: bool = False) -> None:
         """Reply with what `encode` makes of an item, as all operations before leave it.
 
         Where reading has to wait, a worker thread reads.
@@ -126,20 +126,24 @@ class Exchange:
             request: The request, for `encode`.
             size: The bytes that the request takes, and those that the reply is expected to have.
             encode: Makes the reply.
+            tombstones: Whether to read the tombstone of an item that does not exist.
         """
         if not self.local:
-            self.later(lambda context: _read(context, self, key, request, encode))
+            self.later(lambda context: _read(context, self, key, request, encode, tombstones))
         elif self.operations:
-            self.operate(request, size, Get(key), partial(_encode_read, encode))
+            self.operate(request, size, Get(key, tombstones), partial(_encode_read, encode))
         else:
-            self.reply(encode(self, request, self.reader.get(key)))
+            self.reply(encode(self, request, self._find(key) if tombstones else self.reader.get(key)))
 
-    def expected_size(self, key: bytes) -> int:
+    def _find(self, key: bytes) -> Item | None:
+        return self.reader.find(key) if self.bucket.engine.tombstones else self.reader.get(key)
+
+    def expected_size(self, key: bytes, *, tombstones: bool = False) -> int:
         """Return about how many bytes an item will have; where reading has to wait, the most that it may have."""
         if not self.local:
             return self.shared.settings.max_item_size
         try:
-            item = self.reader.get(key)
+            item = self._find(key) if tombstones else self.reader.get(key)
         except StorageError:
             item = None  # an operation before may replace it
         size = 0 if item is None else len(item.value) + len(item.xattrs)
@@ -258,8 +262,8 @@ def _growth_by(operation: Operation) -> int:
     return size_of(operation) + paths
 
 
-async def _read(context: Any, exchange: Exchange, key: bytes, request: Any, encode: EncodeItem) -> None:
-    item = await context.in_worker(lambda: context.bucket.read_in_thread(key))
+async def _read(context: Any, exchange: Exchange, key: bytes, request: Any, encode: EncodeItem, tombstones: bool) -> None:
+    item = await context.in_worker(lambda: context.bucket.read_in_thread(key, tombstones=tombstones))
     reply = encode(exchange, request, item)
     if reply:  # a quiet command does not answer everything
         await context.reply(reply)

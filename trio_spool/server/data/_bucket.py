@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 from uuid import UUID, uuid5
@@ -11,6 +10,7 @@ import trio
 
 from ..._formats import Collection
 from ...engine import (
+    TOMBSTONE_PREFIX,
     BackgroundWork,
     DataDirectoryError,
     Engine,
@@ -24,7 +24,6 @@ from ...engine import (
     Space,
     WorkClock,
 )
-from ._bucket_options import BucketOptions, parse_options
 from ._keys import collection_id, prefix_of
 from ._manifest import Manifest, ManifestError, StillRemovingError, check_change, parse_manifest
 from ._turns import Turns
@@ -32,7 +31,6 @@ from ._turns import Turns
 # The namespace of the uuids of buckets and vbuckets. A random UUID: it only has to stay the same.
 _NAMESPACE: Final = UUID("6f1f9b52-6a5e-4b8e-9d0f-5a1c6f0f7c11")
 _MANIFEST: Final = b"manifest"
-_OPTIONS: Final = b"options"
 # Operations on very large items that are planned at a time. One works and another waits for its commit; more would take memory, and
 # be no faster, as they take turns.
 _PLANNERS: Final = 2
@@ -50,13 +48,12 @@ class Bucket:
         engine: The store.
         reader: Point reads for the event loop's thread, if the engine is local.
         manifest: The scopes and collections.
-        options: What administrators have set.
         vbuckets: The number of vbuckets.
         turns: Makes those wait for each other who plan operations on the same key.
         planners: Bounds the operations on very large items that are planned at a time, each of which takes several times its item.
 
     Raises:
-        DataDirectoryError: The stored manifest, or the options, are damaged.
+        DataDirectoryError: The stored manifest is damaged.
     """
 
     def __init__(self, name: str, engine: Engine, vbuckets: int) -> None:
@@ -78,10 +75,6 @@ class Bucket:
             self._use(Manifest() if stored is None else parse_manifest(stored))
         except ManifestError as exc:
             raise DataDirectoryError(f"the stored manifest of the bucket {name} is damaged: {exc}; restore a backup") from exc
-        try:
-            self.options = parse_options(engine.recall(_OPTIONS))
-        except ValueError as exc:
-            raise DataDirectoryError(f"the stored options of the bucket {name} are damaged: {exc}; restore a backup") from exc
 
     def _use(self, manifest: Manifest) -> None:
         before = self._collections
@@ -134,11 +127,11 @@ class Bucket:
         """Return the collection of a stored key, or None if it was dropped or never existed."""
         return self._collections.get(key[0] if key[0] < 0x80 else collection_id(key))
 
-    def read_in_thread(self, key: bytes) -> Item | None:
-        """Read one item in a worker thread, for engines whose reads have to wait."""
+    def read_in_thread(self, key: bytes, *, tombstones: bool = False) -> Item | None:
+        """Read one item in a worker thread, for engines whose reads have to wait: if asked to, its tombstone if there is none."""
         reader = self.engine.open_reader()
         try:
-            return reader.get(key)
+            return reader.find(key) if tombstones and self.engine.tombstones else reader.get(key)
         finally:
             reader.close()
 
@@ -183,36 +176,16 @@ class Bucket:
             ManifestError: The manifest can't follow the one in use, or not yet.
         """
         async with self._changing:
-            return await self._change_manifest(manifest)
-
-    async def edit_manifest(self, edit: Callable[[Manifest], Manifest]) -> Problem | None:
-        """Store what a function makes of the manifest in use, and use it from then on. No other change comes in between.
-
-        Raises:
-            ManifestError: The new manifest can't be used.
-            Exception: The function has raised it.
-        """
-        async with self._changing:
-            return await self._change_manifest(parse_manifest(edit(self.manifest).to_json()))
-
-    async def _change_manifest(self, manifest: Manifest) -> Problem | None:
-        check_change(self.manifest, manifest)
-        for number in manifest.by_id():
-            if number not in self._collections and prefix_of(number) in self.engine.spaces:
-                raise StillRemovingError(
-                    f"the collection with the uid {number:x} was dropped, and its items are still being removed; try again"
-                )
-        (outcome,) = await self.operate([Remember(_MANIFEST, manifest.to_json())])
-        if outcome.problem is None:
-            self._use(manifest)
-        return outcome.problem
-
-    async def change_options(self, options: BucketOptions) -> Problem | None:
-        """Store other options, and use them from then on."""
-        async with self._changing:
-            (outcome,) = await self.operate([Remember(_OPTIONS, options.to_json())])
+            check_change(self.manifest, manifest)
+            for number in manifest.by_id():
+                left = prefix_of(number) in self.engine.spaces or prefix_of(number) in self.engine.tombstones
+                if left and number not in self._collections:
+                    raise StillRemovingError(
+                        f"the collection with the uid {number:x} was dropped, and its items are still being removed; try again"
+                    )
+            (outcome,) = await self.operate([Remember(_MANIFEST, manifest.to_json())])
             if outcome.problem is None:
-                self.options = options
+                self._use(manifest)
         return outcome.problem
 
     def _is_dropped(self, space: bytes) -> bool:
@@ -222,16 +195,20 @@ class Bucket:
             return False  # not written by the service
 
     async def sweep(self, batch: int = SWEEP) -> None:
-        """Remove the items of dropped collections, `batch` items in one operation. If the engine fails, nothing more is removed."""
-        for space in list(self.engine.spaces):
-            if self._is_dropped(space):
-                with suppress(trio.BrokenResourceError), self._sweeps.running():
-                    await self._sweep(space, batch)
+        """Remove the items of dropped collections, and their tombstones, `batch` of them in one operation.
 
-    async def _sweep(self, space: bytes, batch: int) -> None:
+        If the engine fails, nothing more is removed.
+        """
+        for kind, spaces in ((b"", self.engine.spaces), (TOMBSTONE_PREFIX, self.engine.tombstones)):
+            for space in list(spaces):
+                if self._is_dropped(space):
+                    with suppress(trio.BrokenResourceError), self._sweeps.running():
+                        await self._sweep(kind, space, batch)
+
+    async def _sweep(self, kind: bytes, space: bytes, batch: int) -> None:
         removed = batch
         while removed == batch and self._is_dropped(space):
-            (outcome,) = await self.operate([Remove(space, batch)])
+            (outcome,) = await self.operate([Remove(kind + space, batch)])
             removed = outcome.number or 0
 
     def background(self) -> list[BackgroundWork]:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import google_crc32c
 
-from ...engine import Item, Virtual, members
+from ...engine import Item, Tombstone, Virtual, members
 
 # CAS values follow the time, in nanoseconds: see the engine's batches.
-_NANOSECONDS = 10**9
+NANOSECONDS = 10**9
 
 
 def virtual_attributes(item: Item, vbucket_uuid: int, hybrid_time: Callable[[], int]) -> Virtual:
@@ -24,24 +24,25 @@ def virtual_attributes(item: Item, vbucket_uuid: int, hybrid_time: Callable[[], 
     """
 
     def document() -> bytes:
-        datatypes = ["json" if item.datatype & 1 else "raw"] + (["xattr"] if item.xattrs else [])
+        deleted = isinstance(item, Tombstone)
+        datatypes = (["json"] if item.datatype & 1 else []) + (["xattr"] if item.xattrs else [])
         content = {
             "CAS": f"0x{item.cas:016x}",
             "vbucket_uuid": f"0x{vbucket_uuid:016x}",
             "seqno": f"0x{item.seqno:016x}",
             "revid": str(item.seqno),
-            "exptime": item.expiry,
+            "exptime": item.cas // NANOSECONDS if deleted else item.expiry,
             "value_bytes": len(item.value),
             "value_crc32c": f"0x{google_crc32c.value(item.value):08x}",
-            "datatype": datatypes,
-            "deleted": False,
-            "last_modified": str(item.cas // _NANOSECONDS),
+            "datatype": datatypes or ["raw"],
+            "deleted": deleted,
+            "last_modified": str(item.cas // NANOSECONDS),
             "flags": item.flags,
         }
         return json.dumps(content, separators=(",", ":")).encode()
 
     def vbucket() -> bytes:
-        return json.dumps({"HLC": {"now": str(hybrid_time() // _NANOSECONDS), "mode": "real"}}, separators=(",", ":")).encode()
+        return json.dumps({"HLC": {"now": str(hybrid_time() // NANOSECONDS), "mode": "real"}}, separators=(",", ":")).encode()
 
     def contents() -> bytes:
         return b"[%b]" % b",".join(b'"%b"' % name for name, _ in members(item.xattrs or b"{}"))

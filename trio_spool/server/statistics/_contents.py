@@ -14,7 +14,7 @@ from ._rows import RawRow, Row, counter, gauge, summary
 
 # Of the engine's statistics, those that go up and down, with their units; the others are counters or texts.
 _GAUGES = {
-    "items": "", "used_pages": "", "unused_pages": "",
+    "items": "", "tombstones": "", "used_pages": "", "unused_pages": "",
     "disk_bytes": "bytes", "live_bytes": "bytes", "unused_bytes": "bytes", "max_held_bytes": "bytes",
     "map_bytes": "bytes", "snapshots": "", "oldest_snapshot_seconds": "seconds", "largest_group": "", "queued": "",
     "queued_bytes": "bytes",

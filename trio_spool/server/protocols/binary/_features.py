@@ -12,7 +12,8 @@ GRANTED: Final = frozenset(
     {
         Feature.TCP_NODELAY, Feature.MUTATION_SEQNO, Feature.XATTR, Feature.XERROR, Feature.SELECT_BUCKET, Feature.SNAPPY,
         Feature.JSON, Feature.UNORDERED_EXECUTION, Feature.TRACING, Feature.ALT_REQUEST, Feature.SYNC_REPLICATION,
-        Feature.COLLECTIONS, Feature.PRESERVE_TTL, Feature.SUBDOC_DOCUMENT_MACROS,
+        Feature.COLLECTIONS, Feature.PRESERVE_TTL, Feature.SUBDOC_CREATE_AS_DELETED, Feature.SUBDOC_DOCUMENT_MACROS,
+        Feature.SUBDOC_REPLACE_BODY_WITH_XATTR,
     }
 )  # fmt: skip
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from ....engine import Item
-from ....mcbp import Opcode, Request, Status, encode_response, item_shape, shape
+from ....engine import Item, Tombstone
+from ....mcbp import DataType, Opcode, Request, Status, encode_response, item_shape, shape
 from ...commands import items
 from ...commands.errors import InvalidRequestError, NoCollectionError
 from ...commands.keys import choose_in_thread
 from ...conversation import READ
-from ...data import prefix_of
+from ...data import NANOSECONDS, prefix_of
 from ._exchange import BinaryContext, BinaryExchange
 from ._gate import not_my_vbucket
 from ._row import Command
@@ -24,18 +24,21 @@ _FLAGS = struct.Struct(">L")
 
 
 def get_meta(exchange: BinaryExchange, request: Request) -> None:
-    """Return the metadata of an item.
+    """Return the metadata of an item, or of a deleted document that has extended attributes.
 
     Extras: a version u8; 2 asks for the datatype as well. Reply's extras: deleted u32, flags u32, expiry u32, seqno u64, and
     datatype u8.
     """
-    exchange.read(request.key, request, request.size, _encode_meta)
+    exchange.read(request.key, request, request.size, _encode_meta, tombstones=True)
 
 
 def _encode_meta(exchange: BinaryExchange, request: Request, item: Item | None) -> bytes:
     if item is None:
         return exchange.encode_error(request.opcode, request.opaque, Status.NOT_FOUND)
-    extras = _META.pack(0, item.flags, min(item.expiry, 0xFFFFFFFF), item.seqno, item.datatype)
+    deleted = isinstance(item, Tombstone)
+    expiry = item.cas // NANOSECONDS if deleted else item.expiry  # of a deleted document, when it was deleted
+    datatype = item.datatype | (DataType.XATTR if item.xattrs else 0)
+    extras = _META.pack(deleted, item.flags, min(expiry, 0xFFFFFFFF), item.seqno, datatype)
     with_datatype = request.extras == b"\2"
     return exchange.encode(
         request, extras=extras if with_datatype else extras[:-1], cas=items.shown_cas(exchange.bucket, request.key, item.cas)

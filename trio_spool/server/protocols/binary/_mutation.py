@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from ....engine import Outcome
-from ....mcbp import Feature, Request, encode_done, encode_response
+from ....mcbp import Feature, Request, Status, encode_done, encode_response
 from ._exchange import BinaryExchange
 from ._problems import STATUS_OF
 
@@ -27,6 +27,7 @@ def encode_mutation(
         extras = _TOKEN.pack(exchange.bucket.vbucket_uuid(request.vbucket), outcome.seqno)
     if cas is None:
         cas = outcome.cas
-    if not value:
+    if not (value or outcome.deleted):
         return encode_done(request.opcode, request.opaque, cas, extras)
-    return encode_response(request.opcode, 0, request.opaque, extras=extras, value=value, cas=cas)
+    done = Status.SUBDOC_SUCCESS_DELETED if outcome.deleted else Status.OK
+    return encode_response(request.opcode, done, request.opaque, extras=extras, value=value, cas=cas)

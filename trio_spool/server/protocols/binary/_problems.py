@@ -26,6 +26,8 @@ STATUS_OF: Final[dict[Problem, Status]] = {
     Problem.UNKNOWN: Status.INTERNAL,  # for completeness: nobody gets it, since the connection ends
     Problem.UNPLANNED: Status.TEMPORARY_FAILURE,  # another client made the item large at this very moment
     Problem.CHANGED: Status.TEMPORARY_FAILURE,
+    Problem.ALIVE: Status.SUBDOC_CAN_ONLY_REVIVE_DELETED,
+    Problem.HAS_VALUE: Status.SUBDOC_DELETED_CANT_HAVE_VALUE,
 }
 
 # An error that is not listed has the status of its nearest base class that is.
@@ -35,7 +37,6 @@ _STATUS_OF_ERROR: Final[dict[type[BaseException], Status]] = {
     errors.NotFoundError: Status.NOT_FOUND,
     errors.NoScopeError: Status.UNKNOWN_SCOPE,
     errors.NoCollectionError: Status.UNKNOWN_COLLECTION,
-    errors.ExistsError: Status.EXISTS,
     errors.NotStoredError: Status.NOT_STORED,
     errors.NoAccessError: Status.NO_ACCESS,
     errors.LoginRefusedError: Status.AUTH_ERROR,

@@ -15,6 +15,7 @@ from ....engine import (
     StepKind,
     StepProblem,
     StepResult,
+    Tombstone,
     XattrProblem,
 )
 from ....mcbp import (
@@ -54,6 +55,7 @@ _KINDS: Final[dict[int, StepKind]] = {
     Opcode.SUBDOC_ARRAY_INSERT: StepKind.INSERT,
     Opcode.SUBDOC_ARRAY_ADD_UNIQUE: StepKind.ADD_UNIQUE,
     Opcode.SUBDOC_COUNTER: StepKind.COUNTER,
+    Opcode.SUBDOC_REPLACE_BODY_WITH_XATTR: StepKind.DOCUMENT_FROM_XATTR,
     Opcode.GET: StepKind.GET_DOCUMENT,
     Opcode.SET: StepKind.SET_DOCUMENT,
     Opcode.DELETE: StepKind.REMOVE_DOCUMENT,
@@ -101,24 +103,26 @@ def _parse(exchange: BinaryExchange, request: Request) -> SubdocumentRequest:
 
 
 def look_up(exchange: BinaryExchange, request: Request) -> None:
-    """Return what is at one path of a document, or at several.
+    """Return what is at one path of a document, or at several. A CAS in the header is a condition.
 
     See `parse_subdocument` for the request, and `encode_lookup_results` for the reply to one with several paths.
     """
     asked = _parse(exchange, request)
-    size = exchange.expected_size(request.key)
+    tombstones = bool(asked.flags & DocumentFlag.ACCESS_DELETED)
+    size = exchange.expected_size(request.key, tombstones=tombstones)
     if not exchange.local or size > documents.LARGE:
         exchange.later(partial(_look_up_in_worker, asked=asked))
     else:
         # Each path may be that of all there is.
-        exchange.read(request.key, request, request.size + size * len(asked.specs), partial(_encode_lookup, asked=asked))
+        expected = request.size + size * len(asked.specs)
+        exchange.read(request.key, request, expected, partial(_encode_lookup, asked=asked), tombstones=tombstones)
 
 
 async def _look_up_in_worker(context: BinaryContext, asked: SubdocumentRequest) -> None:
     bucket, request = context.bucket, context.request
 
     def look_up_in_thread() -> tuple[bytes, bool]:
-        item = bucket.read_in_thread(request.key)
+        item = bucket.read_in_thread(request.key, tombstones=bool(asked.flags & DocumentFlag.ACCESS_DELETED))
         results = None if item is None else documents.look_up_in_thread(bucket, request.vbucket, item, _steps(asked))
         return _encode_found(context.exchange, request, item, results, asked), item is not None
 
@@ -140,16 +144,20 @@ def _encode_found(
     if item is None or results is None:
         return exchange.encode_error(request.opcode, request.opaque, Status.NOT_FOUND)
     cas = items.shown_cas(exchange.bucket, request.key, item.cas)
+    if request.cas not in (0, cas):
+        return features.error(request.opcode, request.opaque, Status.EXISTS)
+    deleted = isinstance(item, Tombstone)
+    done = Status.SUBDOC_SUCCESS_DELETED if deleted else Status.OK
     if asked.multi:
         value = encode_lookup_results((_status(result), result.value) for result in results)
-        failed = any(result.problem is not None for result in results)
-        status = Status.SUBDOC_MULTI_PATH_FAILURE if failed else Status.OK
+        failure = Status.SUBDOC_MULTI_PATH_FAILURE_DELETED if deleted else Status.SUBDOC_MULTI_PATH_FAILURE
+        status = failure if any(result.problem is not None for result in results) else done
         return exchange.encode(request, status=status, value=value, cas=cas)
     (result,) = results
     if result.problem is not None:
         return exchange.encode_error(request.opcode, request.opaque, _status(result))
     datatype = features.datatypes & DataType.JSON if result.value else 0
-    return exchange.encode(request, value=result.value, cas=cas, datatype=datatype)
+    return exchange.encode(request, status=done, value=result.value, cas=cas, datatype=datatype)
 
 
 def mutate(exchange: BinaryExchange, request: Request) -> None:
@@ -158,12 +166,14 @@ def mutate(exchange: BinaryExchange, request: Request) -> None:
     See `parse_subdocument` for the request. The reply has the results of those paths that return something.
     """
     asked = _parse(exchange, request)
+    flags = asked.flags
     operation = documents.edit(
         exchange.bucket, request.key, request.vbucket, _steps(asked), expiry=asked.expiry, keep_expiry=keeps_expiry(request),
-        create=bool(asked.flags & DocumentFlag.CREATE), add=bool(asked.flags & DocumentFlag.ADD), cas=request.cas,
-        max_size=exchange.shared.settings.max_item_size,
+        create=bool(flags & DocumentFlag.CREATE), add=bool(flags & DocumentFlag.ADD), cas=request.cas,
+        max_size=exchange.shared.settings.max_item_size, tombstones=bool(flags & DocumentFlag.ACCESS_DELETED),
+        as_tombstone=bool(flags & DocumentFlag.CREATE_AS_DELETED), revive=bool(flags & DocumentFlag.REVIVE),
     )  # fmt: skip
-    size = exchange.expected_size(request.key) + operation.size(None)
+    size = exchange.expected_size(request.key, tombstones=operation.tombstones) + operation.size(None)
     if size > documents.LARGE:
         exchange.later(partial(_mutate_large, operation=operation, asked=asked, size=size), changes=True)
     else:
@@ -201,7 +211,7 @@ _LOOKUPS: Final = (Opcode.SUBDOC_GET, Opcode.SUBDOC_EXISTS, Opcode.SUBDOC_GET_CO
 _MUTATIONS: Final = (
     Opcode.SUBDOC_DICT_ADD, Opcode.SUBDOC_DICT_UPSERT, Opcode.SUBDOC_DELETE, Opcode.SUBDOC_REPLACE,
     Opcode.SUBDOC_ARRAY_PUSH_LAST, Opcode.SUBDOC_ARRAY_PUSH_FIRST, Opcode.SUBDOC_ARRAY_INSERT,
-    Opcode.SUBDOC_ARRAY_ADD_UNIQUE, Opcode.SUBDOC_COUNTER,
+    Opcode.SUBDOC_ARRAY_ADD_UNIQUE, Opcode.SUBDOC_COUNTER, Opcode.SUBDOC_REPLACE_BODY_WITH_XATTR,
 )  # fmt: skip
 COMMANDS: Final = (
     *(Command(opcode, _PATH_LOOKUP, look_up, READ, reorderable=True) for opcode in _LOOKUPS),
