@@ -1,6 +1,7 @@
 """Tables that are made from the server's own descriptions: its commands, its groups of statistics, the states of a scan.
 
-``wire-table`` lists every command, ``statistics-groups`` every group, ``scan-states`` what each event makes of each state.
+``wire-table`` lists every command, ``statistics-groups`` every group, ``scan-states`` what each event makes of each state,
+``management-requests`` every request of management.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from trio_spool.server.conversation import Rule
+from trio_spool.server.management import ROUTES
 from trio_spool.server.protocols.binary import TABLE, Command
 from trio_spool.server.shared._scan_state import TRANSITIONS
 from trio_spool.server.statistics import GROUPS, Group, Shows
@@ -118,9 +120,28 @@ class ScanStates(_Table):
         return self.table(("state", "event", "next state"), (34, 33, 33), rows)
 
 
+class ManagementRequests(_Table):
+    """Every request of management."""
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table from the routes."""
+        rows = [
+            (f"{route.method} ``/{'/'.join(route.pattern)}``", summary(route.page), _where(route.rule, who(route.rule)))
+            for route in ROUTES
+        ]
+        return self.table(("request", "what it does", "role"), (46, 38, 16), rows)
+
+
+def _where(rule: Rule, role: str) -> str:
+    if not rule.roles:
+        return role
+    return f"{role}, on the bucket" if rule.bucket else f"{role}, on all buckets"
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     app.add_directive("wire-table", WireTable)
     app.add_directive("statistics-groups", StatisticsGroups)
     app.add_directive("scan-states", ScanStates)
+    app.add_directive("management-requests", ManagementRequests)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

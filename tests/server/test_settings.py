@@ -42,7 +42,7 @@ def refusal(**values: Any) -> str:
 
 def test_every_setting_is_of_a_kind() -> None:
     assert sorted(
-        [*FLOATS, *INTS, *BOOLS, *PATHS, *SHARES, "listen", "advertise", "engine", "fsync", "log_level", "unix_mode"]
+        [*FLOATS, *INTS, *BOOLS, *PATHS, *SHARES, "listen", "advertise", "management", "engine", "fsync", "log_level", "unix_mode"]
     ) == sorted(NAMES)
 
 

@@ -88,6 +88,12 @@ class _Serve(click.Command):
     multiple=True, metavar="OUTSIDE:INSIDE",
 )  # fmt: skip
 @_setting(
+    "management",
+    "An address to listen on for Couchbase's management requests, by HTTP: tcp://HOST:PORT or tls://HOST:PORT. SDKs need them to "
+    "create buckets, scopes and collections. Can be repeated.",
+    multiple=True,
+)
+@_setting(
     "engine",
     "Where items are kept. lmdb: in DATA_DIR. memory: nowhere else, so that they are lost at the end.",
     type=click.Choice(tuple(ENGINES)),

@@ -38,7 +38,10 @@ class Companion(Protocol):
 
 def companions(settings: Settings) -> Iterator[Companion]:
     """Return the companions that the settings ask for."""
-    yield from ()
+    if settings.management:
+        from .management import manage
+
+        yield manage
 
 
 async def accompany(companion: Companion, shared: Shared, *, task_status: trio.TaskStatus[list[str]]) -> None:

@@ -28,6 +28,10 @@ class NoCollectionError(NotFoundError):
     """No collection has this name or id."""
 
 
+class ExistsError(CommandError):
+    """What the request would make exists already."""
+
+
 class NotStoredError(CommandError):
     """The item that was required is not stored."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 from uuid import UUID, uuid5
@@ -24,6 +25,7 @@ from ...engine import (
     Space,
     WorkClock,
 )
+from ._bucket_options import BucketOptions, parse_options
 from ._keys import collection_id, prefix_of
 from ._manifest import Manifest, ManifestError, StillRemovingError, check_change, parse_manifest
 from ._turns import Turns
@@ -31,6 +33,7 @@ from ._turns import Turns
 # The namespace of the uuids of buckets and vbuckets. A random UUID: it only has to stay the same.
 _NAMESPACE: Final = UUID("6f1f9b52-6a5e-4b8e-9d0f-5a1c6f0f7c11")
 _MANIFEST: Final = b"manifest"
+_OPTIONS: Final = b"options"
 # Operations on very large items that are planned at a time. One works and another waits for its commit; more would take memory, and
 # be no faster, as they take turns.
 _PLANNERS: Final = 2
@@ -48,12 +51,13 @@ class Bucket:
         engine: The store.
         reader: Point reads for the event loop's thread, if the engine is local.
         manifest: The scopes and collections.
+        options: What administrators have set.
         vbuckets: The number of vbuckets.
         turns: Makes those wait for each other who plan operations on the same key.
         planners: Bounds the operations on very large items that are planned at a time, each of which takes several times its item.
 
     Raises:
-        DataDirectoryError: The stored manifest is damaged.
+        DataDirectoryError: The stored manifest, or the options, are damaged.
     """
 
     def __init__(self, name: str, engine: Engine, vbuckets: int) -> None:
@@ -75,6 +79,10 @@ class Bucket:
             self._use(Manifest() if stored is None else parse_manifest(stored))
         except ManifestError as exc:
             raise DataDirectoryError(f"the stored manifest of the bucket {name} is damaged: {exc}; restore a backup") from exc
+        try:
+            self.options = parse_options(engine.recall(_OPTIONS))
+        except ValueError as exc:
+            raise DataDirectoryError(f"the stored options of the bucket {name} are damaged: {exc}; restore a backup") from exc
 
     def _use(self, manifest: Manifest) -> None:
         before = self._collections
@@ -176,16 +184,37 @@ class Bucket:
             ManifestError: The manifest can't follow the one in use, or not yet.
         """
         async with self._changing:
-            check_change(self.manifest, manifest)
-            for number in manifest.by_id():
-                left = prefix_of(number) in self.engine.spaces or prefix_of(number) in self.engine.tombstones
-                if left and number not in self._collections:
-                    raise StillRemovingError(
-                        f"the collection with the uid {number:x} was dropped, and its items are still being removed; try again"
-                    )
-            (outcome,) = await self.operate([Remember(_MANIFEST, manifest.to_json())])
+            return await self._change_manifest(manifest)
+
+    async def edit_manifest(self, edit: Callable[[Manifest], Manifest]) -> Problem | None:
+        """Store what a function makes of the manifest in use, and use it from then on. No other change comes in between.
+
+        Raises:
+            ManifestError: The new manifest can't be used.
+            Exception: The function has raised it.
+        """
+        async with self._changing:
+            return await self._change_manifest(parse_manifest(edit(self.manifest).to_json()))
+
+    async def _change_manifest(self, manifest: Manifest) -> Problem | None:
+        check_change(self.manifest, manifest)
+        for number in manifest.by_id():
+            left = prefix_of(number) in self.engine.spaces or prefix_of(number) in self.engine.tombstones
+            if left and number not in self._collections:
+                raise StillRemovingError(
+                    f"the collection with the uid {number:x} was dropped, and its items are still being removed; try again"
+                )
+        (outcome,) = await self.operate([Remember(_MANIFEST, manifest.to_json())])
+        if outcome.problem is None:
+            self._use(manifest)
+        return outcome.problem
+
+    async def change_options(self, options: BucketOptions) -> Problem | None:
+        """Store other options, and use them from then on."""
+        async with self._changing:
+            (outcome,) = await self.operate([Remember(_OPTIONS, options.to_json())])
             if outcome.problem is None:
-                self._use(manifest)
+                self.options = options
         return outcome.problem
 
     def _is_dropped(self, space: bytes) -> bool:

@@ -16,7 +16,7 @@ import attrs
 from ..._formats import Collection, Scope, encode_manifest
 from ..settings import ServiceError
 
-DEFAULT: Final = "_default"
+DEFAULT_SCOPE: Final = "_default"
 # Couchbase's own limit for a cluster was 1,000 collections; each costs a walk over the manifest when it changes.
 _MAX_COLLECTIONS: Final = 1000
 _NAME: Final = re.compile(r"[A-Za-z0-9-][A-Za-z0-9_%-]{0,250}")
@@ -39,7 +39,7 @@ class Manifest:
     """The scopes and collections of a bucket."""
 
     uid: int = 0
-    scopes: tuple[Scope, ...] = (Scope(0, DEFAULT, (Collection(0, DEFAULT),)),)
+    scopes: tuple[Scope, ...] = (Scope(0, DEFAULT_SCOPE, (Collection(0, DEFAULT_SCOPE),)),)
 
     def __iter__(self) -> Iterator[tuple[Scope, Collection]]:
         """Iterate over the collections, each with its scope."""
@@ -51,7 +51,7 @@ class Manifest:
 
     def scope(self, name: str) -> Scope | None:
         """Return the scope of a name, or None. An empty name stands for the default scope."""
-        return next((scope for scope in self.scopes if scope.name == (name or DEFAULT)), None)
+        return next((scope for scope in self.scopes if scope.name == (name or DEFAULT_SCOPE)), None)
 
     def collection(self, path: str) -> Collection | None:
         """Return the collection of a path ``scope.collection``, or None. An empty or missing name stands for the default one."""
@@ -59,7 +59,7 @@ class Manifest:
         scope = self.scope(scope_name)
         if scope is None:
             return None
-        return next((collection for collection in scope.collections if collection.name == (name or DEFAULT)), None)
+        return next((collection for collection in scope.collections if collection.name == (name or DEFAULT_SCOPE)), None)
 
     def to_json(self) -> bytes:
         """Return it as JSON."""
@@ -103,7 +103,7 @@ def _collection(content: dict[str, Any]) -> Collection:
 
 
 def _name(name: Any) -> str:
-    if name != DEFAULT and (not isinstance(name, str) or not _NAME.fullmatch(name)):
+    if name != DEFAULT_SCOPE and (not isinstance(name, str) or not _NAME.fullmatch(name)):
         raise ManifestError(
             f"{name!r:.80} can't be the name of a scope or collection: a name is 1 to 251 of A-Z a-z 0-9 _ - %, "
             "and begins with neither _ nor %"
@@ -123,9 +123,9 @@ def _check(manifest: Manifest) -> None:
         names = [collection.name for collection in scope.collections]
         if len(set(names)) != len(names):
             raise ManifestError(f"the scope {scope.name} has two collections of one name")
-        if (scope.id == 0) != (scope.name == DEFAULT):
+        if (scope.id == 0) != (scope.name == DEFAULT_SCOPE):
             raise ManifestError("the scope _default, and no other, must have the uid 0")
-    default = manifest.collection(DEFAULT)
+    default = manifest.collection(DEFAULT_SCOPE)
     if default is None or default.id != 0:
         raise ManifestError("the collection _default._default can't be dropped, and must have the uid 0")
 

@@ -23,6 +23,9 @@ GROUP_BYTES: Final = 32 * 1024 * KIB
 PROGRAM_BYTES: Final = 64 * 1024 * KIB
 # What a connection takes that does nothing. Measured with 2,000 of them: 20 KiB.
 IDLE_CONNECTION_BYTES: Final = 32 * KIB
+# What the connections of one HTTP server take: 64 of them, each with a request (88 KiB), and an answer that is queued or produced
+# (a window of 128 KiB, a batch of 64, and the fragment in hand).
+HTTP_SERVER_BYTES: Final = 64 * 384 * KIB
 # The largest value, in bytes, unless a setting says otherwise: Couchbase's own limit.
 DEFAULT_MAX_ITEM_SIZE: Final = 20 * 1024 * KIB
 # The largest value that a setting may allow, in bytes. Couchbase's clients take frames of up to 30 MiB; 1 KiB of it is left for

@@ -34,6 +34,7 @@ from ._limits import (
     DEFAULT_MAX_ITEM_SIZE,
     EXCHANGE_SIZE,
     GROUP_BYTES,
+    HTTP_SERVER_BYTES,
     IDLE_CONNECTION_BYTES,
     KIB,
     MAX_ITEM_SIZE,
@@ -67,7 +68,10 @@ class Settings:
     Attributes:
         listen: The addresses to listen on.
         advertise: For listeners behind a port mapping, pairs ``OUTSIDE:INSIDE`` of ports: clients that come in by the listener
-            with the port INSIDE are told that the service has the port OUTSIDE. INSIDE may also be an address of `listen`.
+            with the port INSIDE are told that the service has the port OUTSIDE. INSIDE may also be an address of `listen` or
+            `management`.
+        management: The addresses to listen on for Couchbase's management requests, which are HTTP; none by default. Clients learn
+            of them in the configuration.
         data_dir: Where the engine ``lmdb`` keeps its data.
         engine: ``lmdb``, or ``memory``, which keeps nothing, or an engine of your own.
         allow_network_storage: Allow a data directory on a network file system, whose locks and mapped files can't be relied on.
@@ -125,6 +129,7 @@ class Settings:
 
     listen: tuple[str, ...] = attrs.field(default=("tcp://127.0.0.1:11210",), converter=to_tuple, validator=addresses)
     advertise: tuple[str, ...] = attrs.field(default=(), converter=to_tuple, validator=texts)
+    management: tuple[str, ...] = attrs.field(default=(), converter=to_tuple, validator=texts)
     data_dir: Path | None = attrs.field(default=None, converter=to_path, validator=path_or_none)
     engine: str | EngineKind = attrs.field(default="lmdb", validator=engine)
     allow_network_storage: bool = attrs.field(default=False, validator=whether)
@@ -185,7 +190,8 @@ class Settings:
 
     def __attrs_post_init__(self) -> None:
         parsed = self.addresses
-        for text, address in zip(self.listen, parsed, strict=True):
+        texts, everywhere = self._named, parsed + self.management_addresses
+        for text, address in zip(texts, everywhere, strict=True):
             if not address.is_loopback and self.users is None and not self.no_auth:
                 raise SettingsError(
                     f"{text} can be reached from other machines, and no authentication is set up; name a file with --users, "
@@ -193,10 +199,10 @@ class Settings:
                 )
             if address.tls and (self.tls_cert is None or self.tls_key is None):
                 raise SettingsError(f"{text} needs a certificate and its key: give --tls-cert and --tls-key")
-        check_distinct(self.listen, parsed)
-        advertised_ports(self.advertise, self.listen, parsed)
+        check_distinct(texts, everywhere)
+        advertised_ports(self.advertise, texts, everywhere)
         if self.tls_client_required:
-            self._check_client_certificates(parsed)
+            self._check_client_certificates(everywhere)
         if self.max_item_size > MAX_ITEM_SIZE:
             raise SettingsError(f"max-item-size must be at most {MAX_ITEM_SIZE}, which fits in a frame; got {self.max_item_size}")
         if self.max_buffered < self.least_buffered:
@@ -223,9 +229,27 @@ class Settings:
         return tuple(map(parse_address, self.listen))
 
     @property
+    def management_addresses(self) -> tuple[Address, ...]:
+        """The addresses to listen on for requests of management, parsed."""
+        return tuple(map(parse_address, self.management))
+
+    @property
+    def _named(self) -> tuple[str, ...]:
+        return self.listen + self.management
+
+    @property
     def advertised(self) -> tuple[int, ...]:
         """For each address, the port that its clients are told; 0 for the port that it listens on."""
-        return advertised_ports(self.advertise, self.listen, self.addresses)
+        return self._advertised[: len(self.listen)]
+
+    @property
+    def management_advertised(self) -> tuple[int, ...]:
+        """The same for each address of `management`."""
+        return self._advertised[len(self.listen) :]
+
+    @property
+    def _advertised(self) -> tuple[int, ...]:
+        return advertised_ports(self.advertise, self._named, self.addresses + self.management_addresses)
 
     @property
     def limits(self) -> SpoolLimits:
@@ -245,13 +269,13 @@ class Settings:
     def memory_bytes(self, buckets: int) -> int:
         """Return the most memory that the process needs, in bytes, apart from the pages of databases that the system can drop.
 
-        The sum of what the program takes by itself, of the objects of each connection that there may be, of `max_buffered`, of what
-        each worker and the event loop have in hand (a value, the reply with it, and the batch with that), and of what each
-        bucket's writer has: a group of operations, their pages, and a value more of each.
+        The sum of what the program takes by itself, of the objects of each connection that there may be, of an HTTP server for
+        management, of `max_buffered`, of what each worker and the event loop have in hand (a value, the reply with it, and the
+        batch with that), and of what each bucket's writer has: a group of operations, their pages, and a value more of each.
         """
         in_hand = 3 * self.turn_bytes
         writer = 2 * (GROUP_BYTES + self.max_item_size)
-        program = PROGRAM_BYTES + self.max_connections * IDLE_CONNECTION_BYTES
+        program = PROGRAM_BYTES + self.max_connections * IDLE_CONNECTION_BYTES + bool(self.management) * HTTP_SERVER_BYTES
         return program + self.max_buffered + (self.workers + 1) * in_hand + buckets * writer
 
     @property

@@ -13,6 +13,8 @@ from ._connections import Activity as Activity
 from ._connections import OpenConnection as OpenConnection
 from ._connections import RunningJob as RunningJob
 from ._counters import Counters as Counters
+from ._entrances import Entrance as Entrance
+from ._entrances import find_entrance as find_entrance
 from ._file_snapshots import FileSnapshot as FileSnapshot
 from ._file_snapshots import FileSnapshots as FileSnapshots
 from ._file_snapshots import TooManyFileSnapshotsError as TooManyFileSnapshotsError

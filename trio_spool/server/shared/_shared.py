@@ -15,6 +15,7 @@ from ._allocator import Allocator, find_trim
 from ._buffers import Buffers
 from ._connections import Connections
 from ._counters import Counters
+from ._entrances import Entrance
 from ._file_snapshots import FileSnapshots
 from ._life import Life
 from ._listener import Listener
@@ -58,6 +59,7 @@ class Shared:
         connections: The open connections.
         listening: The addresses that it listens on, with the ports that the system chose. The service sets them when it begins.
         listeners: The same, as clients see them. The service sets them when it begins.
+        entrances: The listeners for management. Their companion sets them when it begins.
         log: The log, for what happens seldom.
         incidents: The log, for what may happen often.
         admission: Who may connect.
@@ -106,6 +108,7 @@ class Shared:
         self.connections = Connections()
         self.listening: list[Address] = []
         self.listeners: list[Listener] = []
+        self.entrances: list[Entrance] = []
         self.admission = Admission()
         self.buffers = Buffers(self._now, self.connections, self.counters, self.incidents, tuning.clock)
         self.timekeeper = Timekeeper(self._now, self.counters, self.incidents, self.scans.is_scanning, tuning.clock)

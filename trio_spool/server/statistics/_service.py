@@ -105,7 +105,8 @@ def settings(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | N
     ]
     rows.append(Row("engine", find_engine(values.engine).name))
     rows.append(Row("advertise", ", ".join(values.advertise)))
-    shown = {"engine", "listen", "advertise", "max_item_size", "max_connections", "disable_flush", "unix_mode"}
+    rows.append(Row("management", ", ".join(values.management)))
+    shown = {"engine", "listen", "advertise", "management", "max_item_size", "max_connections", "disable_flush", "unix_mode"}
     rows += [Row(name, value) for name, value in attrs.asdict(values, recurse=False).items() if name not in shown]
     return rows
 

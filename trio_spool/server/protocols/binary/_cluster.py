@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Final
 
 from ...data import Bucket
@@ -14,20 +15,22 @@ _CAPABILITIES: Final = (
 )  # fmt: skip
 
 
-def cluster_config(plain_port: int, tls_port: int, epoch: int, bucket: Bucket | None) -> bytes:
+def cluster_config(ports: Mapping[str, int], epoch: int, bucket: Bucket | None) -> bytes:
     """Return the configuration as JSON.
 
-    The node has no host name: clients use the one that they connected to. There is no management port, which clients would probe.
+    The node has no host name: clients use the one that they connected to. A management port is named only to clients that can reach
+    it; others would probe it for more than a minute.
+
     Clients leave the port that they connected to for the one that is named here, so behind a port mapping it is the outside port.
     With that, and without alternate addresses, Couchbase's SDKs connect whatever ``network=`` says.
 
     Args:
-        plain_port: The port without encryption at which the client reaches the service; 0 for none.
-        tls_port: The port with encryption; 0 for none.
+        ports: The ports at which the client reaches the service, by the names that the configuration has for them: ``kv`` and
+            ``mgmt``, with ``SSL`` behind them for those with encryption. 0 for none.
         epoch: When the service began. Clients let a later configuration replace an earlier one.
         bucket: The bucket that the client has selected; None for the configuration of the cluster itself.
     """
-    services = {name: port for name, port in (("kv", plain_port), ("kvSSL", tls_port)) if port}
+    services = {name: port for name, port in ports.items() if port}
     config: dict[str, object] = {
         "rev": 1 if bucket is None else 1 + bucket.manifest.uid,
         "revEpoch": epoch,

@@ -9,6 +9,7 @@ from ....engine import EngineError, Problem
 from ....mcbp import RemoteProtocolError, Request, Status, encode_response, encode_server_duration, status_name, with_framing
 from ...conversation import CommandContext, Exchange, Host
 from ...settings import ServiceError
+from ...shared import find_entrance
 from ._cluster import cluster_config
 from ._features import Features
 from ._problems import STATUS_OF, status_of_error, status_of_failure
@@ -95,8 +96,11 @@ class BinaryExchange(Exchange):
         """Return the configuration that this client should know."""
         session, shared = self.session, self.shared
         bucket = session.bucket if session.selected else None
-        plain, encrypted = (shared.port_beside(session.listener, tls=tls) for tls in (False, True))
-        return cluster_config(plain, encrypted, shared.epoch, bucket)
+        ports: dict[str, int] = {}
+        for suffix, tls in (("", False), ("SSL", True)):
+            ports["kv" + suffix] = shared.port_beside(session.listener, tls=tls)
+            ports["mgmt" + suffix] = find_entrance(shared.entrances, session.listener, session.peer, tls=tls)
+        return cluster_config(ports, shared.epoch, bucket)
 
     def take(self) -> bytes:
         """Return all replies, and forget them. Each says how long it took, if the client has asked for that."""

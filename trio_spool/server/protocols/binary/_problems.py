@@ -37,6 +37,7 @@ _STATUS_OF_ERROR: Final[dict[type[BaseException], Status]] = {
     errors.NotFoundError: Status.NOT_FOUND,
     errors.NoScopeError: Status.UNKNOWN_SCOPE,
     errors.NoCollectionError: Status.UNKNOWN_COLLECTION,
+    errors.ExistsError: Status.EXISTS,
     errors.NotStoredError: Status.NOT_STORED,
     errors.NoAccessError: Status.NO_ACCESS,
     errors.LoginRefusedError: Status.AUTH_ERROR,
