@@ -38,6 +38,7 @@ nitpick_ignore_regex = [
     ("py:class", r"(trio_spool\..*\.)?[BT]"),  # type variables
     ("py:class", r"trio_spool\._core\.handover\._items\.Bytes"),  # the type of a default
     ("py:class", r"trio_spool\._core\.trio\._open_sender\.SenderBlock"),  # entered, never named by users
+    ("py:class", r"Notifier|InheritedSocket"),  # parts of a Supervisor, never named by users
     ("py:class", r"trio_spool\._incidents\.Incidents"),  # what the service hands to its engines
     ("py:class", "WSGIApplication"),  # known to type checkers only
     ("py:class", "Application|Headers"),  # what ASGI and this package call types that are spelt out beside them

@@ -3,30 +3,59 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
+from collections import defaultdict
 from pathlib import Path
 
 import attrs
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+from support.process import command, running
 from trio_spool.cli import main
 from trio_spool.cli._serve import serve
 from trio_spool.server import Settings
 
+if sys.version_info < (3, 11):
+    import tomli as tomllib
+else:
+    import tomllib
+
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = (DOCS / "container.rst").read_text(encoding="utf-8")
-DOCKERFILE = (DOCS / "examples" / "container" / "Dockerfile").read_text(encoding="utf-8")
+FOLDER = DOCS / "examples" / "container"
+CONTAINERFILE = (FOLDER / "Containerfile").read_text(encoding="utf-8")
 COMMANDS = [shlex.split(line) for line in re.findall(r"^    (docker .*)$", PAGE, re.MULTILINE)]
 SERVERS = [words for words in COMMANDS if words[1:3] == ["run", "-d"]]
 
 
+def stages() -> list[dict[str, list[str]]]:
+    """The instructions of each stage of the image: each name with all of its arguments, in order."""
+    found: list[dict[str, list[str]]] = []
+    lines = [line for line in CONTAINERFILE.splitlines() if line and not line.startswith("#")]
+    for line in "\n".join(lines).replace("\\\n", "").splitlines():
+        name, arguments = line.split(maxsplit=1)
+        if name == "FROM":
+            found.append(defaultdict(list))
+        if found:
+            found[-1][name].append(arguments)
+    return found
+
+
+BUILD, FINAL = stages()
+
+
 def settings_of(words: list[str], monkeypatch: pytest.MonkeyPatch) -> Settings:
     """The settings of the server in a container that is run by these words."""
-    for variables in re.findall(r"^ENV (.*)$", DOCKERFILE, re.MULTILINE):
+    for variables in FINAL["ENV"]:
         for variable in variables.split():
             monkeypatch.setenv(*variable.split("=", 1))
-    (entry,) = re.findall(r"^ENTRYPOINT (.*)$", DOCKERFILE, re.MULTILINE)
+    (entry,) = FINAL["ENTRYPOINT"]
     arguments = [*json.loads(entry)[2:], *words[words.index("trio-spool") + 1 :]]
     parameters = serve.make_context("serve", arguments).params
     return Settings(**{name: value for name, value in parameters.items() if name in attrs.fields_dict(Settings)})
@@ -53,6 +82,57 @@ def test_other_commands_exist() -> None:
 
 
 def test_the_image_has_what_the_package_is_built_from() -> None:
-    for names in re.findall(r"^COPY (.*) /src", DOCKERFILE, re.MULTILINE):
-        for name in names.split():
-            assert (DOCS.parent / name).exists(), name
+    copied = [name for arguments in BUILD["COPY"] for name in arguments.split()[:-1]]
+    assert "trio_spool" in copied
+    for name in copied:
+        assert (DOCS.parent / name).exists(), name
+
+
+def test_the_server_has_one_user_and_one_volume() -> None:
+    (user,) = FINAL["USER"]
+    assert user.partition(":")[0].isdecimal() and int(user.partition(":")[0]) > 0  # a number: Kubernetes can't look up names
+    assert FINAL["VOLUME"] == ["/data"]
+    assert FINAL["STOPSIGNAL"] == ["SIGTERM"]
+    assert f"COPY --from=build --chown={user} /data /data" in CONTAINERFILE
+
+
+def test_nothing_is_installed_in_the_final_image() -> None:
+    assert not FINAL["RUN"]
+    assert all(arguments.startswith("--from=build ") for arguments in FINAL["COPY"])
+
+
+def requirements(name: str) -> dict[str, list[str]]:
+    """The packages of a file of requirements: their versions, and the hashes of their files."""
+    text = (FOLDER / name).read_text(encoding="utf-8").replace("\\\n", "")
+    lines = [line.split() for line in text.splitlines() if not line.startswith("#")]
+    assert all("==" in first and hashes and all(one.startswith("--hash=sha256:") for one in hashes) for first, *hashes in lines)
+    return {canonicalize_name(first.partition("==")[0]): first.partition("==")[2] for first, *_ in lines}
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-build.txt"])
+def test_every_package_of_the_image_is_named_with_hashes(name: str) -> None:
+    """docs/contributing.rst says how the files are made."""
+    metadata = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    wanted = metadata["project"]["dependencies"] if name == "requirements.txt" else metadata["build-system"]["requires"]
+    found = requirements(name)
+    for requirement in map(Requirement, wanted):
+        if requirement.marker is None or requirement.marker.evaluate({"python_version": "3.13"}):
+            assert requirement.specifier.contains(found[canonicalize_name(requirement.name)]), requirement
+    installed = [words for words in " && ".join(BUILD["RUN"]).split(" && ") if "-r /tmp/" in words]
+    assert len(installed) == 2
+    assert all("--require-hashes --only-binary :all:" in words for words in installed)
+
+
+def test_the_health_check_finds_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a command of this program, which succeeds while a server runs, with users or without, and fails if none does."""
+    (check,) = FINAL["HEALTHCHECK"]
+    options, words = check.split(" CMD ")
+    assert {option.partition("=")[0] for option in options.split()} == {"--interval", "--timeout", "--start-period", "--retries"}
+    program, *arguments = json.loads(words)
+    assert program == "trio-spool"
+    variables = dict(variable.split("=", 1) for line in FINAL["ENV"] for variable in line.split())
+    assert variables["TRIO_SPOOL_SERVER"].partition(":")[2] == variables["TRIO_SPOOL_LISTEN"].rpartition(":")[2]
+    with running("--engine", "memory", "--listen", "tcp://127.0.0.1:0") as server:
+        environment = {**os.environ, "TRIO_SPOOL_SERVER": server.address}
+        assert subprocess.run(command(*arguments), env=environment, capture_output=True, timeout=60).returncode == 0
+    assert subprocess.run(command(*arguments), env=environment, capture_output=True, timeout=60).returncode != 0

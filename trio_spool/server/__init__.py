@@ -23,3 +23,5 @@ from .settings import ServiceError as ServiceError
 from .settings import Settings as Settings
 from .settings import SettingsError as SettingsError
 from .shared import Tuning as Tuning
+from .supervision import Supervisor as Supervisor
+from .supervision import find_supervisor as find_supervisor

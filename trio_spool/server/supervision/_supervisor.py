@@ -32,7 +32,9 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("trio_spool")
 
 
 class Supervisor:
-    """Tells the supervisor about the service, feeds its watchdog, and holds the sockets that it has opened.
+    """The supervisor of this process, as `find_supervisor` returns it, for `serve_until_signal`.
+
+    It tells the supervisor about the service, feeds its watchdog, and holds the sockets that it has opened.
 
     Args:
         notifier: Sends news; None if nobody wants any.
@@ -136,6 +138,12 @@ async def _feed(notifier: Notifier, seconds: float, shared: Shared) -> NoReturn:
 
 def find_supervisor(environ: MutableMapping[str, str]) -> Supervisor:
     """Return the supervisor that the environment tells of, and take its variables out of that.
+
+    A program that calls `serve_until_signal` does this first, and passes the result on. `Supervisor.addresses` makes of the
+    addresses that it would listen on those that it has to.
+
+    Args:
+        environ: The environment: `os.environ`.
 
     Raises:
         ListenError: Its sockets can't be used.
