@@ -44,7 +44,7 @@ TIMES = ENDLESS | {"max_scan_life", "snapshot_idle", "switch_interval"}
 SHARES = {"bucket_share", "user_share"}
 FLAGS = {"allow_network_storage", "no_auth", "tls_client_required", "disable_flush", "verbose", "verify_reads"}
 PATHS = {"data_dir", "users", "tls_cert", "tls_key", "tls_client_ca"}
-WORDS = {"engine", "fsync", "log_level", "log_format"}
+WORDS = {"engine", "fsync", "protocols", "log_level", "log_format"}
 COUNTS = set(OPTIONS) - TIMES - SHARES - FLAGS - PATHS - WORDS - {"listen", "advertise", "management", "unix_mode"}
 
 

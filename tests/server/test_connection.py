@@ -53,13 +53,36 @@ async def stat(raw, group: bytes = b"") -> dict[bytes, bytes]:
 
 
 @pytest.mark.parametrize("magic", [0x00, 0x18, 0x81, 0x82, 0xFF, ord("g")])
-async def test_bad_magic_is_closed_without_a_word(service, magic: int) -> None:
+async def test_what_is_no_magic_is_the_text_protocol(run_service, magic: int) -> None:
+    """Where that is not spoken, the client is told so, and disconnected."""
+    async with run_service(protocols="binary") as service:
+        for sent in header(magic=magic) + b"et key\r\n" * 10, bytes((magic,)):
+            async with service.connect() as raw:
+                await raw.send(sent)
+                assert await raw.rest() == b"SERVER_ERROR the text protocol is not spoken here: see --protocols\r\n"
+        async with service.connect() as raw:
+            assert (await raw.call(Opcode.NOOP)).status == 0
+
+
+async def test_a_service_without_the_binary_protocol(run_service) -> None:
+    async with run_service(protocols="text") as service:
+        async with service.connect() as raw:
+            await raw.send(encode_request(Opcode.GET, key=b"k", opaque=7)[:20])
+            await raw.send(encode_request(Opcode.GET, key=b"k", opaque=7)[20:])
+            reply = await raw.receive()
+            assert (reply.opaque, reply.status) == (7, Status.TEMPORARY_FAILURE)
+            assert reply.value == b"the binary protocol is not spoken here: see --protocols"
+            assert await raw.closed()
+        async with service.connect() as raw:
+            await raw.send(b"version\r\nquit\r\n")
+            assert (await raw.rest()).startswith(b"VERSION ")
+
+
+@pytest.mark.parametrize("magic", [0x00, 0x18, 0x81, 0x82, 0xFF, ord("g")])
+async def test_any_other_magic_begins_a_line(service, magic: int) -> None:
     async with service.connect() as raw:
-        await raw.send(header(magic=magic) + b"et key\r\n" * 10)
-        assert await raw.closed()
-    async with service.connect() as raw:
-        await raw.send(bytes((magic,)))
-        assert await raw.closed()
+        await raw.send(bytes((magic,)) + b"\xffno\r\nquit\r\n")
+        assert await raw.rest() in (b"ERROR\r\n", b"CLIENT_ERROR bad command line format\r\n")
     async with service.connect() as raw:
         assert (await raw.call(Opcode.NOOP)).status == 0
 

@@ -145,13 +145,21 @@ async def test_couchbase_s_sdks_are_closed_without_a_word(run_service) -> None:
             assert await sdk.closed()
 
 
-@pytest.mark.parametrize("sent", [b"", b"\x80", encode_request(Opcode.NOOP)[:23], b"get k\r\n", b"\x16\x03\x01"])
+@pytest.mark.parametrize("sent", [b"", b"\x80", encode_request(Opcode.NOOP)[:23]])
 async def test_who_says_nothing_that_can_be_answered_is_closed_without_a_word(run_service, sent: bytes) -> None:
     async with run_service(max_connections=1, tuning=QUICK) as service, service.connect() as raw:
         assert (await raw.call(Opcode.NOOP)).status == 0
         async with service.connect() as other:
             await other.stream.send_all(sent)
             assert await other.closed()
+
+
+async def test_clients_of_the_text_protocol_are_told(run_service) -> None:
+    async with run_service(max_connections=1, tuning=QUICK) as service, service.connect() as raw:
+        assert (await raw.call(Opcode.NOOP)).status == 0
+        async with service.connect() as other:
+            await other.stream.send_all(b"get k\r\n")
+            assert await other.rest() == b"SERVER_ERROR Too many connections\r\n"
 
 
 async def test_so_many_are_told_at_one_time_and_no_more(run_service) -> None:

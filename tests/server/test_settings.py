@@ -42,7 +42,21 @@ def refusal(**values: Any) -> str:
 
 def test_every_setting_is_of_a_kind() -> None:
     assert sorted(
-        [*FLOATS, *INTS, *BOOLS, *PATHS, *SHARES, "listen", "advertise", "management", "engine", "fsync", "log_level", "unix_mode"]
+        [
+            *FLOATS,
+            *INTS,
+            *BOOLS,
+            *PATHS,
+            *SHARES,
+            "listen",
+            "advertise",
+            "management",
+            "protocols",
+            "engine",
+            "fsync",
+            "log_level",
+            "unix_mode",
+        ]
     ) == sorted(NAMES)
 
 
@@ -236,3 +250,13 @@ def test_what_can_not_be_advertised(advertise: Any, message: str) -> None:
 def test_port_0_twice_can_not_be_advertised() -> None:
     listen = ("tcp://127.0.0.1:0", "tcp://127.0.0.1:0")
     assert "give each a port of its own" in refusal(listen=listen, advertise="5:tcp://127.0.0.1:0")
+
+
+@pytest.mark.parametrize("value", ["", "binary,", "text,text", "udp", "binary text", None, 1, ("text",)])
+def test_what_are_no_protocols(value: object) -> None:
+    assert refusal(protocols=value).startswith("protocols must be binary or text, or binary,text; got ")
+
+
+@pytest.mark.parametrize("value", ["binary", "text", "binary,text", "text,binary"])
+def test_protocols(value: str) -> None:
+    assert Settings(protocols=value).protocols == value

@@ -16,7 +16,7 @@ from trio_spool.engine import Item, Outcome, Record
 from trio_spool.server.commands import items, scans
 from trio_spool.server.commands.errors import NotFoundError
 from trio_spool.server.conversation import READ, WRITE, Begin, CommandContext, Exchange, Host
-from trio_spool.server.protocols import detect
+from trio_spool.server.protocols.binary import FIRST_BYTES, BinaryGuest
 from trio_spool.server.settings import ServiceError
 from trio_spool.server.shared import ContinueLimits, ScanQuery
 
@@ -26,7 +26,9 @@ COMMANDS = {b"set": WRITE, b"get": READ, b"scan": READ}
 
 def detect_lines(first: int) -> Begin | None:
     """Speak lines with clients that begin with a letter, and else what a service speaks by itself."""
-    return LineGuest if chr(first).isalpha() else detect(first)
+    if chr(first).isalpha():
+        return LineGuest
+    return BinaryGuest if first in FIRST_BYTES else None
 
 
 class LineGuest:

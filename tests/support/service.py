@@ -69,6 +69,14 @@ class Raw:
             kwargs.setdefault("key", b"k" if shape.key is KeyRule.REQUIRED else b"")
         return encode_request(opcode, **kwargs)
 
+    async def rest(self) -> bytes:
+        """Read to the end, and return what came, in whatever protocol."""
+        rest = b""
+        with trio.fail_after(20):
+            while data := await self.stream.receive_some(65536):
+                rest += data
+        return rest
+
     async def closed(self) -> bool:
         """Read to the end. Return whether nothing more came than what `receive` has returned."""
         rest = b""

@@ -94,6 +94,11 @@ class _Serve(click.Command):
     multiple=True,
 )
 @_setting(
+    "protocols",
+    "The protocols that are spoken: binary, text (with the meta commands), or both. The first byte of a client decides.",
+    type=click.Choice(["binary,text", "binary", "text"]),
+)
+@_setting(
     "engine",
     "Where items are kept. lmdb: in DATA_DIR. memory: nowhere else, so that they are lost at the end.",
     type=click.Choice(tuple(ENGINES)),

@@ -33,6 +33,11 @@ from ._json_paths import is_json as is_json
 from ._json_paths import members as members
 from ._json_problems import PathError as PathError
 from ._json_problems import PathProblem as PathProblem
+from ._marking import MARKS as MARKS
+from ._marking import STALE as STALE
+from ._marking import WON as WON
+from ._marking import Fetch as Fetch
+from ._marking import Invalidate as Invalidate
 from ._open import ENGINES as ENGINES
 from ._open import EngineKind as EngineKind
 from ._open import find_engine as find_engine

@@ -6,6 +6,7 @@ from typing import Final
 
 from ._json_paths import is_json
 from ._json_text import Rest
+from ._marking import MARKS, STALE, WON, Fetch, Invalidate
 from ._operations import (
     Arithmetic,
     Concat,
@@ -62,7 +63,7 @@ def apply(
         The outcome, and the item to store, or `DELETED`, or None if nothing changes. If something does, the caller fills in the
         CAS and the sequence number of the outcome, and replaces its item, if it has one, by the item that is stored.
     """
-    if locked and current is not None and not isinstance(operation, Get):
+    if locked and current is not None and not isinstance(operation, (Get, Fetch)):
         problem = _refused(operation, current)
         if problem is not None:
             return problem, None
@@ -70,6 +71,8 @@ def apply(
         return _store(operation, current)
     if isinstance(operation, Get):
         return (NOT_FOUND if current is None else Outcome(cas=current.cas, item=current)), None
+    if isinstance(operation, Fetch):
+        return _fetch(operation, current, locked=locked)
     if isinstance(operation, (Touch, Lock)):
         if current is None:
             return NOT_FOUND, None
@@ -90,6 +93,8 @@ def apply(
         return _carry_out_plan(operation, current, version)
     if isinstance(operation, Arithmetic):
         return _arithmetic(operation, current)
+    if isinstance(operation, Invalidate):
+        return _invalidate(operation, current)
     if isinstance(operation, Edit):
         outcome, change = edit(operation, current, version)
         return outcome, DELETED if isinstance(change, Removed) else change
@@ -121,6 +126,9 @@ def _unmet(cas: int, current: Item | None) -> Outcome | None:
 def _store(operation: Store, current: Item | None) -> tuple[Outcome, Item | None]:
     if operation.cas:
         if problem := _unmet(operation.cas, current):
+            if operation.or_stale and current is not None and operation.cas < current.cas:
+                datatype = operation.datatype | STALE | current.datatype & WON
+                return DONE, Item(operation.value, operation.flags, current.expiry, datatype, 0, 0, current.xattrs)
             return problem, None
     elif operation.mode is not StoreMode.SET and (current is None) is (operation.mode is StoreMode.REPLACE):
         return (NOT_FOUND if current is None else EXISTS), None
@@ -132,13 +140,47 @@ def _store(operation: Store, current: Item | None) -> tuple[Outcome, Item | None
 
 def concat(operation: Concat, current: Item | None, rest: Rest | None = None) -> tuple[Outcome, Item | None]:
     """Decide what becomes of a value that is appended to, or prepended to."""
+    if current is None and operation.create:
+        datatype = operation.datatype if operation.datatype and is_json(operation.value, rest) else 0
+        return Outcome(number=len(operation.value)), Item(operation.value, operation.flags, operation.expiry, datatype)
     if current is None or (size := len(current.value) + len(operation.value)) > operation.max_size:
         return NOT_STORED, None
     if operation.datatype and size > operation.inline:
         return Outcome(Problem.UNPLANNED), None
     value = operation.value + current.value if operation.prepend else current.value + operation.value
     datatype = operation.datatype if operation.datatype and is_json(value, rest) else 0
-    return Outcome(), current._replace(value=value, datatype=datatype)
+    return Outcome(number=size), current._replace(value=value, datatype=datatype)
+
+
+def _fetch(operation: Fetch, current: Item | None, *, locked: bool) -> tuple[Outcome, Item | None]:
+    """Return an item, and decide whether its client is to make a new value."""
+    if current is None:
+        if operation.create is None:
+            return NOT_FOUND, None
+        created = Item(b"", 0, operation.create, WON)
+        return Outcome(item=created, number=1), created
+    if locked:
+        return (Outcome(cas=current.cas, item=current, number=0) if operation.expiry is None else LOCKED), None
+    sooner = operation.recache is not None and 0 < current.expiry < operation.recache
+    wins = not current.datatype & WON and (sooner or bool(current.datatype & STALE))
+    change = current
+    if wins:
+        change = change._replace(datatype=change.datatype | WON)
+    if operation.expiry is not None:
+        change = change._replace(expiry=operation.expiry)
+    return Outcome(cas=current.cas, item=change, number=int(wins)), None if change is current else change
+
+
+def _invalidate(operation: Invalidate, current: Item | None) -> tuple[Outcome, Item | None]:
+    """Mark an item as stale, or remove its value."""
+    if current is None:
+        return NOT_FOUND, None
+    changed = current._replace(datatype=current.datatype & ~MARKS | (STALE if operation.stale else 0))
+    if operation.expiry is not None:
+        changed = changed._replace(expiry=operation.expiry)
+    if operation.drop_value:
+        changed = changed._replace(value=b"", flags=0, datatype=changed.datatype & MARKS)
+    return Outcome(), changed
 
 
 def _carry_out_plan(planned: Planned, current: Item | None, version: Version) -> tuple[Outcome, Item | Deleted | None]:
@@ -182,5 +224,9 @@ def _arithmetic(operation: Arithmetic, current: Item | None) -> tuple[Outcome, I
         if len(old) > _MAX_DIGITS or not old.isdigit() or int(old) >= _TWO_64:
             return NOT_A_NUMBER, None
         number = max(int(old) + operation.delta, 0) % _TWO_64
-        item = current._replace(value=b"%d" % number, datatype=current.datatype | operation.datatype)
+        value = b"%d" % number
+        if operation.padded:
+            value = value.ljust(len(current.value))
+        expiry = current.expiry if operation.new_expiry is None else operation.new_expiry
+        item = current._replace(value=value, expiry=expiry, datatype=current.datatype | operation.datatype)
     return Outcome(number=number), item

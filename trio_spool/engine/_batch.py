@@ -9,6 +9,7 @@ from typing import NamedTuple
 from ._apply import DELETED, NO_VERSION, Deleted, apply
 from ._clocks import Moment
 from ._interface import SpaceOf
+from ._marking import Fetch
 from ._operations import (
     Delete,
     Edit,
@@ -26,6 +27,7 @@ from ._operations import (
     Space,
     Store,
     StoreMode,
+    Touch,
 )
 from ._storage import DamagedItemError, State, Transaction
 from ._subdocument import Version
@@ -167,10 +169,13 @@ class Batch:
             return outcome
         if isinstance(change, Tombstone):
             return self._bury(operation, stored, outcome, change, new=current is None)
-        return self._make(key, stored, outcome, change)
+        cas = getattr(operation, "new_cas", 0)
+        if current is not None and (isinstance(operation, Fetch) or (isinstance(operation, Touch) and operation.keep_cas)):
+            cas = current.cas
+        return self._make(key, stored, outcome, change, cas)
 
-    def _make(self, key: bytes, stored: Item | None, outcome: Outcome, change: Item | Deleted) -> Outcome:
-        """Make the change of an operation, and return its outcome."""
+    def _make(self, key: bytes, stored: Item | None, outcome: Outcome, change: Item | Deleted, cas: int = 0) -> Outcome:
+        """Make the change of an operation, and return its outcome. The item gets a CAS that is not 0."""
         self.changed = True
         self._seqno += 1
         self._cas += 1
@@ -181,7 +186,9 @@ class Batch:
             return outcome._replace(cas=self._cas, seqno=self._seqno)
         # Written out: `_replace` would take longer than everything else here but the store.
         value, flags, expiry, datatype, _, _, xattrs = change
-        item = Item(value, flags, expiry, datatype, self._cas, self._seqno, xattrs)
+        if not cas:
+            cas = self._cas
+        item = Item(value, flags, expiry, datatype, cas, self._seqno, xattrs)
         self.transaction.put(key, item, stored)
         if stored is None:
             self._count(key, 1, _size(key, item))
@@ -190,7 +197,7 @@ class Batch:
         else:
             self._count(key, 0, len(value) + len(xattrs) - len(stored.value) - len(stored.xattrs))
         shown = item if outcome.item is not None else None
-        return Outcome(None, self._cas, self._seqno, shown, outcome.number, outcome.results)
+        return Outcome(None, cas, self._seqno, shown, outcome.number, outcome.results)
 
     # Tombstones
 

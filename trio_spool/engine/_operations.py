@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Union
 
 import attrs
 
+from ._marking import Fetch, Invalidate
+
 if TYPE_CHECKING:
     from ._steps import Step, StepResult
 
@@ -147,11 +149,14 @@ class StoreMode(Enum):
 
 
 # In all operations, a `cas` that is not 0 is a condition: the item must exist (else NOT_FOUND) and have that CAS (else EXISTS).
-# Expiries are absolute Unix times in seconds, or 0 for never.
+# Expiries are absolute Unix times in seconds, or 0 for never. A `new_cas` that is not 0 is the CAS that the item gets.
 
 
 class Store(NamedTuple):  # the most frequent operation; a named tuple is made faster than the others
-    """Store a value: always, only where there is none (ADD, else EXISTS), only where there is one (REPLACE, else NOT_FOUND)."""
+    """Store a value: always, only where there is none (ADD, else EXISTS), only where there is one (REPLACE, else NOT_FOUND).
+
+    With `or_stale`, a CAS below the item's is accepted as well: the item gets the value, keeps its expiry, and is stale.
+    """
 
     key: bytes
     value: bytes
@@ -161,6 +166,8 @@ class Store(NamedTuple):  # the most frequent operation; a named tuple is made f
     mode: StoreMode = StoreMode.SET
     cas: int = 0
     keep_expiry: bool = False  # of the item that is replaced
+    new_cas: int = 0
+    or_stale: bool = False
 
 
 @attrs.frozen
@@ -171,6 +178,7 @@ class Concat:
         datatype: The datatype of a result that is JSON. If it is 0, nobody looks.
         inline: The largest result, in bytes, that is looked at in the transaction. A larger one must be planned; else it is
             UNPLANNED.
+        create: Whether to create a missing item, with these `flags` and this `expiry`.
     """
 
     key: bytes
@@ -180,6 +188,10 @@ class Concat:
     cas: int = 0
     datatype: int = 0
     inline: int = _NO_LIMIT
+    create: bool = False
+    flags: int = 0
+    expiry: int = 0
+    new_cas: int = 0
 
 
 @attrs.frozen
@@ -189,6 +201,10 @@ class Arithmetic:
     A missing item is created with `initial` and `expiry` if `create` is set; otherwise the outcome is NOT_FOUND. An existing value
     must consist of the decimal digits of a number below 2**64, else NOT_A_NUMBER. Its flags and expiry are kept. `datatype` is
     added to its datatype, or is that of a new item.
+
+    Attributes:
+        new_expiry: The expiry that an existing item gets; None to keep the old one.
+        padded: Whether a number that becomes shorter is filled up with blanks behind it.
     """
 
     key: bytes
@@ -198,6 +214,9 @@ class Arithmetic:
     create: bool = True
     cas: int = 0
     datatype: int = 0
+    new_expiry: int | None = None
+    padded: bool = False
+    new_cas: int = 0
 
 
 @attrs.frozen
@@ -210,10 +229,11 @@ class Delete:
 
 @attrs.frozen
 class Touch:
-    """Change the expiry of an item, and return the item; NOT_FOUND if it does not exist."""
+    """Change the expiry of an item, and return the item; NOT_FOUND if it does not exist. With `keep_cas`, it keeps its CAS."""
 
     key: bytes
     expiry: int
+    keep_cas: bool = False
 
 
 @attrs.frozen
@@ -362,7 +382,9 @@ class Flush:
     at: float = 0
 
 
-Operation = Union[Store, Concat, Arithmetic, Delete, Touch, Lock, Unlock, Edit, Planned, Get, Flush, Remove, Remember, Seal]
+Operation = Union[
+    Store, Concat, Arithmetic, Delete, Touch, Fetch, Invalidate, Lock, Unlock, Edit, Planned, Get, Flush, Remove, Remember, Seal
+]
 
 
 def size_of(operation: Operation) -> int:

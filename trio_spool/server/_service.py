@@ -20,7 +20,7 @@ from ._listening import BoundListener, adopt, listen
 from ._reception import Reception
 from ._reloading import Reloading, Reread
 from .conversation import Detect
-from .protocols import detect
+from .protocols import detecting
 from .settings import Settings, SettingsError
 from .shared import Shared, Stage, Tuning, remove_all_in_thread
 
@@ -45,7 +45,7 @@ class Service:
     Args:
         settings: What to run.
         tuning: Values that are no settings.
-        detect: Returns the protocol that begins with a byte.
+        detect: Returns the protocol that begins with a byte; None for the protocols of the settings.
         failing: Called with the reason when the engine of a bucket has failed, before the service ends because of that.
         reread: Returns the settings as they are to be after SIGHUP. Called in a worker thread; None if they stay as they are.
         changed: Called with the settings whenever that has changed them.
@@ -62,7 +62,7 @@ class Service:
         settings: Settings,
         *,
         tuning: Tuning | None = None,
-        detect: Detect = detect,
+        detect: Detect | None = None,
         failing: Callable[[EngineFailedError], object] = lambda failure: None,
         reread: Reread | None = None,
         changed: Callable[[Settings], object] = lambda settings: None,
@@ -77,7 +77,7 @@ class Service:
         except UsersError as exc:
             raise SettingsError(str(exc)) from exc
         self._settings = settings
-        self.reception = Reception(self.shared, detect)
+        self.reception = Reception(self.shared, detecting(settings.protocols) if detect is None else detect)
         self._companions = list(companions(settings) if beside is None else beside)
         self._sockets = sockets
         self._failing = failing

@@ -10,6 +10,8 @@ from ..data import Bucket
 
 # memcached's bound between relative and absolute times.
 THIRTY_DAYS = 30 * 24 * 60 * 60
+# An expiry that passed long ago: the earliest one that is no relative one.
+PAST = THIRTY_DAYS + 1
 # The latest expiry: in replies and in scans, it is an unsigned number of 32 bits.
 LATEST = 0xFFFFFFFF
 
@@ -18,7 +20,7 @@ def absolute_expiry(expiry: int, clock: Callable[[], float] = time.time) -> int:
     """Return an expiry as a Unix time, or 0 for never.
 
     Up to thirty days, it is given in seconds from now; above, it is a Unix time already. Expiries are whole seconds. A relative
-    one is rounded up, so that nothing expires early.
+    one is rounded up, so that nothing expires early. A negative one has passed.
 
     Args:
         expiry: The expiry.
@@ -26,7 +28,7 @@ def absolute_expiry(expiry: int, clock: Callable[[], float] = time.time) -> int:
     """
     if 0 < expiry <= THIRTY_DAYS:
         return min(math.ceil(clock()) + expiry, LATEST)
-    return expiry
+    return expiry if expiry >= 0 else PAST
 
 
 def expiry_in(bucket: Bucket, key: bytes, expiry: int, clock: Callable[[], float] = time.time) -> int:

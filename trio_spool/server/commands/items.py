@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Final
 
-from ...engine import Arithmetic, Concat, Delete, Flush, Lock, Outcome, Problem, Store, StoreMode, Touch, Unlock, is_json
+from ...engine import (
+    Arithmetic,
+    Concat,
+    Delete,
+    Fetch,
+    Flush,
+    Invalidate,
+    Lock,
+    Outcome,
+    Problem,
+    Store,
+    StoreMode,
+    Touch,
+    Unlock,
+    is_json,
+)
 from ..data import Bucket
 from ..shared import Counters
 from .errors import InvalidRequestError
@@ -15,6 +32,8 @@ DEFAULT_LOCK: Final = 15
 MAX_LOCK: Final = 30
 # The CAS that is shown of a locked item, as kv_engine does.
 LOCKED_CAS: Final = 0xFFFFFFFFFFFFFFFF
+# A CAS that no item has, for a client that compares with 0, which is none.
+NO_CAS: Final = 0xFFFFFFFFFFFFFFFF
 # The datatype of a value that is JSON.
 JSON: Final = 1
 
@@ -30,9 +49,11 @@ def store(
     cas: int = 0,
     keep_expiry: bool = False,
     datatype: int = 0,
+    new_cas: int = 0,
+    or_stale: bool = False,
 ) -> Store:
     """Store a value; the expiry is as the client gives it."""
-    return Store(key, value, flags, expiry_in(bucket, key, expiry), datatype, mode, cas, keep_expiry)
+    return Store(key, value, flags, expiry_in(bucket, key, expiry), datatype, mode, cas, keep_expiry, new_cas, or_stale)
 
 
 def datatype_of_value(value: bytes) -> int:
@@ -45,16 +66,79 @@ def concatenate(key: bytes, value: bytes, *, prepend: bool, cas: int, max_size: 
     return Concat(key, value, prepend, max_size, cas, datatype, inline)
 
 
-def count(bucket: Bucket, key: bytes, delta: int, *, initial: int, expiry: int | None, cas: int, datatype: int = 0) -> Arithmetic:
-    """Add to a number. An expiry of None says not to create it."""
+def concatenate_or_create(
+    bucket: Bucket,
+    key: bytes,
+    value: bytes,
+    *,
+    prepend: bool,
+    cas: int,
+    max_size: int,
+    flags: int,
+    expiry: int | None,
+    new_cas: int,
+) -> Concat:
+    """Append to a value, or prepend, or create it. An expiry of None says not to create it."""
+    absolute = expiry_in(bucket, key, expiry) if expiry is not None else 0
+    create = expiry is not None
+    return Concat(key, value, prepend, max_size, cas, create=create, flags=flags, expiry=absolute, new_cas=new_cas)
+
+
+def count(
+    bucket: Bucket,
+    key: bytes,
+    delta: int,
+    *,
+    initial: int,
+    expiry: int | None,
+    cas: int,
+    datatype: int = 0,
+    new_expiry: int | None = None,
+    padded: bool = False,
+    new_cas: int = 0,
+) -> Arithmetic:
+    """Add to a number. An expiry of None says not to create it; a new expiry of None, to leave that of an existing one."""
     create = expiry is not None
     absolute = expiry_in(bucket, key, expiry) if expiry is not None else 0
-    return Arithmetic(key, delta, initial, absolute, create, cas, datatype)
+    changed = expiry_in(bucket, key, new_expiry) if new_expiry is not None else None
+    return Arithmetic(key, delta, initial, absolute, create, cas, datatype, changed, padded, new_cas)
 
 
-def touch(bucket: Bucket, key: bytes, expiry: int) -> Touch:
+def touch(bucket: Bucket, key: bytes, expiry: int, *, keep_cas: bool = False) -> Touch:
     """Change the expiry of an item."""
-    return Touch(key, expiry_in(bucket, key, expiry))
+    return Touch(key, expiry_in(bucket, key, expiry), keep_cas)
+
+
+def fetch(
+    bucket: Bucket,
+    key: bytes,
+    *,
+    create: int | None = None,
+    recache: int | None = None,
+    expiry: int | None = None,
+    new_cas: int = 0,
+    clock: Callable[[], float] = time.time,
+) -> Fetch:
+    """Return an item, and decide who is to make a new value: `recache` is the seconds left below which this client may."""
+    return Fetch(
+        key,
+        None if create is None else expiry_in(bucket, key, create),
+        None if recache is None else clock() + recache,
+        None if expiry is None else expiry_in(bucket, key, expiry),
+        new_cas,
+    )
+
+
+def invalidate(
+    bucket: Bucket, key: bytes, *, cas: int, expiry: int | None, stale: bool, drop_value: bool, new_cas: int
+) -> Invalidate:
+    """Mark an item as stale, or remove its value."""
+    return Invalidate(key, cas, None if expiry is None else expiry_in(bucket, key, expiry), stale, drop_value, new_cas)
+
+
+def compared(cas: int | None) -> int:
+    """Return the condition for a CAS that a client compares with; None for no condition."""
+    return 0 if cas is None else cas or NO_CAS
 
 
 def lock(key: bytes, seconds: int) -> Lock:
@@ -80,7 +164,7 @@ def delete(key: bytes, cas: int = 0) -> Delete:
 
 def flush(delay: int) -> Flush:
     """Empty the bucket, now or after a delay."""
-    return Flush(flush_time(delay))
+    return Flush(flush_time(max(delay, 0)))
 
 
 def shown_cas(bucket: Bucket, key: bytes, cas: int) -> int:

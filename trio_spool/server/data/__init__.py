@@ -1,5 +1,6 @@
 """What is stored: buckets, their manifests, and how their keys are laid out. Knows no connection and no protocol."""
 
+from ._accesses import Accesses as Accesses
 from ._bucket import SWEEP as SWEEP
 from ._bucket import Bucket as Bucket
 from ._bucket_directories import BUCKETS_DIRECTORY as BUCKETS_DIRECTORY

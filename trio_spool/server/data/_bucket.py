@@ -25,6 +25,7 @@ from ...engine import (
     Space,
     WorkClock,
 )
+from ._accesses import Accesses
 from ._bucket_options import BucketOptions, parse_options
 from ._keys import collection_id, prefix_of
 from ._manifest import Manifest, ManifestError, StillRemovingError, check_change, parse_manifest
@@ -54,6 +55,7 @@ class Bucket:
         options: What administrators have set.
         vbuckets: The number of vbuckets.
         turns: Makes those wait for each other who plan operations on the same key.
+        accesses: When items were last read; None until somebody asks for that.
         planners: Bounds the operations on very large items that are planned at a time, each of which takes several times its item.
 
     Raises:
@@ -66,6 +68,7 @@ class Bucket:
         self.reader = engine.open_reader()
         self.vbuckets = vbuckets
         self.turns = Turns()
+        self.accesses: Accesses | None = None
         self.planners = trio.CapacityLimiter(_PLANNERS)
         self._identity = engine.identity
         self._uuids: dict[int, int] = {}
@@ -134,6 +137,12 @@ class Bucket:
     def collection_of(self, key: bytes) -> Collection | None:
         """Return the collection of a stored key, or None if it was dropped or never existed."""
         return self._collections.get(key[0] if key[0] < 0x80 else collection_id(key))
+
+    def note_accesses(self) -> Accesses:
+        """Note reads of items from now on, and return what is known of those so far."""
+        if self.accesses is None:
+            self.accesses = Accesses()
+        return self.accesses
 
     def read_in_thread(self, key: bytes, *, tombstones: bool = False) -> Item | None:
         """Read one item in a worker thread, for engines whose reads have to wait: if asked to, its tombstone if there is none."""

@@ -118,6 +118,17 @@ def texts(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None
         raise _error(attribute, "must be one text or several, each a str", value)
 
 
+def words_of(*choices: str) -> Check:
+    """Accept some of these words, each once, with commas between them."""
+
+    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        words = value.split(",") if isinstance(value, str) else []
+        if not words or len(set(words)) < len(words) or not set(words) <= set(choices):
+            raise _error(attribute, f"must be {' or '.join(choices)}, or {','.join(choices)}", value)
+
+    return check
+
+
 def to_path(value: str | os.PathLike[str] | None) -> Path | None:
     """Convert a str or path-like object to a path; anything else is left for `path_or_none` to refuse."""
     return Path(value) if isinstance(value, (str, os.PathLike)) else value

@@ -28,6 +28,7 @@ from ._checks import (
     to_tuple,
     whether,
     whole,
+    words_of,
 )
 from ._errors import SettingsError
 from ._limits import (
@@ -46,6 +47,7 @@ from ._limits import (
     PROGRAM_BYTES,
 )
 
+PROTOCOLS = ("binary", "text")
 FSYNC_POLICIES = ("always", "everysec", "no")
 # From the most lines to the fewest.
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -72,6 +74,8 @@ class Settings:
             `management`.
         management: The addresses to listen on for Couchbase's management requests, which are HTTP; none by default. Clients learn
             of them in the configuration.
+        protocols: The protocols that are spoken, with commas between them: ``binary``, and ``text``, which has the meta commands as
+            well. A client that speaks another one is told so, and disconnected.
         data_dir: Where the engine ``lmdb`` keeps its data.
         engine: ``lmdb``, or ``memory``, which keeps nothing, or an engine of your own.
         allow_network_storage: Allow a data directory on a network file system, whose locks and mapped files can't be relied on.
@@ -130,6 +134,7 @@ class Settings:
     listen: tuple[str, ...] = attrs.field(default=("tcp://127.0.0.1:11210",), converter=to_tuple, validator=addresses)
     advertise: tuple[str, ...] = attrs.field(default=(), converter=to_tuple, validator=texts)
     management: tuple[str, ...] = attrs.field(default=(), converter=to_tuple, validator=texts)
+    protocols: str = attrs.field(default=",".join(PROTOCOLS), validator=words_of(*PROTOCOLS))
     data_dir: Path | None = attrs.field(default=None, converter=to_path, validator=path_or_none)
     engine: str | EngineKind = attrs.field(default="lmdb", validator=engine)
     allow_network_storage: bool = attrs.field(default=False, validator=whether)

@@ -15,6 +15,9 @@ from ._connections import RunningJob as RunningJob
 from ._counters import Counters as Counters
 from ._entrances import Entrance as Entrance
 from ._entrances import find_entrance as find_entrance
+from ._events import EventKind as EventKind
+from ._events import Events as Events
+from ._events import Watcher as Watcher
 from ._file_snapshots import FileSnapshot as FileSnapshot
 from ._file_snapshots import FileSnapshots as FileSnapshots
 from ._file_snapshots import TooManyFileSnapshotsError as TooManyFileSnapshotsError

@@ -16,6 +16,7 @@ from ._buffers import Buffers
 from ._connections import Connections
 from ._counters import Counters
 from ._entrances import Entrance
+from ._events import Events
 from ._file_snapshots import FileSnapshots
 from ._life import Life
 from ._listener import Listener
@@ -57,6 +58,7 @@ class Shared:
         scans: The open range scans.
         waits: The clients that wait until a bucket has reached a sequence number.
         connections: The open connections.
+        events: What happens, for those who watch.
         listening: The addresses that it listens on, with the ports that the system chose. The service sets them when it begins.
         listeners: The same, as clients see them. The service sets them when it begins.
         entrances: The listeners for management. Their companion sets them when it begins.
@@ -105,6 +107,7 @@ class Shared:
             tuning.clock,
         )  # fmt: skip
         self.waits = SequenceWaits(tuning.clock)
+        self.events = Events()
         self.connections = Connections()
         self.listening: list[Address] = []
         self.listeners: list[Listener] = []

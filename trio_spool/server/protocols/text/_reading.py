@@ -1,0 +1,221 @@
+"""``get``, ``gets``, ``gat``, ``gats``, and runs of ``get``."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+import attrs
+
+from ....engine import Get, Item, Outcome, Problem, StorageError
+from ....mctext import BAD_LINE, END, MAX_KEY, RemoteProtocolError, Request, encode_value, parse_expiry
+from ...commands import items, noting
+from ...conversation import READ, READ_AND_WRITE
+from ...data import Bucket
+from ...settings import EXCHANGE_SIZE
+from ._exchange import PREFIX, TextContext, TextExchange
+from ._problems import line_of_failure, line_of_problem
+from ._row import Command
+
+
+@attrs.define(eq=False)
+class Reading:
+    """Items that are still to be returned.
+
+    Attributes:
+        keys: Their keys.
+        cas: Whether the CAS is returned.
+        each: Whether each is the answer to a request of its own.
+    """
+
+    keys: list[bytes]
+    cas: bool = False
+    each: bool = False
+
+
+def get(exchange: TextExchange, request: Request) -> None:
+    """Return items. ``gets`` returns the CAS of each as well.
+
+    Line: keys. Reply: ``VALUE key flags size`` or ``VALUE key flags size cas``, and the value, for each item that exists; ``END``.
+    """
+    if not request.arguments:
+        raise RemoteProtocolError("ERROR")
+    reading = Reading(_checked(list(request.arguments)), cas=request.command == b"gets")
+    if not exchange.local:
+        exchange.later(partial(_read_all, reading=reading))
+        return
+    read_on(exchange, reading)
+
+
+def _checked(keys: list[bytes]) -> list[bytes]:
+    if max(map(len, keys), default=0) > MAX_KEY:
+        raise RemoteProtocolError(BAD_LINE)
+    return keys
+
+
+def read_on(exchange: TextExchange, reading: Reading) -> None:
+    """Return as many items as one exchange has room for. If any are left, the exchange goes on with them."""
+    if exchange.operations:
+        _read_behind(exchange, reading)
+    elif not _read_run(exchange, reading):
+        return
+    if reading.keys:
+        exchange.rest = partial(read_on, exchange, reading)
+    elif not reading.each:
+        exchange.reply(END)
+
+
+def _read_behind(exchange: TextExchange, reading: Reading) -> None:
+    """Return items as the collected operations leave them."""
+    keys, most = reading.keys, exchange.shared.settings.max_in_flight
+    count = 0
+    for key in keys:
+        if count and (exchange.is_full or len(exchange.replies) >= most):
+            break
+        stored = PREFIX + key
+        exchange.operate((key, reading), 64 + exchange.expected_size(stored), Get(stored), _encode_outcome)
+        count += 1
+    del keys[:count]
+
+
+def _encode_outcome(exchange: TextExchange, request: tuple[bytes, Reading], outcome: Outcome) -> bytes:
+    key, reading = request
+    if outcome.problem not in (None, Problem.NOT_FOUND):
+        return line_of_problem(outcome.problem)
+    item = outcome.item
+    items.count_get(exchange.shared.counters, found=item is not None)
+    note_read(exchange, PREFIX + key, item)
+    answer = b""
+    if item is not None:
+        cas = items.shown_cas(exchange.bucket, PREFIX + key, item.cas) if reading.cas else None
+        answer = encode_value(key, item.flags, item.value, cas)
+    return answer + END if reading.each else answer
+
+
+def _read_run(exchange: TextExchange, reading: Reading) -> bool:
+    """Return items, from the event loop's thread, and remove their keys. Return whether reading goes on."""
+    keys = reading.keys
+    room = EXCHANGE_SIZE - exchange.size
+    most = max(exchange.shared.settings.max_in_flight - len(exchange.replies), 1)
+    stored = [PREFIX + key for key in (keys if len(keys) <= most else keys[:most])]
+    try:
+        found = exchange.reader.get_many(stored, max(room, 0))
+    except StorageError as exc:  # of the first one: the others may be read
+        del keys[:1]
+        exchange.reply(line_of_failure(exc))
+        return reading.each  # it stands for the end of all of them
+    parts: list[bytes] = []
+    append = parts.append
+    misses = 0
+    end = b"\r\nEND\r\n" if reading.each else b"\r\n"
+    if reading.cas:
+        for key, whole, item in zip(keys, stored, found, strict=False):
+            if item is None:
+                misses += 1
+            else:
+                value, flags, _, cas = item
+                append(encode_value(key, flags, value, items.shown_cas(exchange.bucket, whole, cas)))
+    else:
+        for key, item in zip(keys, found, strict=False):
+            if item is None:
+                misses += 1
+                if reading.each:
+                    append(END)
+            else:
+                value, flags, _, _ = item
+                append(b"VALUE %b %d %d\r\n" % (key, flags, len(value)))
+                append(value)
+                append(end)
+    exchange.reply(b"".join(parts))
+    items.count_gets(exchange.shared.counters, len(found) - misses, misses)
+    if noting.is_wanted(exchange.shared, exchange.bucket):
+        for whole, item in zip(stored, found, strict=False):
+            seen = None if item is None else (len(item[0]), item[3])
+            noting.read(exchange.shared, exchange.bucket, exchange.connection, whole, seen)
+    del keys[: len(found)]
+    return True
+
+
+async def _read_all(context: TextContext, reading: Reading) -> None:
+    """Return items where reading has to wait."""
+    keys = reading.keys
+    while keys:
+        found = await context.in_worker(partial(_read_some_in_thread, context.bucket, list(keys)))
+        outcomes = [Outcome(None if item is not None else Problem.NOT_FOUND, item=item) for item in found]
+        encoded = [_encode_outcome(context.exchange, (key, reading), each) for key, each in zip(keys, outcomes, strict=False)]
+        del keys[: len(found)]
+        await context.reply(b"".join(encoded))
+    await context.reply(END)
+
+
+def _read_some_in_thread(bucket: Bucket, keys: list[bytes]) -> list[Item | None]:
+    """Read items until there is as much of them as one exchange has room for."""
+    found: list[Item | None] = []
+    size = 0
+    for key in keys:
+        item = bucket.read_in_thread(PREFIX + key)
+        found.append(item)
+        size += 0 if item is None else len(item.value)
+        if size > EXCHANGE_SIZE:
+            break
+    return found
+
+
+def note_read(exchange: TextExchange, key: bytes, item: Item | None, *, bump: bool = True) -> None:
+    """Note that an item was read, given its stored key, if somebody wants to know."""
+    if noting.is_wanted(exchange.shared, exchange.bucket):
+        seen = None if item is None else (len(item.value), item.cas)
+        noting.read(exchange.shared, exchange.bucket, exchange.connection, key, seen, bump=bump)
+
+
+# Get and touch
+
+
+def get_and_touch(exchange: TextExchange, request: Request) -> None:
+    """Return items, and change the expiry of each. ``gats`` returns the CAS of each as well.
+
+    Line: expiry, keys. The reply is that of ``get``.
+    """
+    arguments = request.arguments
+    if not arguments:
+        raise RemoteProtocolError("ERROR")
+    expiry = parse_expiry(arguments[0])
+    if expiry is None:
+        raise RemoteProtocolError("CLIENT_ERROR invalid exptime argument")
+    _touch_on(exchange, Reading(_checked(list(arguments[1:])), cas=request.command == b"gats"), expiry)
+
+
+def _touch_on(exchange: TextExchange, reading: Reading, expiry: int) -> None:
+    keys, most = reading.keys, exchange.shared.settings.max_in_flight
+    count = 0
+    for key in keys:
+        if count and (exchange.is_full or len(exchange.replies) >= most):
+            break
+        operation = items.touch(exchange.bucket, PREFIX + key, expiry, keep_cas=True)
+        exchange.operate((key, reading), 64 + exchange.expected_size(PREFIX + key), operation, _encode_touched)
+        count += 1
+    del keys[:count]
+    if keys:
+        exchange.rest = partial(_touch_on, exchange, reading, expiry)
+    else:
+        exchange.reply(END)
+
+
+def _encode_touched(exchange: TextExchange, request: tuple[bytes, Reading], outcome: Outcome) -> bytes:
+    key, reading = request
+    if outcome.problem not in (None, Problem.NOT_FOUND):
+        return line_of_problem(outcome.problem)
+    items.count_touch(exchange.shared.counters, outcome)
+    item: Item | None = outcome.item
+    note_read(exchange, PREFIX + key, item)
+    if item is None:
+        return b""
+    return encode_value(key, item.flags, item.value, item.cas if reading.cas else None)
+
+
+COMMANDS: Final = (
+    Command("get", get, READ),
+    Command("gets", get, READ),
+    Command("gat", get_and_touch, READ_AND_WRITE),
+    Command("gats", get_and_touch, READ_AND_WRITE),
+)

@@ -1,0 +1,62 @@
+"""``stats``: one line for each statistic, and ``END``, all generated in a worker thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from ....mctext import END, OK, RESET, RemoteProtocolError, Request, encode_statistic, parse_flags
+from ...conversation import STATS
+from ...statistics import RawRow, Row, as_text, ask
+from ._exchange import TextExchange
+from ._row import Command
+
+
+def stats(exchange: TextExchange, request: Request) -> None:
+    """Return a group of statistics: ``STAT name value`` for each, and ``END``.
+
+    Line: the group, and its arguments.
+    """
+    words = [word.decode("utf-8", "replace") for word in request.arguments]
+    group = words[0] if words else ""
+    user = exchange.session.user
+    assert user is not None  # the rule of the command has seen to it
+    if group == "detail" and (len(words) < 2 or words[1] not in ("on", "off", "dump")):
+        raise RemoteProtocolError("CLIENT_ERROR usage: stats detail on|off|dump")
+    if group == "cachedump":
+        words = _check_cachedump(request.arguments)
+    rows = ask(exchange.shared, exchange.bucket, user, " ".join(words))
+    if group == "reset":
+        exchange.reply(RESET)
+    elif group == "detail" and words[1] != "dump":
+        exchange.reply(OK)
+    elif group == "cachedump":
+        exchange.later(lambda context: context.spool(_cached(rows)))
+    else:
+        lines = _lines(rows) if group != "detail" else iter((END,))
+        exchange.later(lambda context: context.spool(lines))
+
+
+def _check_cachedump(words: Sequence[bytes]) -> list[str]:
+    if len(words) < 3:
+        raise RemoteProtocolError("CLIENT_ERROR bad command line")
+    number, limit = parse_flags(words[1]), parse_flags(words[2])
+    if number is None or limit is None:
+        raise RemoteProtocolError("CLIENT_ERROR bad command line format")
+    return ["cachedump", str(number), str(limit)]
+
+
+def _lines(rows: Iterable[Row] | Iterable[RawRow]) -> Iterator[bytes]:
+    """Encode statistics, in a worker thread. The end comes only if they end well."""
+    for name, value in as_text(rows):
+        yield encode_statistic(name, value)
+    yield END
+
+
+def _cached(rows: Iterable[Row] | Iterable[RawRow]) -> Iterator[bytes]:
+    for name, value in as_text(rows):
+        yield b"ITEM %b %b\r\n" % (name, value)
+    yield END
+
+
+COMMANDS: Final = (Command("stats", stats, STATS, waits=True),)

@@ -1,0 +1,12 @@
+"""All commands of the protocol."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from . import _changing, _control, _reading, _stats, _storing
+from ._row import Table
+
+_FAMILIES: Final = (_changing, _control, _reading, _stats, _storing)
+COMMANDS: Final = tuple(command for family in _FAMILIES for command in family.COMMANDS)
+TABLE: Final = Table(COMMANDS)
