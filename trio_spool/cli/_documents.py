@@ -25,6 +25,8 @@ from ._places import NO_PLACE, Declaration, Place, parse_declaration, parse_plac
 FORMATS: Final = ("ndjson", "csv", "keys")
 # Bytes; the protocol's limit.
 MAX_KEY: Final = 250
+_ONE_A_LINE: Final = "NDJSON has one document a line, and this makes it of other JSON"
+_ARRAY: Final = f"not a JSON object but an array; {_ONE_A_LINE}: jq -c '.[]' FILE"
 _MAX_32: Final = (1 << 32) - 1
 
 
@@ -97,13 +99,28 @@ def parse_object(line: str) -> dict[str, Any]:
     """
     try:
         fields = json.loads(line)
-    except ValueError as exc:
+    except json.JSONDecodeError as exc:
+        raise DocumentError(_explain_json(line, exc)) from None
+    except ValueError as exc:  # Python reads no number of thousands of digits
         raise DocumentError(f"not valid JSON: {exc}") from None
     except RecursionError:
         raise DocumentError("too deeply nested") from None
+    if isinstance(fields, list):
+        raise DocumentError(_ARRAY)
     if not isinstance(fields, dict):
         raise DocumentError("not a JSON object")
     return fields
+
+
+def _explain_json(line: str, error: json.JSONDecodeError) -> str:
+    """Explain what is wrong with a line that is not JSON; most often, it is a part of JSON in another form."""
+    if line.startswith("["):
+        return _ARRAY
+    if error.msg == "Extra data" and line[error.pos :].lstrip(" ,").startswith(("{", "[")):
+        return f"more than one document; {_ONE_A_LINE}: jq -c . FILE"
+    if error.pos >= len(line.rstrip()) or error.msg.startswith("Unterminated string"):
+        return f"not valid JSON: it ends within a document; {_ONE_A_LINE}: jq -c . FILE"
+    return f"not valid JSON: {error.msg} at character {error.pos + 1}"
 
 
 def from_json(line: str) -> Item | Declaration:

@@ -13,6 +13,7 @@ from .._formats import visible
 from ..client import AccessError, Client, Document, UnknownCollectionError, unpack_xattrs
 from ._collections import CollectionPath
 from ._common import run_with_client, server_argument, server_command
+from ._compression import packed
 from ._documents import declaration_to_json, to_json
 from ._errors import ConnectionFailedError
 from ._output import Lines, open_output, standard_output
@@ -133,8 +134,8 @@ def dump(server: Server, file: Path | None, prefix: str, collection: str | None)
     document says that there is a collection. Each collection is written as it is when its turn comes.
 
     They go to FILE, or to standard output if there is no FILE or if it is -. Keys and values that are not UTF-8 are written in
-    base64, and flags, expiry times, datatypes and extended attributes are kept. FILE appears when it is complete. A device or a
-    FIFO is written to directly.
+    base64, and flags, expiry times, datatypes and extended attributes are kept. If the name of FILE ends in .gz or .zst, it is
+    compressed. FILE appears when it is complete. A device or a FIFO is written to directly.
     """
 
     async def work_on(client: Client, out: RawIOBase) -> _Dump:
@@ -145,7 +146,7 @@ def dump(server: Server, file: Path | None, prefix: str, collection: str | None)
     if file is None or str(file) == "-":
         dumped = run_with_client(server, lambda client: work_on(client, standard_output()), negotiate=True)
     else:
-        with open_output(file) as out:
+        with open_output(file) as raw, packed(raw, file.suffix.lower()) as out:
             dumped = run_with_client(server, lambda client: work_on(client, out), negotiate=True)
     if file is not None:
         click.echo(dumped.summary(), err=True)

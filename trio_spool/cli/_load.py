@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+import sys
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, BinaryIO, Final, cast
 
 import click
 
@@ -17,6 +19,7 @@ from ..client import Client
 from ..mcbp import MAX_FRAME
 from ._collections import CollectionPath
 from ._common import json_option, run_with_client, server_argument, server_command
+from ._compression import inner_suffix, unpack
 from ._destinations import Destinations
 from ._documents import MAX_KEY, Item, from_json, parse_object
 from ._errors import DocumentError, FileError, MissingKeyError
@@ -42,7 +45,6 @@ class _Source:
     Attributes:
         name: What messages call the file.
         size: Its bytes; None for standard input.
-        position: The bytes of it that have been read.
     """
 
     def __init__(self, path: Path, field: str | None, max_line: int = MAX_LINE) -> None:
@@ -51,9 +53,10 @@ class _Source:
         self._max_line = max_line
         self.name = "standard input" if str(path) == "-" else str(path)
         self.size = None if str(path) == "-" else path.stat().st_size
-        self.position = 0
+        self._position = 0  # the bytes of its text that have been read
+        self._file: BinaryIO | None = None
 
-    def items(self) -> Iterator[Item | Declaration]:
+    def items(self) -> Generator[Item | Declaration, None, None]:
         """Yield the items to store, and the collections that lines declare.
 
         Raises:
@@ -61,23 +64,40 @@ class _Source:
         """
         with self._open() as file:
             try:
-                if self._path.suffix.lower() == ".csv":
+                if inner_suffix(self._path) == ".csv":
                     yield from self._csv(file)
                 else:
                     yield from self._ndjson(file)
             except UnicodeDecodeError as exc:
-                raise FileError(f"{self.name} is not valid UTF-8 after byte {self.position}: {exc.reason}") from None
+                raise FileError(f"{self.name} is not valid UTF-8 after byte {self._position}: {exc.reason}") from None
 
-    def _open(self) -> AbstractContextManager[IO[str]]:
-        if str(self._path) == "-":
-            return click.open_file("-", encoding=ENCODING, errors="strict")
-        return self._path.open(encoding=ENCODING, newline="")  # the CSV reader handles newlines itself
+    @property
+    def progress(self) -> int:
+        """The bytes of the file, as it is on the disk, that have been read."""
+        if self._file is None or self._file.closed:
+            return self.size or 0
+        return self._file.tell() if self._file.seekable() else self._position
+
+    @contextmanager
+    def _open(self) -> Iterator[IO[str]]:
+        with ExitStack() as stack:
+            if str(self._path) == "-":
+                self._file = sys.stdin.buffer
+            else:
+                self._file = stack.enter_context(self._path.open("rb"))
+            file = self._file if isinstance(self._file, io.BufferedReader) else io.BufferedReader(cast(Any, self._file))
+            content = unpack(file, self.name, self._path.suffix.lower())
+            text = io.TextIOWrapper(content, encoding=ENCODING, newline="")  # the CSV reader handles newlines itself
+            try:
+                yield text
+            finally:
+                text.detach()  # standard input stays open
 
     def _count(self, file: IO[str]) -> Iterator[str]:
         while line := file.readline(self._max_line + 1):
             if len(line) > self._max_line:
-                raise FileError(f"{self.name} has a line of more than {self._max_line} characters after byte {self.position}")
-            self.position += len(line.encode())
+                raise FileError(f"{self.name} has a line of more than {self._max_line} characters after byte {self._position}")
+            self._position += len(line.encode())
             yield line
 
     def _ndjson(self, file: IO[str]) -> Iterator[Item | Declaration]:
@@ -148,24 +168,25 @@ def load(server: Server, file: Path, field: str | None, collection: str | None, 
     """Store every document of FILE.
 
     FILE, or standard input if it is -, has the form that dump and scan write: NDJSON. With --key, it can have any other
-    documents: as CSV with a header if its name ends in .csv, and otherwise as NDJSON. An item that exists is replaced.
+    documents: as CSV with a header if its name ends in .csv, and otherwise as NDJSON. Data of gzip and zstd are decompressed,
+    whatever the name. An item that exists is replaced.
 
     Each document goes to the bucket and the collection that its line says. Those that do not exist are created, which needs the
     role admin. With --bucket, all documents go to that bucket. Documents whose line says neither, as in files of earlier versions,
     go to the default ones.
     """
-    if field is None and file.suffix.lower() == ".csv":
+    if field is None and inner_suffix(file) == ".csv":
         raise click.UsageError("a CSV file needs --key with the name of a column")
     if str(file) == "-":
         server.keep_stdin()
     source = _Source(file, field)
 
     async def work(client: Client) -> int:
-        with progress_bar(as_json) as progress:
+        with progress_bar(as_json) as progress, closing(source.items()) as items:
             task = progress.add_task(file.name, total=source.size)
             destinations = Destinations(client, server.bucket, collection, _note)
             return await store_all(
-                client, source.items(), lambda: progress.update(task, completed=source.position), destinations
+                client, items, lambda: progress.update(task, completed=source.progress), destinations
             )  # fmt: skip
 
     count = run_with_client(server, work, negotiate=True)
