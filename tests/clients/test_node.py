@@ -41,3 +41,11 @@ def test_a_named_collection(node: Any, protected: Any, login: tuple[str, str]) -
 def test_tls(node: Any, with_tls: Any, login: tuple[str, str], authority: Authority) -> None:
     address = with_tls.addresses[1].replace("tls", "couchbases")
     check(node("couchbase.js", address, *login, "_default", "_default", str(authority.ca_file)))
+
+
+def test_managers(node: Any, start: Callable[..., Any], users: Path, login: tuple[str, str]) -> None:
+    words = ("--engine", "memory", "--listen", "tcp://127.0.0.1:0", "--management", "tcp://127.0.0.1:0", "--users", str(users))
+    with start(*words, listeners=2) as process:
+        done = node("managers.js", f"couchbase://{process.address}", *login)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert {"ok buckets", "ok scopes and collections", "ok deleting"} <= set(done.stdout.splitlines())

@@ -83,6 +83,7 @@ async def test_a_bucket_is_made_and_changed_and_deleted(manager, raw) -> None:
         ({"name": "a", "ramQuotaMB": "9" * 30}, "whole number of MiB"),
         ({"name": "a", "ramQuotaMB": "٣"}, "whole number of MiB"),
         ({"name": "a", "flushEnabled": "yes"}, "must be 0 or 1"),
+        ({"name": "a", "numVBuckets": 1024}, "must be 1, as --vbuckets says"),
         ({"name": "a", "wonders": 1}, "not known here"),
         (b"\xff\xfe", "not a form"),
         (b"name=%ff", "not a form"),

@@ -61,6 +61,9 @@ def _problem(field: str, value: str, settings: Settings) -> str:
     if field == "ramQuotaMB":
         good = value.isascii() and value.isdigit() and len(value) <= 13 and int(value) <= _MAX_QUOTA
         return "" if good else f"ramQuotaMB is a whole number of MiB, at most {_MAX_QUOTA}; got {value:.40}"
+    if field == "numVBuckets":
+        same = value == str(settings.vbuckets)
+        return "" if same else f"numVBuckets must be {settings.vbuckets}, as --vbuckets says for all buckets; got {value:.40}"
     if field == "bucketType":
         return _type_problem(value, memory=settings.data_dir is None)
     return "" if field in _HINTS else "this setting is not known here"
