@@ -1,7 +1,7 @@
 """Tables that are made from the server's own descriptions: its commands, its groups of statistics, the states of a scan.
 
 ``wire-table`` lists every command, ``statistics-groups`` every group, ``scan-states`` what each event makes of each state,
-``management-requests`` every request of management.
+``management-requests`` every request of management, ``metrics`` the metrics below one heading.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from trio_spool.server.conversation import Rule
 from trio_spool.server.management import ROUTES
+from trio_spool.server.metrics import EXPOSED
 from trio_spool.server.protocols.binary import TABLE, Command
 from trio_spool.server.shared._scan_state import TRANSITIONS
 from trio_spool.server.statistics import GROUPS, Group, Shows
@@ -111,6 +112,21 @@ class StatisticsGroups(_Table):
         return self.table(("group", "what it shows", "role"), (26, 54, 20), rows)
 
 
+class Metrics(_Table):
+    """The metrics below one heading."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table from the descriptions."""
+        rows = []
+        for metric in EXPOSED[self.arguments[0]]:
+            labels = ", ".join(f"``{label}``" for label in metric.labels)
+            rows.append((f"``{metric.full_name}``", metric.type.value + (f" by {labels}" if labels else ""), metric.help))
+        return self.table(("metric", "type", "what it says"), (40, 22, 38), rows)
+
+
 class ScanStates(_Table):
     """What each event makes of each state of a scan."""
 
@@ -144,4 +160,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("statistics-groups", StatisticsGroups)
     app.add_directive("scan-states", ScanStates)
     app.add_directive("management-requests", ManagementRequests)
+    app.add_directive("metrics", Metrics)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -42,10 +42,10 @@ SHOWN = {
 ENDLESS = {"login_timeout", "frame_timeout", "idle_timeout", "keepalive", "send_timeout", "drain_timeout"}
 TIMES = ENDLESS | {"max_scan_life", "snapshot_idle", "switch_interval"}
 SHARES = {"bucket_share", "user_share"}
-FLAGS = {"allow_network_storage", "no_auth", "tls_client_required", "disable_flush", "verbose", "verify_reads"}
+FLAGS = {"allow_network_storage", "metrics_public", "no_auth", "tls_client_required", "disable_flush", "verbose", "verify_reads"}
 PATHS = {"data_dir", "users", "tls_cert", "tls_key", "tls_client_ca"}
 WORDS = {"engine", "fsync", "protocols", "log_level", "log_format"}
-COUNTS = set(OPTIONS) - TIMES - SHARES - FLAGS - PATHS - WORDS - {"listen", "advertise", "management", "unix_mode"}
+COUNTS = set(OPTIONS) - TIMES - SHARES - FLAGS - PATHS - WORDS - {"listen", "advertise", "management", "metrics", "unix_mode"}
 
 
 def taken(option: str, kind: str) -> bool:
@@ -60,7 +60,7 @@ def taken(option: str, kind: str) -> bool:
         return kind == "text"
     if option in WORDS | {"unix_mode"}:
         return False
-    if option in ("advertise", "management"):
+    if option in ("advertise", "management", "metrics"):
         return kind in ("text", "texts", "empty")
     return kind in ("text", "texts") if option == "listen" else kind == "whole"
 
@@ -96,7 +96,7 @@ def test_every_option_with_every_type(config: Path, option: str, kind: str) -> N
         }[kind]  # fmt: skip
         if option in PATHS:
             expected = Path("x")
-        elif option in ("listen", "advertise", "management"):
+        elif option in ("listen", "advertise", "management", "metrics"):
             expected = ("x",) if expected else ()
         assert read(config)[option] == expected
     else:

@@ -52,6 +52,7 @@ def test_every_setting_is_of_a_kind() -> None:
             "advertise",
             "management",
             "protocols",
+            "metrics",
             "engine",
             "fsync",
             "log_level",

@@ -99,6 +99,15 @@ class _Serve(click.Command):
     type=click.Choice(["binary,text", "binary", "text"]),
 )
 @_setting(
+    "metrics",
+    "An address to show metrics for Prometheus on, by HTTP: /metrics, /healthz and /readyz. tcp://127.0.0.1:9464 is customary. Can "
+    "be repeated. By default, there is none.",
+    multiple=True, metavar="ADDRESS",
+)  # fmt: skip
+@_setting(
+    "metrics-public", "Allow metrics on addresses that other machines can reach. Everybody there can read them.", is_flag=True
+)
+@_setting(
     "engine",
     "Where items are kept. lmdb: in DATA_DIR. memory: nowhere else, so that they are lost at the end.",
     type=click.Choice(tuple(ENGINES)),

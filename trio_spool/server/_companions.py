@@ -5,7 +5,8 @@ calls ``task_status.started`` with its addresses, as they are to be printed, onc
 keeps the service from starting. After that, it ends the companion alone: clients are served on, and the log says what happened.
 
 While the service drains, companions go on, so that a probe can see it: see `Life`. Connections to a companion keep no service from
-ending. To add one, add two lines to `companions`, which import it only if the settings ask for it.
+ending. To add one, add two lines to `companions`, which import it only if the settings ask for it; or to `observers`, if it is to
+be there before the data are open, and until they are closed.
 """
 
 from __future__ import annotations
@@ -42,6 +43,14 @@ def companions(settings: Settings) -> Iterator[Companion]:
         from .management import manage
 
         yield manage
+
+
+def observers(settings: Settings) -> Iterator[Companion]:
+    """Return the companions that the settings ask for and that only look: they also tell of a service that starts, or closes."""
+    if settings.metrics:
+        from .metrics import serve_metrics
+
+        yield serve_metrics
 
 
 async def accompany(companion: Companion, shared: Shared, *, task_status: trio.TaskStatus[list[str]]) -> None:

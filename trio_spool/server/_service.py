@@ -13,7 +13,7 @@ from trio_util import wait_any
 from .._core import raise_the_one
 from ..auth import UsersError
 from ..engine import EngineError, EngineFailedError, compile_all_in_thread, find_engine
-from ._companions import Companion, accompany, companions
+from ._companions import Companion, accompany, companions, observers
 from ._housekeeping import keep_house
 from ._introduction import count_items_in_thread, introduce
 from ._listening import BoundListener, adopt, listen
@@ -83,6 +83,7 @@ class Service:
         self._failing = failing
         self._reloading = Reloading(self.shared, reread, changed)
         self._items: dict[str, int] = {}  # at the beginning
+        self._observed: list[str] = []  # the addresses of observers
         self._begun = False
         self._owns_directory = False  # until it does, another service may be using the data directory
 
@@ -97,12 +98,19 @@ class Service:
             raise RuntimeError("a Service runs once: make another one")
         self._begun = True
         try:
-            await trio.to_thread.run_sync(self._open_in_thread)
-            await self._run(task_status, stop)
-        finally:
-            with trio.CancelScope(shield=True):
-                # Carries out what is queued: bounded by what the connections, which have all ended by now, had submitted.
-                await trio.to_thread.run_sync(self._close_in_thread, limiter=trio.CapacityLimiter(1))
+            async with trio.open_nursery() as beside:
+                for observer in observers(self._settings):
+                    self._observed += await beside.start(accompany, observer, self.shared)
+                try:
+                    await trio.to_thread.run_sync(self._open_in_thread)
+                    await self._run(task_status, stop)
+                finally:
+                    with trio.CancelScope(shield=True):
+                        # Carries out what is queued: bounded by what the connections, which have all ended by now, had submitted.
+                        await trio.to_thread.run_sync(self._close_in_thread, limiter=trio.CapacityLimiter(1))
+                    beside.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise_the_one(group)
 
     def _open_in_thread(self) -> None:
         self.shared.buckets.open_all_in_thread()
@@ -143,6 +151,7 @@ class Service:
                 listening = [str(address) for address in shared.listening]
                 for companion in self._companions:
                     listening += await background.start(accompany, companion, shared)
+                listening += self._observed
                 await self._serve(opened, listening, background, task_status, stop)
                 background.cancel_scope.cancel()
         except BaseExceptionGroup as group:

@@ -76,6 +76,8 @@ class Settings:
             of them in the configuration.
         protocols: The protocols that are spoken, with commas between them: ``binary``, and ``text``, which has the meta commands as
             well. A client that speaks another one is told so, and disconnected.
+        metrics: The addresses to show metrics and health on, by HTTP.
+        metrics_public: Whether these may be addresses that other machines can reach. Nobody needs to log in there.
         data_dir: Where the engine ``lmdb`` keeps its data.
         engine: ``lmdb``, or ``memory``, which keeps nothing, or an engine of your own.
         allow_network_storage: Allow a data directory on a network file system, whose locks and mapped files can't be relied on.
@@ -135,6 +137,8 @@ class Settings:
     advertise: tuple[str, ...] = attrs.field(default=(), converter=to_tuple, validator=texts)
     management: tuple[str, ...] = attrs.field(default=(), converter=to_tuple, validator=texts)
     protocols: str = attrs.field(default=",".join(PROTOCOLS), validator=words_of(*PROTOCOLS))
+    metrics: tuple[str, ...] = attrs.field(default=(), converter=to_tuple, validator=texts)
+    metrics_public: bool = attrs.field(default=False, validator=whether)
     data_dir: Path | None = attrs.field(default=None, converter=to_path, validator=path_or_none)
     engine: str | EngineKind = attrs.field(default="lmdb", validator=engine)
     allow_network_storage: bool = attrs.field(default=False, validator=whether)
@@ -204,7 +208,8 @@ class Settings:
                 )
             if address.tls and (self.tls_cert is None or self.tls_key is None):
                 raise SettingsError(f"{text} needs a certificate and its key: give --tls-cert and --tls-key")
-        check_distinct(texts, everywhere)
+        self._check_metrics()
+        check_distinct((*texts, *self.metrics), (*everywhere, *self.metrics_addresses))
         advertised_ports(self.advertise, texts, everywhere)
         if self.tls_client_required:
             self._check_client_certificates(everywhere)
@@ -215,6 +220,16 @@ class Settings:
                 f"max-buffered must be at least {self.least_buffered}, for four values of max-item-size ({self.max_item_size}); "
                 f"got {self.max_buffered}"
             )
+
+    def _check_metrics(self) -> None:
+        for text, address in zip(self.metrics, self.metrics_addresses, strict=True):
+            if not address.is_loopback and not self.metrics_public:
+                raise SettingsError(
+                    f"metrics on {text} could be read from other machines, without a login; use 127.0.0.1, or say --metrics-public "
+                    "if everyone who can connect may read them"
+                )
+            if address.tls and (self.tls_cert is None or self.tls_key is None):
+                raise SettingsError(f"metrics on {text} need a certificate and its key: give --tls-cert and --tls-key")
 
     def _check_client_certificates(self, parsed: tuple[Address, ...]) -> None:
         if self.tls_client_ca is None:
@@ -241,6 +256,11 @@ class Settings:
     @property
     def _named(self) -> tuple[str, ...]:
         return self.listen + self.management
+
+    @property
+    def metrics_addresses(self) -> tuple[Address, ...]:
+        """The addresses to show metrics on, parsed."""
+        return tuple(map(parse_address, self.metrics))
 
     @property
     def advertised(self) -> tuple[int, ...]:

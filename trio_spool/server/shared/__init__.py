@@ -12,6 +12,7 @@ from ._buffers import Buffers as Buffers
 from ._connections import Activity as Activity
 from ._connections import OpenConnection as OpenConnection
 from ._connections import RunningJob as RunningJob
+from ._connections import Total as Total
 from ._counters import Counters as Counters
 from ._entrances import Entrance as Entrance
 from ._entrances import find_entrance as find_entrance

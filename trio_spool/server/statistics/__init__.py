@@ -1,5 +1,6 @@
 """What a service says of itself: groups of typed rows. Knows no protocol."""
 
+from ._contents import engine_rows as engine_rows
 from ._errors import NoGroupError as NoGroupError
 from ._errors import NoKeyError as NoKeyError
 from ._errors import NotForUserError as NotForUserError
@@ -14,3 +15,5 @@ from ._rows import as_text as as_text
 from ._service import HISTOGRAM as HISTOGRAM
 from ._service import SUMMARY as SUMMARY
 from ._service import TIMINGS as TIMINGS
+from ._service import service_rows as service_rows
+from ._service import spool_rows as spool_rows

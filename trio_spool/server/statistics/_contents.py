@@ -23,23 +23,22 @@ _GAUGES = {
 
 def engine(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
     """What the store holds and has done."""
-    if argument:
-        return None
+    return None if argument else engine_rows(bucket)
 
-    def rows() -> Iterator[Row]:
-        for name, value in attrs.asdict(bucket.engine.statistics()).items():
-            if name in _GAUGES:
-                yield gauge(name, value, _GAUGES[name])
-            elif isinstance(value, str):
-                yield Row(name, value)
-            else:
-                yield counter(name, value, "seconds" if name.endswith("_seconds") else "")
-        yield gauge("busy_seconds", round(bucket.engine.busy_seconds, 3), "seconds")
-        distributions = bucket.engine.distributions()
-        yield from summary("commit", distributions.commits, "microseconds")
-        yield from summary("group", distributions.groups)
 
-    return rows()
+def engine_rows(bucket: Bucket) -> Iterator[Row]:
+    """Yield the rows of the group ``engine``, in a worker thread."""
+    for name, value in attrs.asdict(bucket.engine.statistics()).items():
+        if name in _GAUGES:
+            yield gauge(name, value, _GAUGES[name])
+        elif isinstance(value, str):
+            yield Row(name, value)
+        else:
+            yield counter(name, value, "seconds" if name.endswith("_seconds") else "")
+    yield gauge("busy_seconds", round(bucket.engine.busy_seconds, 3), "seconds")
+    distributions = bucket.engine.distributions()
+    yield from summary("commit", distributions.commits, "microseconds")
+    yield from summary("group", distributions.groups)
 
 
 def keys(shared: Shared, bucket: Bucket, argument: str) -> Iterable[RawRow] | None:

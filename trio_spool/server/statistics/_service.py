@@ -14,6 +14,7 @@ from typing import Final
 import attrs
 import trio
 
+from ..._core import SpoolStatistics
 from ...engine import find_engine
 from ..data import Bucket
 from ..settings import BACKLOG
@@ -35,29 +36,12 @@ def general(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | No
     """Memcached's general statistics, under the names that its tools know."""
     if argument:
         return None
-    counters = attrs.asdict(shared.counters)
-    counters["bytes_written"] = shared.connections.bytes_written()
-    connections = len(shared.connections)
-    addresses, busiest = len(shared.admission), shared.admission.busiest()
-    uptime, hits, accepting = shared.uptime.seconds(), dict(shared.limits.counts), int(not shared.life.draining)
+    of_service = service_rows(shared, shared.connections.bytes_written())
+    hits, accepting = dict(shared.limits.counts), int(not shared.life.draining)
 
     def rows() -> Iterator[Row]:
         engine = bucket.engine.statistics()
-        times = os.times()
-        yield Row("pid", os.getpid())
-        yield counter("uptime", uptime, "seconds")
-        yield gauge("time", int(time.time()), "seconds")
-        yield Row("version", shared.version)
-        yield Row("pointer_size", struct.calcsize("P") * 8)
-        yield counter("rusage_user", f"{times.user:.6f}", "seconds")
-        yield counter("rusage_system", f"{times.system:.6f}", "seconds")
-        yield gauge("max_connections", shared.settings.max_connections)
-        yield gauge("curr_connections", connections)
-        yield gauge("curr_addresses", addresses)
-        yield gauge("curr_connections_of_busiest_address", busiest)
-        yield gauge("connection_structures", connections)
-        for name, value in counters.items():
-            yield counter(name, value, "bytes" if name.startswith("bytes_") else "")
+        yield from of_service
         yield gauge("curr_items", engine.items)
         yield gauge("bytes", sum(space.bytes for space in bucket.engine.spaces.values()), "bytes")
         yield gauge("limit_maxbytes", engine.map_bytes, "bytes")
@@ -72,6 +56,27 @@ def general(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | No
         yield gauge("threads", shared.settings.workers + 2)
 
     return rows()
+
+
+def service_rows(shared: Shared, bytes_written: int) -> list[Row]:
+    """Return the general statistics that are about no bucket. Quick, but for the bytes, which take a look at every connection."""
+    times, connections = os.times(), len(shared.connections)
+    counters = {**attrs.asdict(shared.counters), "bytes_written": bytes_written}
+    return [
+        Row("pid", os.getpid()),
+        counter("uptime", shared.uptime.seconds(), "seconds"),
+        gauge("time", int(time.time()), "seconds"),
+        Row("version", shared.version),
+        Row("pointer_size", struct.calcsize("P") * 8),
+        counter("rusage_user", f"{times.user:.6f}", "seconds"),
+        counter("rusage_system", f"{times.system:.6f}", "seconds"),
+        gauge("max_connections", shared.settings.max_connections),
+        gauge("curr_connections", connections),
+        gauge("curr_addresses", len(shared.admission)),
+        gauge("curr_connections_of_busiest_address", shared.admission.busiest()),
+        gauge("connection_structures", connections),
+        *(counter(name, value, "bytes" if name.startswith("bytes_") else "") for name, value in counters.items()),
+    ]
 
 
 def settings(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
@@ -164,8 +169,13 @@ def spool(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None
     """What all spools together have done, and how many workers are busy."""
     if argument:
         return None
+    return spool_rows(shared, shared.connections.spool_statistics(), shared.buffers.held())
+
+
+def spool_rows(shared: Shared, statistics: SpoolStatistics, held: int) -> list[Row]:
+    """Return the rows of the group ``spool``, given what takes a look at every connection: spools, and the bytes that are held."""
     units = {"bytes": "bytes", "high_water": "bytes", "blocked_seconds": "seconds"}
-    spools = attrs.asdict(shared.connections.spool_statistics())
+    spools = attrs.asdict(statistics)
     rows = [
         (gauge if name == "high_water" else counter)(name, value, units.get(name, ""))
         for name, value in spools.items()
@@ -181,7 +191,7 @@ def spool(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None
         gauge("window", shared.settings.window, "bytes"),
         gauge("batch", shared.settings.batch, "bytes"),
         gauge("connection_bytes_max", shared.settings.connection_bytes, "bytes"),
-        gauge("buffered", shared.buffers.held(), "bytes"),
+        gauge("buffered", held, "bytes"),
         gauge("buffered_high_water", shared.buffers.high_water, "bytes"),
         gauge("buffered_max", shared.settings.max_buffered, "bytes"),
         gauge("memory_max", shared.settings.memory_bytes(len(shared.buckets)), "bytes"),
