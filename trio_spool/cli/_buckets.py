@@ -7,14 +7,14 @@ import json
 import click
 
 from ..client import Client
-from ._commands import print_table
+from ._commands import Group, print_table
 from ._common import ServerCommand, json_option, run_with_client, server_argument
 from ._session import Name, Server, session_options
 
 name_argument = click.argument("name", type=Name())
 
 
-@click.group()
+@click.group(cls=Group)
 def bucket() -> None:
     """Create, list and delete the buckets of a server.
 

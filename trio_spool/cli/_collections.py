@@ -7,7 +7,7 @@ import json
 import click
 
 from ..client import AccessError, Client, Collection, Collections, Scope
-from ._commands import print_table
+from ._commands import Group, print_table
 from ._common import ServerCommand, json_option, run_with_client, server_argument
 from ._quantities import WholeSeconds
 from ._session import Name, Server, session_options
@@ -34,7 +34,7 @@ collection_option = click.option(
 )  # fmt: skip
 
 
-@click.group()
+@click.group(cls=Group)
 def collection() -> None:
     """Create, list and drop the collections of a bucket.
 

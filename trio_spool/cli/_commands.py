@@ -21,6 +21,13 @@ T = TypeVar("T")
 _HELP: Final = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
 
+ITEMS: Final = "Items"
+SCANS: Final = "Scans and dumps"
+ADMINISTRATION: Final = "Administration"
+FILES: Final = "Files"
+SERVER: Final = "Server"
+
+
 class Place(NamedTuple):
     """Where a command is.
 
@@ -28,40 +35,68 @@ class Place(NamedTuple):
         module: The module in this package.
         name: The command's name in the module.
         help: What the list of commands says of it: the first sentence of its help.
+        section: The section of the list in which it stands.
     """
 
     module: str
     name: str
     help: str
+    section: str
 
 
+# In the order in which the list shows them.
 COMMANDS: Final = {
-    "backup": Place("_backup", "backup", "Copy the databases of all buckets from a running server into DIRECTORY."),
-    "bucket": Place("_buckets", "bucket", "Create, list and delete the buckets of a server."),
-    "check": Place("_check", "check", "Verify every page and every item of the data directory DATA_DIR."),
-    "collection": Place("_collections", "collection", "Create, list and drop the collections of a bucket."),
-    "compact": Place("_compact", "compact", "Give space back that the data directory DATA_DIR no longer needs."),
-    "decr": Place("_counting", "decr", "Subtract NUMBER, or 1, from the number in KEY, and print the result."),
-    "delete": Place("_items", "delete", "Delete the item of each KEY."),
-    "dump": Place("_dump", "dump", "Write all documents as NDJSON, in the form that load reads."),
-    "expire": Place("_expiring", "expire", "Print when the item KEY expires, or, with TIME, change that, as touch does."),
-    "flush": Place("_flush", "flush", "Delete all items of a bucket, or of one collection."),
-    "get": Place("_get", "get", "Print the value of each KEY."),
-    "incr": Place("_counting", "incr", "Add NUMBER, or 1, to the number in KEY, and print the result."),
-    "keys": Place("_keys", "keys", "Print the keys of all items, in order, one on each line."),
-    "load": Place("_load", "load", "Store every document of FILE."),
-    "restore": Place("_restore", "restore", "Make the new data directory DATA_DIR from the backup in DIRECTORY."),
-    "scan": Place("_scan", "scan", "Print documents, in the order of their keys."),
-    "serve": Place("_serve", "serve", "Run the server until SIGTERM or SIGINT."),
-    "set": Place("_items", "set_", "Store VALUE under KEY."),
-    "stat": Place("_stat", "stat", "Print statistics of a server."),
-    "touch": Place("_expiring", "touch", "Let the item KEY expire after TIME, counted from now."),
-    "user": Place("_users", "user", "Decide who may log in to a server, and what each user may do."),
-    "verify": Place("_restore", "verify", "Check that the backup in DIRECTORY is complete and undamaged."),
+    "get": Place("_get", "get", "Print the value of each KEY.", ITEMS),
+    "set": Place("_items", "set_", "Store VALUE under KEY.", ITEMS),
+    "delete": Place("_items", "delete", "Delete the item of each KEY.", ITEMS),
+    "incr": Place("_counting", "incr", "Add NUMBER, or 1, to the number in KEY, and print the result.", ITEMS),
+    "decr": Place("_counting", "decr", "Subtract NUMBER, or 1, from the number in KEY, and print the result.", ITEMS),
+    "touch": Place("_expiring", "touch", "Let the item KEY expire after TIME, counted from now.", ITEMS),
+    "expire": Place("_expiring", "expire", "Print when the item KEY expires, or, with TIME, change that, as touch does.", ITEMS),
+    "keys": Place("_keys", "keys", "Print the keys of all items, in order, one on each line.", SCANS),
+    "scan": Place("_scan", "scan", "Print documents, in the order of their keys.", SCANS),
+    "dump": Place("_dump", "dump", "Write all documents as NDJSON, in the form that load reads.", SCANS),
+    "load": Place("_load", "load", "Store every document of FILE.", SCANS),
+    "bucket": Place("_buckets", "bucket", "Create, list and delete the buckets of a server.", ADMINISTRATION),
+    "collection": Place("_collections", "collection", "Create, list and drop the collections of a bucket.", ADMINISTRATION),
+    "flush": Place("_flush", "flush", "Delete all items of a bucket, or of one collection.", ADMINISTRATION),
+    "user": Place("_users", "user", "Decide who may log in to a server, and what each user may do.", ADMINISTRATION),
+    "backup": Place("_backup", "backup", "Copy the databases of all buckets from a running server into DIRECTORY.", FILES),
+    "verify": Place("_restore", "verify", "Check that the backup in DIRECTORY is complete and undamaged.", FILES),
+    "restore": Place("_restore", "restore", "Make the new data directory DATA_DIR from the backup in DIRECTORY.", FILES),
+    "check": Place("_check", "check", "Verify every page and every item of the data directory DATA_DIR.", FILES),
+    "compact": Place("_compact", "compact", "Give space back that the data directory DATA_DIR no longer needs.", FILES),
+    "serve": Place("_serve", "serve", "Run the server until SIGTERM or SIGINT.", SERVER),
+    "stat": Place("_stat", "stat", "Print statistics of a server.", SERVER),
 }
+EXAMPLES: Final = (
+    ("trio-spool serve ./data", "Run a server, at 127.0.0.1:11210."),
+    ("trio-spool set greeting hello", "Store an item there."),
+    ("trio-spool get greeting", "Print its value."),
+    ("trio-spool keys -s db.example.com", "Print all keys of another server; so does TRIO_SPOOL_SERVER."),
+    ("trio-spool dump all.ndjson.zst", "Save all documents."),
+)
 
 
-class Commands(click.Group):
+class Group(click.Group):
+    """A group of commands that helps with a name that it lacks."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:  # fmt: skip
+        """Find a command by its name."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            from difflib import get_close_matches  # is needed for a mistake only
+
+            names = self.list_commands(ctx)
+            likely = ["--help"] if args[0] == "help" else get_close_matches(args[0], names)
+            hint = f"did you mean {' or '.join(likely)}?" if likely else f"the commands are {', '.join(names)}"
+            raise click.UsageError(f"no command is named {args[0]!r:.80}; {hint}", ctx) from None
+
+
+class Commands(Group):
     """The group of all commands."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -73,14 +108,29 @@ class Commands(click.Group):
         place = COMMANDS.get(cmd_name)
         if place is None:
             return None
+        if ctx.resilient_parsing:
+            from ._completing import find_command
+
+            if (found := find_command(cmd_name)) is not None:
+                return found
         with importing():
             command: click.Command = getattr(importlib.import_module(f".{place.module}", __package__), place.name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, place.help) for name, place in COMMANDS.items()])
+        width = max(map(len, COMMANDS))
+        for section in dict.fromkeys(place.section for place in COMMANDS.values()):
+            with formatter.section(section):
+                rows = [(name.ljust(width), place.help) for name, place in COMMANDS.items() if place.section == section]
+                formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write examples."""
+        with formatter.section("Examples"):
+            formatter.write_dl(EXAMPLES)
+        formatter.write_paragraph()
+        formatter.write_text("trio-spool COMMAND --help explains a command.")
 
     def make_context(self, *arguments: Any, **values: Any) -> click.Context:
         """Parse the arguments, which may print a help page."""

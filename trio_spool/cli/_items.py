@@ -73,7 +73,7 @@ def set_(
     An earlier value of KEY is replaced.
     """
     if (value is None) == (source is None):
-        raise click.UsageError("give either VALUE or --file")
+        raise click.UsageError("give either VALUE or --file; a VALUE that begins with a dash needs -- before it")
     if source == "-":
         server.keep_stdin()
     data = os.fsencode(value or "") if source is None else _read(source)

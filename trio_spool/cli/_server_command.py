@@ -36,9 +36,12 @@ class ServerCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Find out whether the first argument is the address, and parse the arguments."""
         word = self._find_address(ctx, args)
+        given = tuple(args)  # parsing consumes the list
         ctx.meta[WORD] = word is not None
         try:
             return super().parse_args(ctx, args)
+        except click.NoSuchOption as exc:
+            raise self._explain_option(ctx, given, exc) from None
         except click.MissingParameter as exc:
             if not word:
                 raise
@@ -66,6 +69,15 @@ class ServerCommand(click.Command):
                     return least, None
                 most += 1
         return least, most
+
+    def _explain_option(self, ctx: click.Context, args: Sequence[str], error: click.NoSuchOption) -> click.UsageError:
+        """Return the error for an unknown option, which may have been meant as a key or a value that begins with a dash."""
+        word = next((word for word in args if word.startswith(error.option_name)), error.option_name)
+        if error.possibilities or self.count_arguments({}) == (0, 0):
+            return error
+        what = "a key or a value" if self.takes_keys else "an argument"
+        hint = f"{what} that begins with a dash needs -- before it, as in: {ctx.command_path} -- {word:.80}"
+        return click.UsageError(f"no option is named {word!r:.80}; {hint}", ctx)
 
     def _find_address(self, ctx: click.Context, args: Sequence[str]) -> str | None:
         """Return the argument that is the address; None if none is, and an empty text if that can't be told."""

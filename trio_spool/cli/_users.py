@@ -13,7 +13,7 @@ import click
 
 from .._formats import visible
 from ..auth import Role, User, Users, UsersError, changing_users, load_users, make_user, save_users
-from ._commands import print_table
+from ._commands import Group, print_table
 from ._errors import FileError, LoginError, explained
 from ._passwords import ask_password, read_password
 
@@ -58,7 +58,7 @@ class BucketRoles(click.ParamType):  # type: ignore[type-arg, unused-ignore]
         return bucket, [Role(name) for name in names]
 
 
-@click.group()
+@click.group(cls=Group)
 def user() -> None:
     """Decide who may log in to a server, and what each user may do.
 
