@@ -106,7 +106,11 @@ async def test_promtool_finds_nothing_wrong_with_the_metrics(run_service, tmp_pa
 
 
 @needs_promtool
-@pytest.mark.parametrize("arguments", [["check", "rules", "alerts.yml"], ["check", "config", "prometheus.yml"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [["check", "rules", "alerts.yml"], ["check", "config", "prometheus.yml"], ["test", "rules", "alerts_test.yml"]],
+    ids=" ".join,
+)
 def test_promtool_finds_nothing_wrong_with_the_files(arguments: list[str]) -> None:
     run = subprocess.run([PROMTOOL, *arguments], cwd=MONITORING, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
