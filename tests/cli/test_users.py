@@ -14,7 +14,7 @@ import pytest
 
 from support import commands
 from support.process import command as words
-from support.users import ANN, user, write_users
+from support.users import ANN, BOB, user, write_users
 from trio_spool.auth import Role, changing_users, load_users, save_users
 
 
@@ -257,3 +257,42 @@ def test_a_damaged_file_is_left_alone(path: Path) -> None:
 def test_a_file_that_can_not_be_written(tmp_path: Path) -> None:
     path = tmp_path / "none" / "users.json"
     assert "can't write the users" in one_line("add", "ann", "--users", path, "--password-stdin", input="pencil")
+
+
+def test_roles_without_a_password(tmp_path: Path) -> None:
+    users = write_users(tmp_path / "users.json", ANN, BOB)
+    before = load_users(users)
+    option = f"--users={users}"
+
+    def roles(*arguments: str, status: int = 0) -> str:
+        return run("roles", "bob", option, *arguments, status=status)
+
+    assert roles("--set", "read").startswith("changed the roles of bob: read in every bucket; a running server")
+    assert roles("--grant", "write,stats", "--grant", "orders:admin") == (
+        "changed the roles of bob: read, write, stats in every bucket; admin in the bucket orders; "
+        "a running server applies this at SIGHUP\n"
+    )
+    assert roles("--revoke", "read,stats", "--grant", "orders:read") .startswith(
+        "changed the roles of bob: write in every bucket; read, admin in the bucket orders;"
+    )  # fmt: skip
+    assert roles() == "bob: write in every bucket; read, admin in the bucket orders\n"
+    found = load_users(users).get("bob")
+    assert found is not None
+    assert (found.keys, load_users(users).get("ann")) == (before.get("bob").keys, before.get("ann"))
+    assert (found.roles, found.buckets) == ({Role.WRITE}, {"orders": {Role.READ, Role.ADMIN}})
+    roles("--revoke", "write", "--revoke", "orders:read,admin")
+    assert roles() == "bob: no roles\n"
+
+
+def test_roles_that_can_not_be_changed(tmp_path: Path) -> None:
+    users = write_users(tmp_path / "users.json", ANN)
+    option, before = f"--users={users}", users.read_bytes()
+    assert "ann does not have read in the bucket shop; the roles are: ann: " in one_line(
+        "roles", "ann", option, "--revoke", "shop:read"
+    )
+    assert "there is no user 'eve'" in one_line("roles", "eve", option, "--grant", "read")
+    for wrong in ("king", "shop:king", ":read", "shop:", "", "read,,write"):
+        assert "the roles are read, write" in run("roles", "ann", option, "--grant", wrong, status=2)
+    assert "can't be combined" in run("roles", "ann", option, "--grant", "read", "--set", "read", status=2)
+    assert "printable" in one_line("roles", "ann", option, "--grant", "a\nb:read")
+    assert users.read_bytes() == before

@@ -14,6 +14,7 @@ from ._users import ITERATIONS as ITERATIONS
 from ._users import Role as Role
 from ._users import User as User
 from ._users import Users as Users
+from ._users import check_bucket as check_bucket
 from ._users import make_user as make_user
 from ._users_file import load_users as load_users
 from ._users_file import save_users as save_users
