@@ -93,7 +93,7 @@ def test_the_server_has_one_user_and_one_volume() -> None:
     assert user.partition(":")[0].isdecimal() and int(user.partition(":")[0]) > 0  # a number: Kubernetes can't look up names
     assert FINAL["VOLUME"] == ["/data"]
     assert FINAL["STOPSIGNAL"] == ["SIGTERM"]
-    assert f"COPY --from=build --chown={user} /data /data" in CONTAINERFILE
+    assert f"--from=build --chown={user} /root/volumes/ /" in FINAL["COPY"]
 
 
 def test_nothing_is_installed_in_the_final_image() -> None:
@@ -101,12 +101,12 @@ def test_nothing_is_installed_in_the_final_image() -> None:
     assert all(arguments.startswith("--from=build ") for arguments in FINAL["COPY"])
 
 
-def requirements(name: str) -> dict[str, list[str]]:
-    """The packages of a file of requirements: their versions, and the hashes of their files."""
+def requirements(name: str) -> dict[str, str]:
+    """The packages of a file of requirements, all of which have hashes, with their versions."""
     text = (FOLDER / name).read_text(encoding="utf-8").replace("\\\n", "")
-    lines = [line.split() for line in text.splitlines() if not line.startswith("#")]
-    assert all("==" in first and hashes and all(one.startswith("--hash=sha256:") for one in hashes) for first, *hashes in lines)
-    return {canonicalize_name(first.partition("==")[0]): first.partition("==")[2] for first, *_ in lines}
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+( ; [^#]+?)?( +--hash=sha256:[0-9a-f]{64})+", line) for line in lines)
+    return {canonicalize_name(line.partition("==")[0]): line.partition("==")[2].split()[0] for line in lines}
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-build.txt"])
