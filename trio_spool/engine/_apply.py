@@ -229,4 +229,4 @@ def _arithmetic(operation: Arithmetic, current: Item | None) -> tuple[Outcome, I
             value = value.ljust(len(current.value))
         expiry = current.expiry if operation.new_expiry is None else operation.new_expiry
         item = current._replace(value=value, expiry=expiry, datatype=current.datatype | operation.datatype)
-    return Outcome(number=number), item
+    return Outcome(item=item, number=number), item

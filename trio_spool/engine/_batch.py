@@ -163,7 +163,7 @@ class Batch:
         if outcome.problem is None:
             if isinstance(operation, Lock):
                 self._own_locks()[key] = self._steady + operation.seconds
-            elif locked and not isinstance(operation, Get):
+            elif locked and not isinstance(operation, (Get, Fetch)):
                 self._own_locks().pop(key, None)  # any change of a locked item ends the lock
         if change is None:
             return outcome

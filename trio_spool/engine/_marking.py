@@ -8,6 +8,7 @@ import attrs
 
 # Two bits of the datatype that belong to no value: the item was marked as stale, and a client has been told that it is the one to
 # make a new value. A store clears both. They are stored with the item, so a restart keeps them.
+# Snapshots leave them out.
 STALE: Final = 0x20
 WON: Final = 0x10
 MARKS: Final = STALE | WON

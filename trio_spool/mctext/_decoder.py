@@ -59,6 +59,8 @@ def _meta_gets(flags: bytes) -> tuple[re.Pattern[bytes], MetaFlags | None]:
         meta: MetaFlags | None = parse_flags_of([flag for flag in flags.split(b" ") if flag])
     except RemoteProtocolError:
         meta = None
+    if meta is not None and (meta.base64 or flags.count(b" ") >= MAX_TOKENS):
+        meta = None
     return re.compile(rb"(?:mg " + _KEY + re.escape(flags) + rb"\r\n)+"), meta
 
 

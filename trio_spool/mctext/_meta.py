@@ -180,7 +180,8 @@ def decode_key(key: bytes) -> bytes:
         RemoteProtocolError: It was not, or is empty.
     """
     try:
-        decoded = b64decode(key, validate=True)
+        # Some versions of Python accept further padding.
+        decoded = b64decode(key, validate=True) if len(key) % 4 == 0 else b""
     except binascii.Error:
         decoded = b""
     if not decoded:

@@ -64,6 +64,8 @@ class Reception:
         shared.counters.total_connections += 1
         connection = Connection(shared, shared.connections.next_number(), peer, listener.listener, self._detect)
         shared.connections.add(connection)
+        if shared.events.connevents:
+            shared.events.connected(connection.number, peer)
         try:
             if listener.tls is None:
                 async with stream:
@@ -77,6 +79,8 @@ class Reception:
             let_go(exc)
         finally:
             shared.connections.remove(connection)
+            if shared.events.connevents:
+                shared.events.disconnected(connection.number, peer, "shutdown" if shared.life.draining else "normal")
             shared.admission.leave(counted)
             shared.timekeeper.forget(connection)
             shared.buffers.forget(connection)

@@ -200,6 +200,7 @@ class Service:
         Clients whose scans are cut off get a moment to hear of it: Couchbase's SDKs take a connection that ends between two
         continues for the end of the scan, and would return a part of the documents for all of them.
         """
+        self.shared.events.close()
         with trio.move_on_after(patience):
             await self._end_connections()
         if any(self.shared.scans):

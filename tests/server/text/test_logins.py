@@ -61,9 +61,13 @@ async def test_wrong_passwords(service: Any, user: str, password: str) -> None:
 
 
 async def test_roles_hold(service: Any) -> None:
-    sent = b"get k\r\nset k 0 0 1\r\na\r\nincr k 1\r\nflush_all\r\nstats\r\n"
+    sent = b"get k\r\nmg k v\r\nset k 0 0 1\r\na\r\nincr k 1\r\nms k 1\r\na\r\nmg k N30\r\nflush_all\r\nstats\r\nwatch\r\n"
     assert await talk(service, login("eve") + sent) == b"".join(
-        [b"STORED\r\nEND\r\n"] + [LACKS % role for role in (b"write", b"read and write", b"admin", b"stats")]
+        [b"STORED\r\nEND\r\nEN\r\n"]
+        + [
+            LACKS % role
+            for role in (b"write", b"read and write", b"write", b"read and write", b"admin", b"stats", b"read and stats")
+        ]
     )
 
 

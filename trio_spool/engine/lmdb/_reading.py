@@ -21,9 +21,9 @@ from ._probing import begin_probed, until
 from ._records import (
     CHECKED,
     CHECKSUM_SIZE,
-    DATATYPES,
     OVERHEAD,
     RECORD_SIZE,
+    SHOWN,
     STATE_KEY,
     VALUE,
     are_intact,
@@ -258,14 +258,14 @@ class LmdbSnapshot(Snapshot):
             if 0 < expiry <= now:
                 continue
             if keys_only:
-                records.append((key, b"", flags, expiry, datatype & DATATYPES, cas, seqno))
+                records.append((key, b"", flags, expiry, datatype & SHOWN, cas, seqno))
                 size += len(key) + RECORD_SIZE
             elif CHECKED <= datatype < EXTENDED:  # nearly all of them
-                records.append((key, record[VALUE], flags, expiry, datatype ^ CHECKED, cas, seqno))
+                records.append((key, record[VALUE], flags, expiry, datatype & SHOWN, cas, seqno))
                 size += len(key) + len(record) - CHECKSUM_SIZE
             else:
                 item = item_of(key, record, True, self._storage.all_checked)
-                value, kind = item.value, item.datatype
+                value, kind = item.value, item.datatype & SHOWN
                 if item.xattrs and self._xattrs:
                     value, kind = pack_extended(item.xattrs, value), kind | EXTENDED
                 records.append((key, value, flags, expiry, kind, cas, seqno))

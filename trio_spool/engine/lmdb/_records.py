@@ -36,6 +36,7 @@ from google_crc32c import extend
 from google_crc32c import value as crc32c
 
 from .._errors import DamagedError
+from .._marking import MARKS
 from .._operations import Item
 from .._reading import EXTENDED, pack_extended, split_extended
 from .._storage import DamagedItemError
@@ -49,8 +50,10 @@ unpack_expiry = struct.Struct(">5xQ").unpack_from
 
 # The bit of the datatype that says that a record ends with a checksum.
 CHECKED: Final = 0x40
-# The bits of the datatype that are the protocol's.
+# The bits of the datatype that are the protocol's, and the marks.
 DATATYPES: Final = 0x3F
+# Those of them that a snapshot shows.
+SHOWN: Final = DATATYPES & ~MARKS
 _CHECKSUM = struct.Struct("<L")
 CHECKSUM_SIZE = _CHECKSUM.size
 # The value in a record that has a checksum and no attributes.

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import islice
 
 from .._errors import SnapshotEndedError
+from .._marking import MARKS
 from .._operations import RECORD_OVERHEAD, Chunk, Item, Record, Shown
 from .._reading import CHUNK_RECORDS, EXTENDED, Reader, Snapshot, pack_extended
 from .._snapshots import SnapshotRegistry
@@ -122,6 +123,7 @@ class MemorySnapshot(Snapshot):
             key = keys[index]
             value, flags, expiry, datatype, cas, seqno, xattrs = items[key]
             index += 1
+            datatype &= ~MARKS
             if not 0 < expiry <= self._now:
                 if self._keys_only:
                     value = b""

@@ -8,7 +8,7 @@ from typing import Final
 
 import trio
 
-from ...engine import Engine, Item
+from ...engine import Engine, Entry, Item
 from ..data import space_of
 
 # The most keys from which one is chosen at random. A walk over so many takes a worker some seconds.
@@ -23,13 +23,23 @@ def keys_from_in_thread(engine: Engine, start: bytes) -> Iterator[bytes]:
     Raises:
         trio.Cancelled: The client has gone.
     """
+    for key, _ in entries_from_in_thread(engine, start):
+        yield key
+
+
+def entries_from_in_thread(engine: Engine, start: bytes) -> Iterator[tuple[bytes, Entry]]:
+    """Yield the stored keys of a collection in order, from `start` on, with what is known of each item but its value.
+
+    Raises:
+        trio.Cancelled: The client has gone.
+    """
     prefix = space_of(start)
-    for number, (key, _) in enumerate(engine.entries(start)):
+    for number, (key, entry) in enumerate(engine.entries(start)):
         if not key.startswith(prefix):
             return
         if not number % _CHECK_EVERY:
             trio.from_thread.check_cancelled()
-        yield key
+        yield key, entry
 
 
 def choose_in_thread(engine: Engine, prefix: bytes) -> tuple[bytes, Item] | None:

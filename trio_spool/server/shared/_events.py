@@ -41,6 +41,7 @@ class Watcher:
         self._size = 0
         self._lost = 0  # since the last line that found room
         self._come = trio.Event()
+        self._closed = False
 
     def put(self, line: bytes) -> None:
         """Add a line, or count it as lost if there is no room."""
@@ -57,14 +58,19 @@ class Watcher:
         self._come.set()
 
     async def take(self) -> bytes:
-        """Wait for lines, and return all of them."""
-        while not self._lines:
+        """Wait for lines, and return all of them; nothing at the end."""
+        while not self._lines and not self._closed:
             self._come = trio.Event()
             await self._come.wait()
         data = b"".join(self._lines)
         self._lines.clear()
         self._size = 0
         return data
+
+    def close(self) -> None:
+        """Let the watcher have no more lines."""
+        self._closed = True
+        self._come.set()
 
 
 class Events:
@@ -97,6 +103,11 @@ class Events:
         """Let somebody watch no more."""
         self._watchers.remove(watcher)
         self._look()
+
+    def close(self) -> None:
+        """Let nobody watch any more: the service ends."""
+        for watcher in self._watchers:
+            watcher.close()
 
     def _look(self) -> None:
         wanted = {kind for watcher in self._watchers for kind in watcher.kinds}

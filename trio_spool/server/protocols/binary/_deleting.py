@@ -21,6 +21,8 @@ def delete(exchange: BinaryExchange, request: Request) -> None:
 
 def _encode_delete(exchange: BinaryExchange, request: Request, outcome: Outcome) -> bytes:
     items.count_delete(exchange.shared.counters, outcome)
+    if exchange.shared.events.deletions and outcome.problem is None:
+        exchange.shared.events.deleted(request.key[1:], exchange.connection, "delete")
     return encode_mutation(exchange, request, outcome, cas=exchange.features.cas_of_delete(outcome.cas))
 
 

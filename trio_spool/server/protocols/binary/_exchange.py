@@ -22,14 +22,16 @@ class BinaryExchange(Exchange):
     Attributes:
         features: What HELLO has granted.
         table: The commands.
+        connection: The number of the connection.
     """
 
-    __slots__ = ("features", "table")
+    __slots__ = ("connection", "features", "table")
 
     def __init__(self, host: Host, table: Table) -> None:
         super().__init__(host.shared, host.session)
         self.features = Features()
         self.table = table
+        self.connection = host.jobs.connection
 
     def encode(
         self, request: Request, *, status: int = 0, extras: bytes = b"", value: bytes = b"", cas: int = 0, datatype: int = 0

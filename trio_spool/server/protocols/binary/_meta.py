@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from ....engine import Item, Tombstone
+from ....engine import MARKS, Item, Tombstone
 from ....mcbp import DataType, Opcode, Request, Status, encode_response, item_shape, shape
 from ...commands import items
 from ...commands.errors import InvalidRequestError, NoCollectionError
@@ -38,7 +38,7 @@ def _encode_meta(exchange: BinaryExchange, request: Request, item: Item | None) 
     deleted = isinstance(item, Tombstone)
     expiry = item.cas // NANOSECONDS if deleted else item.expiry  # of a deleted document, when it was deleted
     datatype = item.datatype | (DataType.XATTR if item.xattrs else 0)
-    extras = _META.pack(deleted, item.flags, min(expiry, 0xFFFFFFFF), item.seqno, datatype)
+    extras = _META.pack(deleted, item.flags, min(expiry, 0xFFFFFFFF), item.seqno, datatype & ~MARKS)
     with_datatype = request.extras == b"\2"
     return exchange.encode(
         request, extras=extras if with_datatype else extras[:-1], cas=items.shown_cas(exchange.bucket, request.key, item.cas)

@@ -8,7 +8,7 @@ from typing import Final
 
 from ....engine import Concat, Outcome, StoreMode
 from ....mcbp import FrameInfoId, Opcode, Rejected, Request, Status, item_shape
-from ...commands import documents, items
+from ...commands import documents, items, noting
 from ...commands.errors import InvalidRequestError
 from ...conversation import WRITE
 from ._exchange import BinaryContext, BinaryExchange
@@ -73,6 +73,10 @@ async def _concatenate_large(context: BinaryContext, operation: Concat, size: in
 
 def _encode(exchange: BinaryExchange, request: Request, outcome: Outcome) -> bytes:
     items.count_store(exchange.shared.counters, outcome, request.cas)
+    if exchange.shared.events.mutations:
+        command = exchange.table.names[request.opcode]
+        expiry = int.from_bytes(request.extras[4:8], "big")
+        noting.stored(exchange.shared, exchange.connection, request.key, command, outcome, expiry, len(request.value))
     return encode_mutation(exchange, request, outcome)
 
 
