@@ -49,3 +49,13 @@ def test_managers(node: Any, start: Callable[..., Any], users: Path, login: tupl
         done = node("managers.js", f"couchbase://{process.address}", *login)
         assert done.returncode == 0, done.stdout + done.stderr
         assert {"ok buckets", "ok scopes and collections", "ok deleting"} <= set(done.stdout.splitlines())
+
+
+def test_transactions(node: Any, protected: Any, login: tuple[str, str]) -> None:
+    user, password = login
+    environment = {"TRIO_SPOOL_PASSWORD": password}
+    run("collection", "create", "-u", user, protected.address, "shop.orders", env=environment)
+    run("bucket", "create", "-u", user, protected.address, "other", env=environment)
+    done = node("transactions.js", f"couchbase://{protected.address}", *login)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {"ok commit", "ok rollback", "ok a conflict", "ok expiry", "ok query", "ok transfers"} <= set(done.stdout.splitlines())
