@@ -14,7 +14,7 @@ import nox
 nox.needs_version = ">=2024.3.2"
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"  # `install` looks whether anything has changed
-nox.options.sessions = ["lint", "typing", "docs", "tests", "clients", "frameworks", "coverage"]
+nox.options.sessions = ["lint", "typing", "docs", "tests", "clients", "integrations", "frameworks", "coverage"]
 nox.options.error_on_missing_interpreters = False
 
 HERE = Path(__file__).parent
@@ -99,11 +99,15 @@ def run_pytest(session: nox.Session, *chosen: str, with_coverage: bool, env: dic
 def tests(session: nox.Session) -> None:
     """Run the tests: all on the newest Python, nearly all on the oldest, and in between what depends on the interpreter.
 
-    On the newest Python, record which branches they take, which makes them slower. The sessions "clients" and
-    "frameworks" run the tests with other people's programs.
+    On the newest Python, record which branches they take, which makes them slower. The sessions "clients",
+    "integrations" and "frameworks" run the tests with other people's programs.
     """
     install(session, ".[test]")
-    chosen = ("tests", "--ignore=tests/clients", "--ignore=tests/frameworks") if session.python in (OLDEST, NEWEST) else BETWEEN
+    chosen = (
+        ("tests", "--ignore=tests/clients", "--ignore=tests/integrations", "--ignore=tests/frameworks")
+        if session.python in (OLDEST, NEWEST)
+        else BETWEEN
+    )
     run_pytest(session, *chosen, *(f"--ignore={path}" for path in UNRECORDED), with_coverage=session.python == NEWEST)
     if session.python == NEWEST and not session.posargs:
         run_pytest(session, *UNRECORDED, with_coverage=False)
@@ -118,6 +122,16 @@ def clients(session: nox.Session) -> None:
     # pylibmc's wheels carry a libmemcached that finds no SASL mechanism; the tests want Debian's.
     install(session, "--no-binary=pylibmc", ".[test,clients]")
     run_pytest(session, "tests/clients", with_coverage=True, env={"TRIO_SPOOL_REQUIRE_CLIENTS": "1"})
+
+
+@nox.session
+def integrations(session: nox.Session) -> None:
+    """Run the tests with frameworks that are built on Couchbase's SDK.
+
+    They are apart from the clients since they bring 400 MB along. Installing them took four minutes on a busy machine.
+    """
+    install(session, ".[test,integrations]")
+    run_pytest(session, "tests/integrations", with_coverage=False, env={"TRIO_SPOOL_REQUIRE_INTEGRATIONS": "1"})
 
 
 @nox.session(python=NEWEST)
