@@ -136,3 +136,10 @@ def test_the_health_check_finds_out(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         environment = {**os.environ, "TRIO_SPOOL_SERVER": server.address}
         assert subprocess.run(command(*arguments), env=environment, capture_output=True, timeout=60).returncode == 0
     assert subprocess.run(command(*arguments), env=environment, capture_output=True, timeout=60).returncode != 0
+
+
+def test_options_of_other_blocks_exist() -> None:
+    known = {option for parameter in serve.params for option in parameter.opts}
+    words = {word for block in re.findall(r"^ *(?:args|command): (\[.*\])$", PAGE, re.MULTILINE) for word in json.loads(block)}
+    used = {word for word in words if word.startswith("--")}
+    assert {"--no-auth", "--metrics"} <= used <= known

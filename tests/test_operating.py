@@ -73,3 +73,8 @@ def test_groups_of_statistics_exist() -> None:
 def test_formats_of_data_directories(number: int) -> None:
     assert re.search(rf"^   \* - {number}$", PAGE, re.MULTILINE)
     assert not re.search(rf"^   \* - {FORMAT + 1}$", PAGE, re.MULTILINE)
+
+
+def test_every_alert_has_something_to_do() -> None:
+    rules = (ROOT / "docs" / "examples" / "monitoring" / "alerts.yml").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"``(TrioSpool\w+)``", PAGE)) == sorted(re.findall(r"alert: (\w+)", rules))
