@@ -198,11 +198,14 @@ class Busy:
         self.seen = seen
 
     def bytes_written(self) -> int:
-        self.seen()
         return 10
 
     def spool_statistics(self) -> SpoolStatistics:
-        return SpoolStatistics(bytes=10)
+        return SpoolStatistics(bytes=10, turns=1)
+
+    def counted(self) -> tuple[int, SpoolStatistics]:
+        self.seen()
+        return self.bytes_written(), self.spool_statistics()
 
     def held(self) -> int:
         return 1
@@ -262,3 +265,13 @@ async def test_hostile_names_do_not_make_labels(run_service) -> None:
         commands = {dict(labels)["command"] for name, labels in found if name == "trio_spool_requests_total"}
         assert all(command.replace("_", "").isalnum() for command in commands)
         assert len(commands) < 100
+
+
+async def test_what_is_counted_at_once_is_what_is_counted_apart(run_service) -> None:
+    async with run_service() as service, service.connect() as raw:
+        await raw.hello(Feature.UNORDERED_EXECUTION)
+        await traffic(raw)
+        (connection,) = service.inside.connections
+        assert connection.counted() == (connection.bytes_written(), connection.spool_statistics())
+        assert connection.counted()[1].turns > 0
+    assert connection.counted() == (connection.bytes_written(), connection.spool_statistics())

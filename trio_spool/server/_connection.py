@@ -263,6 +263,14 @@ class Connection:
             return self._spools
         return self._sender.statistics().spools + self._jobs.spool_statistics()
 
+    def counted(self) -> tuple[int, SpoolStatistics]:
+        """Return what `bytes_written` and `spool_statistics` do, in less time than either."""
+        if self._sender is None:
+            return self._written, self._spools
+        statistics, jobs = self._sender.statistics(), self._jobs
+        overlapped = jobs.running or jobs.past_spools.turns
+        return statistics.bytes, statistics.spools + jobs.spool_statistics() if overlapped else statistics.spools
+
     def jobs(self) -> list[CommandContext]:
         """Return the long commands that are running."""
         return list(self._jobs.running) if self._sender is not None else []
