@@ -21,7 +21,7 @@ from trio_spool.engine._submissions import GROUP_BYTES
 from trio_spool.mcbp import CONTINUE, Opcode, ScanRequest, encode_request, encode_scan_request
 from trio_spool.server import Settings
 from trio_spool.server.settings import _limits
-from trio_spool.server.shared import Buffers, Tuning
+from trio_spool.server.shared import Buffers, Cause, Tuning
 from trio_spool.server.shared._buffers import PATIENCE, STARVED
 from trio_spool.server.shared._connections import Connections
 from trio_spool.server.shared._counters import Counters
@@ -42,6 +42,7 @@ class Holder:
         self.size = held
         self.moved: int | None = 0
         self.broken = False
+        self.cause = None
 
     def held(self) -> int:
         return self.size
@@ -52,7 +53,8 @@ class Holder:
     def who(self) -> tuple[str, str]:
         return f"10.0.0.{self.number}:1", "ann"
 
-    def break_off(self) -> None:
+    def break_off(self, cause: Cause) -> None:
+        assert cause is Cause.MAX_BUFFERED
         self.broken = True
 
     def bytes_written(self) -> int:

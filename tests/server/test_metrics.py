@@ -147,6 +147,7 @@ async def test_every_row_that_is_counted_is_a_metric(service) -> None:
 
     made = {"bytes_written", *(f"spool_{name}" for name in SpoolStatistics.__slots__)}
     spools = {"fragments", "bytes", "batches", "wakeups", "turns", "blocked_seconds", "high_water", "buffered", "producers_overdue"}
+    spools |= {"waited_seconds", "held_seconds"}
     groups = {
         Source.GENERAL: service_rows(shared, 0),
         Source.SPOOL: list(GROUPS["spool"].run(shared, bucket, "")),
@@ -196,6 +197,7 @@ class Busy:
     def __init__(self, number: int, seen: Callable[[], object] = lambda: None) -> None:
         self.number = number
         self.seen = seen
+        self.cause = None
 
     def bytes_written(self) -> int:
         return 10

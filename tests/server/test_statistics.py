@@ -37,7 +37,7 @@ EXPECTED = {
     "spool": {
         (COUNTER, ""): {"fragments", "batches", "wakeups", "turns"},
         (COUNTER, "bytes"): {"bytes"},
-        (COUNTER, "seconds"): {"blocked_seconds"},
+        (COUNTER, "seconds"): {"blocked_seconds", "waited_seconds", "held_seconds"},
         (GAUGE, ""): {"workers", "workers_busy", "producers_waiting_for_worker", "producers_overdue", "loop_tasks"},
         (GAUGE, "bytes"): {
             "high_water",

@@ -15,10 +15,10 @@ from trio_spool._formats import prefix_end
 from trio_spool.engine import Item, Outcome, Record
 from trio_spool.server.commands import items, scans
 from trio_spool.server.commands.errors import NotFoundError
-from trio_spool.server.conversation import READ, WRITE, Begin, CommandContext, Exchange, Host
+from trio_spool.server.conversation import MAX_NAMES, READ, WRITE, Begin, CommandContext, Doing, Exchange, Host, Queued
 from trio_spool.server.protocols.binary import FIRST_BYTES, BinaryGuest
 from trio_spool.server.settings import ServiceError
-from trio_spool.server.shared import ContinueLimits, ScanQuery
+from trio_spool.server.shared import Cause, ContinueLimits, ScanQuery
 
 DEFAULT = b"\0"  # the id of the default collection
 COMMANDS = {b"set": WRITE, b"get": READ, b"scan": READ}
@@ -36,10 +36,10 @@ class LineGuest:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._exchange = Exchange(host.shared, host.session)
+        self._exchange = LineExchange(host.shared, host.session)
         self._line = b""
         self.commands = 0
-        self.closing = False
+        self.cause: Cause | None = None
 
     @property
     def buffered(self) -> int:
@@ -55,6 +55,13 @@ class LineGuest:
 
     def refuse_unfinished(self, why: str) -> bytes:
         return b""
+
+    def doing(self) -> Doing:
+        return Doing(tuple(self._exchange.doing()), self._exchange.waits_for, self._exchange.since)
+
+    def queued(self, ahead: bytes) -> Queued:
+        lines = ahead.split(b"\n")[:-1]
+        return Queued(len(lines), tuple(line.partition(b" ")[0].decode() for line in lines[:MAX_NAMES]))
 
     def describe(self) -> dict[str, object]:
         return {"session": "lines"}
@@ -78,10 +85,10 @@ class LineGuest:
     def _set(self, rest: bytes) -> None:
         key, _, value = rest.partition(b" ")
         operation = items.store(self._exchange.bucket, DEFAULT + key, value)
-        self._exchange.operate(None, len(rest), operation, _encode_stored)
+        self._exchange.operate("set", len(rest), operation, _encode_stored)
 
     def _get(self, key: bytes) -> None:
-        self._exchange.read(DEFAULT + key, None, len(key), _encode_item)
+        self._exchange.read(DEFAULT + key, "get", len(key), _encode_item)
 
     def _scan(self, prefix: bytes) -> None:
         self._exchange.later(lambda context: _scan(context, prefix))
@@ -94,6 +101,13 @@ class LineGuest:
         await host.jobs.wait(0, host.read_ahead)
 
 
+class LineExchange(Exchange):
+    """The requests that are being answered; each stands for itself by its name."""
+
+    def name(self, request: str) -> str:
+        return request
+
+
 class LineContext(CommandContext):
     """What a scan is given."""
 
@@ -104,11 +118,11 @@ class LineContext(CommandContext):
         await self.reply(b"failed\n")
 
 
-def _encode_stored(exchange: Exchange, request: None, outcome: Outcome) -> bytes:
+def _encode_stored(exchange: Exchange, request: str, outcome: Outcome) -> bytes:
     return b"stored\n" if outcome.problem is None else b"not stored\n"
 
 
-def _encode_item(exchange: Exchange, request: None, item: Item | None) -> bytes:
+def _encode_item(exchange: Exchange, request: str, item: Item | None) -> bytes:
     return b"none\n" if item is None else b"value %s\n" % item.value
 
 

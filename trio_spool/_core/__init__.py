@@ -40,6 +40,7 @@ from .sending import Outlet as Outlet
 from .sending import Sender as Sender
 from .sending import SendTask as SendTask
 from .sending import check_send_timeout as check_send_timeout
+from .sending import kernel_queues as kernel_queues
 from .sending import progress as progress
 from .sending import reset_when_closed as reset_when_closed
 from .trio import BatchChannel as BatchChannel

@@ -17,6 +17,8 @@ class SpoolStatistics:
         turns: The number of turns that the producer was given.
         blocked_seconds: How long the producer was paused, waiting for the receiver, in seconds.
         high_water: The maximum number of bytes that were emitted and not yet taken.
+        waited_seconds: How long the producer waited for a worker thread, in all its turns so far, in seconds.
+        held_seconds: How long it held one, also while it was blocked, likewise.
         workers: The number of worker threads that producers hold now.
         waiting: The number of producers that wait for a worker thread now.
         overdue: The number of producers that were stopped more than 5 seconds ago and have not ended.
@@ -29,6 +31,8 @@ class SpoolStatistics:
     turns: int = 0
     blocked_seconds: float = 0.0
     high_water: int = 0
+    waited_seconds: float = 0.0
+    held_seconds: float = 0.0
     workers: int = 0
     waiting: int = 0
     overdue: int = 0
@@ -45,6 +49,8 @@ class SpoolStatistics:
             turns=self.turns + other.turns,
             blocked_seconds=self.blocked_seconds + other.blocked_seconds,
             high_water=max(self.high_water, other.high_water),
+            waited_seconds=self.waited_seconds + other.waited_seconds,
+            held_seconds=self.held_seconds + other.held_seconds,
             workers=self.workers + other.workers,
             waiting=self.waiting + other.waiting,
             overdue=self.overdue + other.overdue,

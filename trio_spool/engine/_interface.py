@@ -351,6 +351,14 @@ class Engine(ABC):
         """Seconds of processor time that carrying out mutations has used."""
 
     @property
+    def group_began(self) -> float:
+        """When the engine began to carry out the operations that are being answered, by `time.perf_counter`; 0 if it does not say.
+
+        Read it in a `Done`: it is of the operations whose outcomes that gets.
+        """
+        return 0.0
+
+    @property
     def busy_seconds(self) -> float:
         """For how many seconds the engine has been at work since it last waited for something to do; 0 while it waits."""
         return 0.0

@@ -108,6 +108,10 @@ class SingleWriterEngine(Engine):
         return self.writer.cpu_seconds
 
     @property
+    def group_began(self) -> float:
+        return self.writer.group_began
+
+    @property
     def busy_seconds(self) -> float:
         return self.writer.busy_seconds()
 

@@ -21,6 +21,8 @@ MAX_LINE: Final = 2048
 MAX_KEYS_LINE: Final = 1024 * 1024
 # A line with keys may begin with so many blanks, or fewer: memcached's limit.
 _MAX_BLANKS: Final = 100
+# Requests that are counted at most. Picked, not measured: parsing so many takes some milliseconds.
+_MAX_QUEUED: Final = 1000
 _MANY_KEYS: Final = (b"get ", b"gets ", b"gat ", b"gats ")
 _STORING: Final = frozenset((b"set", b"add", b"replace", b"append", b"prepend", b"cas"))
 _BLOCK_END: Final = b"\r\n"
@@ -200,6 +202,25 @@ class RequestDecoder:
             quiet = line.noreply and line.meta is None
             return Rejected(b"" if quiet else b"CLIENT_ERROR bad data chunk")
         return Request(self._command, (), self._line_size + line.length + len(_BLOCK_END), line, data[start:end])
+
+    def queued(self, ahead: bytes, max_commands: int) -> tuple[int, list[bytes]]:
+        """Return how many whole requests wait to be parsed, up to a bound, and the commands of the first ones.
+
+        Args:
+            ahead: Bytes that come behind those that were received.
+            max_commands: The maximum number of commands.
+        """
+        if self._partial:
+            return 0, []  # one that is not complete yet
+        other = RequestDecoder(self.max_value, self.max_keys_line)
+        other._block, other._command, other._line_size, other._skip = self._block, self._command, self._line_size, self._skip
+        other.receive_data(self._data[self._offset :] + ahead)
+        number, commands = 0, list[bytes]()
+        while number < _MAX_QUEUED and (event := other.next_event()) is not NEED_DATA:
+            number += 1
+            if len(commands) < max_commands:
+                commands.append(event.command)
+        return number, commands
 
     def next_run(self) -> Run | None:
         """Return the run of ``get`` or ``mg`` for one key each that comes next; None if something else comes.

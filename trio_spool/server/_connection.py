@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import ssl
 from contextlib import suppress
-from typing import Any
+from time import perf_counter
+from typing import Any, Final
 
 import trio
 
-from .._core import Receiver, Sender, SpoolStatistics, open_sender, progress, socket_below
+from .._core import Receiver, Sender, open_sender, socket_below
+from .._files import explain
 from .._formats import host_of
 from ..auth import User
 from ._farewell import see_off
-from .conversation import CommandContext, Detect, Guest, Host, Jobs, Session
-from .data import Bucket
-from .shared import Activity, Listener, Shared
+from ._known import Known
+from .conversation import Detect, Guest, Host, Jobs
+from .data import Bucket, OutcomeUnknownError
+from .shared import Cause, Listener, Shared
+
+# The errors of the system by which a client's system ends a connection, or says that it has ended.
+_RESETS: Final = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
 
 # Bytes that are read at once. They bound how many commands run before other connections get their turn: some 500 GETs of short
 # keys.
@@ -23,44 +31,26 @@ READ_SIZE = 16 * 1024
 READ_AHEAD_SIZE = 64 * 1024
 
 
-class Connection:
+class Connection(Known):
     """What goes on with one client.
-
-    Attributes:
-        number: Counts connections, from 1.
-        moved: Once it has ended: how many bytes it has read, written, and queued in vain at most.
 
     Args:
         shared: What all connections share.
-        number: As above.
+        number: Counts connections, from 1.
         peer: The address of the client, for the statistics.
         listener: How the client came in.
         detect: Returns the protocol that begins with a byte.
     """
 
     def __init__(self, shared: Shared, number: int, peer: str, listener: Listener, detect: Detect) -> None:
-        self._shared = shared
-        self.number = number
+        super().__init__(shared, number, peer, listener)
         self._detect = detect
-        self._began = shared.uptime.seconds()
-        self._session = Session(listener, shared.buckets.default, peer)
-        self._guest: Guest | None = None
         # While it runs.
-        self._sender: Sender | None = None
         self._receiver: Receiver
-        self._jobs: Jobs
         self._reading = trio.CancelScope()
-        self._ahead = bytearray()  # read while jobs were running
-        self._socket: trio.socket.SocketType | None = None
-        self._receiving = False  # waiting for the client to send something
+        self._arrived = 0.0  # when the first of what was read ahead has arrived
         self._told = False  # the client was told why it may not stay
         self._idle = False  # waiting for a request, with nothing half done but perhaps jobs
-        self._stopping = False
-        self._bytes_read = 0
-        # Once it has ended.
-        self._written = 0
-        self.moved = 0
-        self._spools = SpoolStatistics()
 
     async def run(self, stream: trio.abc.Stream) -> None:
         """Serve until the client leaves, breaks the protocol, or the service stops.
@@ -71,17 +61,19 @@ class Connection:
         """
         try:
             await self._run(stream)
+        except Exception as exc:
+            self.because(Cause.ERROR, type(exc).__name__)
+            raise
+        except BaseException:
+            self.because(Cause.DRAIN_TIMEOUT)  # or the second signal; nothing else cancels a connection from outside
+            raise
         finally:
             self._let_go()
 
-    def _let_go(self) -> None:
-        """Keep the counters, and drop everything else: it refers back to us, and a full collection of garbage may be far away."""
-        self._written, self._spools = self.bytes_written(), self.spool_statistics()
-        if self._sender is not None:
-            self.moved = self._bytes_read + self._written + self._sender.statistics().high_water
-            del self._receiver, self._jobs
-        self._sender = self._guest = self._socket = None
-        self._ahead.clear()
+    def because(self, cause: Cause, why: str = "") -> None:
+        """Note why it ends. The first cause counts."""
+        if self.cause is None:
+            self.cause, self._why = cause, why
 
     async def _run(self, stream: trio.abc.Stream) -> None:
         settings = self._shared.settings
@@ -98,11 +90,18 @@ class Connection:
         if self._told:
             await see_off(stream, self._shared.tuning.farewell)
 
-    def _note_stall(self, sender: Sender) -> None:
-        """Report a client that was given up because it took no replies."""
+    def _note_loss(self, error: BaseException, sender: Sender) -> None:
+        """Note why nothing can be read or sent any more. Report a client that was given up because it took no replies."""
         if sender.stalled is not None:
             self._shared.limits.hit("send-timeout")
             self._report("client does not read", reason=sender.stalled)
+            self.because(Cause.SEND_TIMEOUT, sender.stalled)
+        elif isinstance(error, OutcomeUnknownError):
+            self.because(Cause.ENGINE_FAILED)
+        elif self._jobs.incomplete or sender.incomplete:
+            self.because(Cause.REPLY_INCOMPLETE)
+        else:
+            self.because(*_why_lost(error, sender))
 
     def _report(self, event: str, **details: Any) -> None:
         """Report what a client does that it should not: in the log, each address has a line of its own."""
@@ -118,6 +117,7 @@ class Connection:
         if self._session.bucket is bucket:
             self._session.leave_bucket()
             if not stay:
+                self.because(Cause.BUCKET_DELETED)
                 self._reading.cancel()
 
     async def _serve(self, host: Host) -> None:
@@ -128,34 +128,50 @@ class Connection:
                 if data:
                     self._shared.counters.bad_requests += 1
                     self._report("not a protocol that is spoken here", first_byte=f"0x{data[0]:02x}")
+                    self.because(Cause.UNKNOWN_PROTOCOL, f"0x{data[0]:02x}")
                 return
             guest = self._guest = begin(host)
             await guest.feed(data)
-            while not guest.closing and (data := await self._receive()):
+            while guest.cause is None and (data := await self._receive()):
                 await guest.feed(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._note_stall(host.sender)  # the client has gone, or was given up
-
-    @property
-    def _buffered(self) -> int:
-        return 0 if self._guest is None else self._guest.buffered
+            if guest.cause is not None:
+                self.because(guest.cause)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            self._note_loss(exc, host.sender)  # the client has gone, or was given up
 
     async def _receive(self) -> bytes:
         if self._ahead:
             data = bytes(self._ahead)
             self._ahead.clear()
+            self._session.arrived = self._arrived
             return data
         if self._stopping and self._may_end:  # without a call for each read of a service that does not stop
             await self._jobs.wait(0, trio.sleep_forever)
             if self._may_end:  # what ran may have opened a scan
+                self.because(Cause.DRAIN)
                 return b""
         guest = self._guest
         self._idle = guest is None or not guest.buffered  # `_buffered`, without a second call for each read
         self._receiving = True
         data = await self._receiver.receive_some(READ_SIZE)
         self._idle = self._receiving = False
+        self._active = self._session.arrived = perf_counter()
+        if not data:
+            self._note_end(guest)
         self._count_read(data)
         return data
+
+    def _note_end(self, guest: Guest | None) -> None:
+        """Note that the client has ended its stream.
+
+        The system says only once that a connection was reset: perhaps to the sender, and then the reader sees the end.
+        """
+        if self._sender is not None and self._sender.broken is not None:
+            self._note_loss(trio.ClosedResourceError(), self._sender)
+        elif guest is not None and (left := guest.buffered or guest.skipping):
+            self.because(Cause.CLIENT_CLOSED_EARLY, f"{left} bytes of a request had come" if guest.buffered else "")
+        else:
+            self.because(Cause.CLIENT_CLOSED)
 
     async def _read_ahead(self) -> None:
         """Read requests while jobs keep them from being answered, up to a bound; return if the client leaves."""
@@ -164,12 +180,16 @@ class Connection:
             while len(self._ahead) < look_ahead:
                 data = await receiver.receive_some(min(look_ahead - len(self._ahead), READ_AHEAD_SIZE))
                 if not data:
+                    self._note_end(None)
                     return
+                self._active = perf_counter()
+                if not self._ahead:
+                    self._arrived = self._active
                 self._ahead += data
                 self._count_read(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             if self._sender is not None:
-                self._note_stall(self._sender)
+                self._note_loss(exc, self._sender)
             return
         await trio.sleep_forever()
 
@@ -193,51 +213,12 @@ class Connection:
 
     def _job_ended(self) -> None:
         if self._idle and self._may_end and not self.jobs():
+            self.because(Cause.DRAIN)
             self._reading.cancel()
 
-    # Limits
-
-    def held(self) -> int:
-        """Return how many bytes it holds: what has arrived in part, what is queued, and what is spooled."""
-        if self._sender is None:
-            return 0
-        guest = self._guest
-        return self._sender.held + self._jobs.held + len(self._ahead) + (0 if guest is None else guest.held)
-
-    def taken(self) -> int:
-        """Return a number that grows by each byte that the client's system takes."""
-        if self._socket is None:
-            return self.bytes_written()
-        taken = progress(self._socket)
-        if taken is None:
-            return self.bytes_written()
-        return taken if taken > 0 else self.bytes_written() + taken  # a Unix domain socket tells what it has not taken
-
-    def progress(self) -> int | None:
-        """Return a number that grows when the client sends or takes something; None if the client has to wait for the service."""
-        if not self._receiving and (self._sender is None or not self._sender.queued) and not self.jobs():
-            return None
-        return self._bytes_read + self.taken()
-
-    def activity(self) -> Activity:
-        """Return what it does at the moment."""
-        guest, queued = self._guest, self._sender is not None and self._sender.held > 0
-        frame = None
-        if self._receiving and guest is not None:
-            if guest.buffered:
-                frame = self._bytes_read - guest.buffered
-            elif guest.skipping:
-                frame = -self._bytes_read - guest.skipping
-        idle = self._receiving and frame is None and not queued and not self.jobs()
-        return Activity(self._bytes_read, frame, idle, queued, self._session.user is None)
-
-    def who(self) -> tuple[str, str]:
-        """Return the client's address and the user's name, for the log."""
-        user = self._session.user
-        return self._session.peer, user.name if user is not None else ""
-
-    def end(self, why: str) -> None:
+    def end(self, why: str, cause: Cause) -> None:
         """End the connection. A request that has arrived in part is answered: the client is told why."""
+        self.because(cause)
         answer = b"" if self._guest is None else self._guest.refuse_unfinished(why)
         if answer and self._sender is not None:
             with suppress(trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
@@ -245,74 +226,23 @@ class Connection:
                 self._told = True
         self._reading.cancel()
 
-    def break_off(self) -> None:
+    def break_off(self, cause: Cause) -> None:
         """End the connection at once, and send nothing more."""
+        self.because(cause)
         if self._sender is not None:
             self._sender.abort()
         self._reading.cancel()
 
-    # Statistics
 
-    def bytes_written(self) -> int:
-        """Return how many bytes the kernel has accepted."""
-        return self._written if self._sender is None else self._sender.statistics().bytes
-
-    def spool_statistics(self) -> SpoolStatistics:
-        """Return the counters of its spools."""
-        if self._sender is None:
-            return self._spools
-        return self._sender.statistics().spools + self._jobs.spool_statistics()
-
-    def counted(self) -> tuple[int, SpoolStatistics]:
-        """Return what `bytes_written` and `spool_statistics` do, in less time than either."""
-        if self._sender is None:
-            return self._written, self._spools
-        statistics, jobs = self._sender.statistics(), self._jobs
-        overlapped = jobs.running or jobs.past_spools.turns
-        return statistics.bytes, statistics.spools + jobs.spool_statistics() if overlapped else statistics.spools
-
-    def jobs(self) -> list[CommandContext]:
-        """Return the long commands that are running."""
-        return list(self._jobs.running) if self._sender is not None else []
-
-    def describe(self) -> dict[str, object]:
-        """Describe it for the statistics."""
-        session, guest = self._session, self._guest
-        description: dict[str, object] = {
-            "peer": session.peer,
-            "agent": "",
-            "user": session.user.name if session.user is not None else None,
-            "bucket": session.bucket.name if session.bucket is not None else None,
-            "tls": session.listener.tls,
-            "session": "classic",  # unless the protocol says otherwise
-            "age": self._shared.uptime.seconds() - self._began,
-            "commands": 0 if guest is None else guest.commands,
-            "bytes_read": self._bytes_read,
-            "buffered": self._buffered,
-            "streaming": ", ".join(job.label for job in self.jobs()),
-        }
-        if guest is not None:
-            description |= guest.describe()
-        if self._sender is not None:
-            statistics = self._sender.statistics()
-            description.update(
-                bytes_written=statistics.bytes,
-                queued=statistics.queued,
-                held=self.held(),
-                high_water=statistics.high_water,
-                blocked_seconds=round(statistics.blocked_seconds, 3),
-                spool=_describe_spools(self.spool_statistics()),
-            )
-        return description
-
-
-def _describe_spools(spools: SpoolStatistics) -> dict[str, object]:
-    return {
-        "fragments": spools.fragments,
-        "bytes": spools.bytes,
-        "batches": spools.batches,
-        "wakeups": spools.wakeups,
-        "turns": spools.turns,
-        "blocked_seconds": round(spools.blocked_seconds, 3),
-        "high_water": spools.high_water,
-    }
+def _why_lost(error: BaseException, sender: Sender) -> tuple[Cause, str]:
+    """Return why a stream broke, as far as the system says."""
+    below: BaseException | None = error
+    while below is not None and not isinstance(below, OSError):  # also an error of TLS
+        below = below.__cause__
+    if isinstance(below, ssl.SSLError):
+        return Cause.TLS, below.reason or str(below)
+    if below is None:
+        return Cause.RESET, sender.broken or ""
+    if below.errno in _RESETS:
+        return Cause.RESET, ""
+    return Cause.NETWORK, explain(below)

@@ -15,7 +15,7 @@ from ._listening import BoundListener, names_of, peer_name
 from ._turning_away import MAX_TOLD, turn_away
 from .conversation import Detect
 from .protocols import refuse_first
-from .shared import NoPlace, Shared, counted_as
+from .shared import Cause, NoPlace, Shared, counted_as
 
 
 class Reception:
@@ -87,6 +87,7 @@ class Reception:
             shared.scans.end_of(connection.number)
             shared.snapshots.end_of(connection.number)
             shared.allocator.ended(connection.moved)
+            connection.log_end(str(listener.address))
 
     async def _refuse(self, stream: trio.SocketStream, peer: str, refusal: NoPlace, tls: ssl.SSLContext | None) -> None:
         """Tell a client for which there is no place, unless many are being told already."""
@@ -117,6 +118,7 @@ class Reception:
                 let_go(exc)
                 reason = str(exc.__cause__ or exc) or f"it took more than {self._shared.tuning.tls_timeout:g} seconds"
                 peer, _ = connection.who()
+                connection.because(Cause.TLS, reason)
                 self._shared.incidents.report("no TLS handshake", place=host_of(peer), peer=peer, reason=reason)
                 return
             self._log_in_by_certificate(connection, stream)

@@ -35,7 +35,19 @@ from ._emission import Emission
 class Handoff(Emission):
     """The bounded hand-over of one producer's fragments to one receiver."""
 
-    __slots__ = ("_batches", "_failure", "_finished", "_most_taken", "_receiver", "_room", "give_up", "overdue", "waiting")
+    __slots__ = (
+        "_batches",
+        "_failure",
+        "_finished",
+        "_most_taken",
+        "_receiver",
+        "_room",
+        "give_up",
+        "held_seconds",
+        "overdue",
+        "waited_seconds",
+        "waiting",
+    )
 
     def __init__(self, limits: SpoolLimits, loop: Loop) -> None:
         super().__init__(limits, loop)
@@ -46,6 +58,7 @@ class Handoff(Emission):
         self._room = loop.sleeper()  # the driver that waits for room
         self.give_up: Callable[[], object] = bool  # called by closing: the driver then waits for a thread no longer
         self.waiting = False  # whether the producer waits for a thread: set by the driver, cleared by a worker as well
+        self.waited_seconds = self.held_seconds = 0.0  # for a thread, and with one, in all turns that have ended; set by the driver
         self.overdue = False  # whether it goes on long after it was stopped: set by the watch
         self._batches = 0
         self._most_taken = 0  # the size of the largest batch
@@ -168,6 +181,8 @@ class Handoff(Emission):
             turns=self._turns,
             blocked_seconds=self._blocked_seconds,
             high_water=max(self._high_water, self._most_taken),
+            waited_seconds=self.waited_seconds,
+            held_seconds=self.held_seconds,
             workers=int(self.working),
             waiting=int(self.waiting),
             overdue=int(self.overdue and not self._finished),

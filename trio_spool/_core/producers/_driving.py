@@ -138,8 +138,13 @@ class _Driver:
         """Run a part of the producer. Return what it returns; None if it failed, or got no thread."""
         handoff, watch = self._handoff, self._loop.watch
         wait = watch.begin(self._report_that_it_waits, together=True) if threads.crowded else None
+        clock = self._loop.clock
+        asked = clock()
+        began: float | None = None
 
         def run() -> object:
+            nonlocal began
+            began = clock()
             handoff.waiting = False
             watch.end(wait)
             return self._noted_in_thread(function)
@@ -155,6 +160,10 @@ class _Driver:
             else:
                 self._failure = cut(exc, self._noted_in_thread.__code__)
         finally:
+            ended = clock()
+            handoff.waited_seconds += (ended if began is None else began) - asked
+            if began is not None:
+                handoff.held_seconds += ended - began
             handoff.waiting = handoff.working = False
             watch.end(wait)
         return None

@@ -28,6 +28,12 @@ class Outlet(ABC):
         self.batches = 0
         self.blocked_seconds = 0.0
         self.stalled = False
+        self._waiting_since: float | None = None  # while the peer takes nothing of what is being written
+
+    def waiting_seconds(self) -> float:
+        """Return for how long the peer has been taking nothing of what is being written; 0 if nothing is."""
+        since = self._waiting_since
+        return 0.0 if since is None else perf_counter() - since
 
     def offer(self, data: bytes) -> int:
         """Begin a write: send what the stream accepts without waiting, and return the number of bytes."""
@@ -40,13 +46,15 @@ class Outlet(ABC):
         Raises:
             SpoolBrokenError: The peer is gone, or takes nothing any more.
         """
-        started = perf_counter()
+        started = self._waiting_since = perf_counter()
         try:
             while rest:
                 accepted = await self._write_some(rest)
+                self._waiting_since = perf_counter()
                 self.bytes += accepted
                 rest = rest[accepted:]
         finally:
+            self._waiting_since = None
             self.blocked_seconds += perf_counter() - started
 
     def _stall(self, seconds: float) -> SpoolBrokenError:

@@ -66,6 +66,19 @@ def progress(peer: Socket) -> int | None:
     return None
 
 
+def kernel_queues(peer: Socket) -> tuple[int, int] | None:
+    """Return how many bytes the system has received and the program has not read, and how many the peer has not acknowledged.
+
+    None where the system does not say: anywhere but on Linux, or if the socket has been closed.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, ValueError):
+            descriptor = peer.fileno()
+            unread, unsent = (fcntl.ioctl(descriptor, request, bytes(4)) for request in (termios.FIONREAD, termios.TIOCOUTQ))
+            return int.from_bytes(unread, sys.byteorder), int.from_bytes(unsent, sys.byteorder)
+    return None
+
+
 def reset_when_closed(peer: Socket) -> None:
     """Have closing a TCP socket reset the connection, whatever it has not sent. This does nothing to a closed or other socket."""
     with suppress(OSError):

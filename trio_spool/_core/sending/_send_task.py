@@ -28,6 +28,7 @@ class SendTask:
         writing: The size of its batch that is being written.
         broken: Why nothing can be sent any more, or None.
         stalled: Whether that is because the peer took nothing for as long as it may.
+        incomplete: Whether that is because an output that had to be whole could not be completed.
         failure: What the stream raised, if that was none of the errors that streams raise for peers that are gone.
         closing: Whether the block of the sender has ended.
     """
@@ -39,7 +40,7 @@ class SendTask:
         self.current: SpoolJob | None = None
         self.writing = 0
         self.broken: str | None = None
-        self.stalled = False
+        self.stalled = self.incomplete = False
         self.failure: BaseException | None = None
         self.closing = False
         self._peer_has_left = False
@@ -159,6 +160,7 @@ class SendTask:
             self.writing = 0
             await self.loop.checkpoint()
         if job.whole and begun:
+            self.incomplete = True
             raise SpoolBrokenError("the output that was being sent could not be completed")
         return False
 

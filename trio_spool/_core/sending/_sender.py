@@ -173,15 +173,35 @@ class Sender:
         return self._queue.size + self._task.writing + sum(job.handoff.held for job in self._jobs)
 
     @property
+    def broken(self) -> str | None:
+        """Why nothing can be sent any more; None while that is possible, or if the block has ended and all has been sent."""
+        return self._task.broken
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether nothing can be sent any more because a spool that had to be `whole` was not completed."""
+        return self._task.incomplete
+
+    @property
+    def blocked_seconds(self) -> float:
+        """For how long the peer has been taking nothing of what is being written; 0 if nothing waits for it."""
+        return self._task.outlet.waiting_seconds()
+
+    def spool_statistics(self) -> SpoolStatistics:
+        """Return the counters of all its spools together, as they are now."""
+        spools = self._spools
+        for job in self._jobs:
+            spools += job.handoff.statistics()
+        return spools
+
+    @property
     def stalled(self) -> str | None:
         """Why the peer was given up, if that was because it took nothing for as long as it may."""
         return self._task.broken if self._task.stalled else None
 
     def statistics(self) -> SenderStatistics:
         """Return the counters as they are now."""
-        queue, outlet, spools = self._queue, self._task.outlet, self._spools
-        for job in self._jobs:
-            spools += job.handoff.statistics()
+        queue, outlet, spools = self._queue, self._task.outlet, self.spool_statistics()
         return SenderStatistics(
             fragments=queue.fragments + spools.fragments,
             bytes=outlet.bytes,

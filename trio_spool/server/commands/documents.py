@@ -20,7 +20,7 @@ from ..data import Bucket, virtual_attributes
 from .errors import InvalidRequestError
 from .expiry import expiry_in
 from .items import JSON
-from .workers import InWorker
+from .workers import InWorker, Operate
 
 # Bytes. Larger documents are for worker threads. Measured on two cores: to check 16 KiB takes 0.1 to 0.5 ms.
 LARGE: Final = 16 * 1024
@@ -116,7 +116,9 @@ def edit(
     )  # fmt: skip
 
 
-async def plan_and_operate(bucket: Bucket, operation: Edit | Concat, in_worker: InWorker, size: int) -> Outcome:
+async def plan_and_operate(
+    bucket: Bucket, operation: Edit | Concat, in_worker: InWorker, size: int, operate: Operate | None = None
+) -> Outcome:
     """Carry out an operation on a large document: work it out in a thread, and store the result if the document is still the same.
 
     Operations on one key that are carried out like this wait for each other, and so do most of those on very large documents.
@@ -126,6 +128,7 @@ async def plan_and_operate(bucket: Bucket, operation: Edit | Concat, in_worker: 
         operation: What to carry out.
         in_worker: Runs a function in a thread.
         size: About how many bytes the document has, with what the operation adds to it.
+        operate: Stands in for that of the bucket.
 
     Returns:
         The outcome; CHANGED if the document was changed by others each time that the operation was worked out.
@@ -139,7 +142,7 @@ async def plan_and_operate(bucket: Bucket, operation: Edit | Concat, in_worker: 
     async with bucket.turns.take(operation.key), bucket.planners if size > _VERY_LARGE else nullcontext():
         outcome = Outcome(Problem.CHANGED)
         for _ in range(_TRIES):
-            (outcome,) = await bucket.operate([await in_worker(plan_on_item_in_thread)])
+            (outcome,) = await (operate or bucket.operate)([await in_worker(plan_on_item_in_thread)])
             if outcome.problem is not Problem.CHANGED:
                 break
         return outcome

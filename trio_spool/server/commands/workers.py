@@ -7,6 +7,8 @@ from typing import Protocol, TypeVar
 
 import trio
 
+from ...engine import Operation, Outcome
+
 T = TypeVar("T")
 
 
@@ -15,3 +17,7 @@ class InWorker(Protocol):
 
     def __call__(self, function: Callable[[], T], limiter: trio.CapacityLimiter | None = None) -> Awaitable[T]:
         """Run the function, under the limiter of streamed answers unless there is another one."""
+
+
+# Hands operations to the writer thread of a bucket, and waits for their outcomes: `Bucket.operate`, or what counts that.
+Operate = Callable[[list[Operation]], Awaitable[list[Outcome]]]

@@ -23,3 +23,8 @@ from ._jobs import CommandContext as CommandContext
 from ._jobs import Jobs as Jobs
 from ._jobs import Work as Work
 from ._session import Session as Session
+from ._waiting import MAX_NAMES as MAX_NAMES
+from ._waiting import CutOff as CutOff
+from ._waiting import Doing as Doing
+from ._waiting import Queued as Queued
+from ._waiting import Waits as Waits

@@ -13,9 +13,10 @@ from ..._core import Sender
 from ...engine import Edit, Get, Item, Operation, Outcome, Problem, Reader, StorageError, size_of
 from ..data import Bucket
 from ..settings import EXCHANGE_SIZE
-from ..shared import Shared
+from ..shared import Cause, Shared
 from ._jobs import Work
 from ._session import Session
+from ._waiting import Waits
 
 # Encode the reply to a request from the outcome of its operation, or from an item or None. The types are the protocol's own.
 Encode = Callable[[Any, Any, Outcome], bytes]
@@ -43,12 +44,14 @@ class Exchange:
         size: The bytes of `replies`, of `operations`, and of what those are expected to return; or of what waits to be queued.
         work: The long command that a request turned out to be.
         changes: Whether that command changes an item, so that what follows has to wait for it.
-        closing: Whether the connection ends once the replies are sent.
+        cause: Why the connection ends once the replies are sent; None if it goes on.
+        waits_for: What its operations or replies wait for, one of `Waits`; None while nothing waits.
+        since: Since when, by `time.perf_counter`.
     """
 
     __slots__ = (
-        "_bucket", "_counted", "_growth", "_preparations", "began", "changes", "closing", "local", "operations", "pending",
-        "reader", "replies", "session", "shared", "size", "work",
+        "_bucket", "_counted", "_growth", "_preparations", "began", "cause", "changes", "local", "operations", "pending",
+        "reader", "replies", "session", "shared", "since", "size", "waits_for", "work",
     )  # fmt: skip
 
     def __init__(self, shared: Shared, session: Session) -> None:
@@ -67,7 +70,9 @@ class Exchange:
         self.size = 0
         self.work: Work | None = None
         self.changes = False
-        self.closing = False
+        self.cause: Cause | None = None
+        self.waits_for: Waits | None = None
+        self.since = 0.0
         self.follow_session()
 
     @property
@@ -175,9 +180,9 @@ class Exchange:
         """
         self.work, self.changes = work, changes
 
-    def close(self) -> None:
+    def close(self, cause: Cause) -> None:
         """Close the connection once everything has been sent."""
-        self.closing = True
+        self.cause = cause
 
     async def finish(self, sender: Sender) -> None:
         """Carry out the collected operations, and queue all replies.
@@ -187,11 +192,16 @@ class Exchange:
         """
         if self.operations:
             self._release()
+            self.since = perf_counter()
             if self._preparations:
+                self.waits_for = Waits.WORKER
                 user = self.session.user
                 limiter = self.shared.workers.limiter(self.bucket.name, "" if user is None else user.name)
                 await trio.to_thread.run_sync(self._prepare_in_thread, limiter=limiter)  # type: ignore[arg-type]
-            self._resolve(await self.bucket.operate(list(self.operations)))
+            self.waits_for = Waits.WRITER
+            outcomes = await self.bucket.operate(list(self.operations))
+            self.waits_for = None
+            self._resolve(outcomes)
         data = self.take() if self.replies else b""
         if data:
             self.shared.buffers.add(len(data))
@@ -200,7 +210,9 @@ class Exchange:
             except trio.WouldBlock:
                 self._release()
                 self.size = len(data)
+                self.waits_for, self.since = Waits.CLIENT, perf_counter()
                 await sender.send(data)
+                self.waits_for = None
                 self.size = 0
         if self.local:  # `_release`, without a call for each request of a client that waits for replies
             self.reader.release()
@@ -232,6 +244,14 @@ class Exchange:
         self._preparations = [preparation for preparation in self._preparations if preparation[0] < operations]
         self._counted = min(self._counted, operations)
         self.work = None
+
+    def name(self, request: Any) -> str:
+        """Return the name of a request's command, for the log and the statistics. A protocol says it."""
+        return ""
+
+    def doing(self) -> list[str]:
+        """Return the names of the commands that wait for their outcomes now."""
+        return [self.name(request) for _, _, request in self.pending] if self.waits_for is not None else []
 
     def failure(self, request: Any) -> bytes:
         """Return the reply to a request whose command has just raised an error that is a bug. Call it where the error is caught."""

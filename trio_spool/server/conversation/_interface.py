@@ -12,9 +12,10 @@ from typing import Protocol
 import attrs
 
 from ..._core import Sender
-from ..shared import Shared
+from ..shared import Cause, Shared
 from ._jobs import Jobs
 from ._session import Session
+from ._waiting import Doing, Queued
 
 
 @attrs.frozen
@@ -44,8 +45,8 @@ class Guest(Protocol):
     """
 
     @property
-    def closing(self) -> bool:
-        """Whether the connection is to end, once what was answered has been sent."""
+    def cause(self) -> Cause | None:
+        """Why the connection is to end, once what was answered has been sent; None if it goes on."""
 
     @property
     def buffered(self) -> int:
@@ -64,7 +65,7 @@ class Guest(Protocol):
         """How many commands it has carried out."""
 
     async def feed(self, data: bytes) -> None:
-        """Answer every request that the data completes. What breaks the protocol sets `closing`.
+        """Answer every request that the data completes. What breaks the protocol sets `cause`.
 
         Raises:
             trio.BrokenResourceError: The client has gone, or does not read.
@@ -72,6 +73,12 @@ class Guest(Protocol):
 
     def refuse_unfinished(self, why: str) -> bytes:
         """Return the reply to a request that has arrived in part, since its client may not stay; nothing if none can be made."""
+
+    def doing(self) -> Doing:
+        """Return what it does now, apart from its long commands, which are known to the jobs: see `Exchange.doing`."""
+
+    def queued(self, ahead: bytes) -> Queued:
+        """Return which whole requests have arrived and were not begun, with what the connection has read ahead."""
 
     def describe(self) -> dict[str, object]:
         """Describe the conversation for the statistics, in values that JSON can hold: ``agent`` and ``session``, if it has them."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -15,11 +16,12 @@ import trio
 
 from ..._core import Sender, Spool, SpoolLimits, SpoolStatistics, open_spool
 from ..._incidents import place_of
-from ...engine import DamagedError
-from ..data import Bucket
+from ...engine import DamagedError, Operation, Outcome
+from ..data import Bucket, Spent
 from ..settings import ServiceError
 from ..shared import CUT_OFF, SMALL, Shared
 from ._session import Session
+from ._waiting import CutOff, Waits
 
 T = TypeVar("T")
 
@@ -36,6 +38,10 @@ class CommandContext(ABC):
         user: The name of the user, or nothing.
         command: The name of the command, for the statistics.
         label: What the command is about, for the statistics and the log.
+        spent: Where its time has gone.
+        waits_for: What it waits for, if that is known; see `waiting`.
+        endless: Whether it goes on until the connection ends, which cuts nothing off then. A command sets it.
+        count_items: Returns how many items it has sent, if these are not the pieces that it spools. A command sets it.
 
     Args:
         jobs: The running jobs of the connection.
@@ -58,10 +64,15 @@ class CommandContext(ABC):
         self.user = "" if session.user is None else session.user.name
         # Any: what takes it names Trio's limiter, from which none can be derived.
         self._limiter: Any = self.shared.workers.limiter("" if session.bucket is None else session.bucket.name, self.user)
-        self._began = perf_counter()
+        self.spent = Spent()
+        self.waits_for: Waits | None = None
+        self.endless = False
+        self.count_items: Callable[[], int] | None = None
+        self._began = self._since = perf_counter()
         self._in_worker = False
         self._spool: Spool[bytes] | None = None
-        self._spooling = False
+        self._spooling = False  # by the sender's spool
+        self._sent = self._pieces = 0
 
     @property
     def bucket(self) -> Bucket:
@@ -88,17 +99,47 @@ class CommandContext(ABC):
     async def _send(self, data: bytes) -> None:
         self._jobs.waiting += len(data)
         try:
-            await self._sender.send(data)
+            with self.waiting(Waits.CLIENT):
+                await self._sender.send(data)
+            self._sent += len(data)
         finally:
             self._jobs.waiting -= len(data)
 
+    @contextmanager
+    def waiting(self, what: Waits) -> Iterator[None]:
+        """Note what the command waits for in this block, unless it says something else there."""
+        before, self.waits_for, self._since = self.waits_for, what, perf_counter()
+        try:
+            yield
+        finally:
+            if what is Waits.CLIENT:
+                self.spent.client += perf_counter() - self._since
+            self.waits_for, self._since = before, perf_counter()
+
     async def in_worker(self, function: Callable[[], T], limiter: trio.CapacityLimiter | None = None) -> T:
         """Run a function in a worker thread. It is waited for, also if cancelled: it must be short, or look for cancellation."""
-        self._in_worker = True
-        try:
-            return await trio.to_thread.run_sync(function, limiter=limiter or self._limiter)
-        finally:
-            self._in_worker = False
+        began: float | None = None
+
+        def run_in_thread() -> T:
+            nonlocal began
+            began = perf_counter()
+            self._in_worker = True
+            return function()
+
+        spent, asked = self.spent, perf_counter()
+        with self.waiting(Waits.WORKER):
+            try:
+                return await trio.to_thread.run_sync(run_in_thread, limiter=limiter or self._limiter)
+            finally:
+                self._in_worker = False
+                ended = perf_counter()
+                spent.worker_wait += (ended if began is None else began) - asked
+                spent.worker += 0.0 if began is None else ended - began
+
+    async def operate(self, operations: list[Operation]) -> list[Outcome]:
+        """Hand operations to the writer thread of the bucket: see `Bucket.operate`."""
+        with self.waiting(Waits.WRITER):
+            return await self.bucket.operate(operations, self.spent)
 
     async def spool(self, frames: Iterator[bytes], *, in_bulk: bool = False) -> None:
         """Reply with frames that worker threads generate. Frames of other commands may come between two of them.
@@ -111,8 +152,7 @@ class CommandContext(ABC):
         """
         limits = self._count_spool()
         if self._limits is None and not (in_bulk and self.shared.throttle.on):
-            self._spooling = True
-            await self._sender.send_spool(frames, limiter=self._limiter)
+            await self._send_spool(frames)
         else:
             await self._spool_batches(frames, limits, in_bulk=in_bulk)
 
@@ -122,15 +162,16 @@ class CommandContext(ABC):
         No other command of the connection may run meanwhile if `Settings.max_stream_rate` is set.
         """
         limits = self._count_spool()
-        if self._limits is not None or not self.shared.throttle.on:
-            self._spooling = True
-            await self._sender.send_spool(fragments, limiter=self._limiter, whole=True)
-            return
         written = self._sender.statistics().fragments
+        if self._limits is not None or not self.shared.throttle.on:
+            await self._send_spool(fragments, whole=True)
+            return
         try:
             await self._spool_batches(fragments, limits, in_bulk=True)
-        except BaseException:
+        except BaseException as exc:
             if self._sender.statistics().fragments > written:
+                lost = isinstance(exc, (trio.BrokenResourceError, trio.ClosedResourceError))
+                self._jobs.incomplete = isinstance(exc, Exception) and not lost
                 self._sender.abort()  # the client must not take what comes next for the rest
             raise
 
@@ -139,18 +180,38 @@ class CommandContext(ABC):
         self.shared.buffers.add(limits.window + limits.batch)
         return limits
 
+    async def _send_spool(self, frames: Iterator[bytes], *, whole: bool = False) -> None:
+        before = self._sender.spool_statistics()
+        self._spooling = True
+        try:
+            await self._sender.send_spool(frames, limiter=self._limiter, whole=whole)
+        finally:
+            self._spooling = False
+            spools = self._sender.spool_statistics()
+            self._sent += spools.bytes - before.bytes
+            self._count_spooled(spools, before)
+
     async def _spool_batches(self, frames: Iterator[bytes], limits: SpoolLimits, *, in_bulk: bool) -> None:
         self._spool = open_spool(frames, limits=limits, limiter=self._limiter)
         try:
             async with self._spool as batches:
                 async for batch in batches:
-                    if in_bulk:
-                        await self.shared.throttle.wait(len(batch))
+                    if in_bulk and self.shared.throttle.on:
+                        with self.waiting(Waits.RATE):
+                            await self.shared.throttle.wait(len(batch))
                     if batch:
                         await self._send(batch)
         finally:
-            self._jobs.past_spools += self._spool.statistics()
+            statistics = self._spool.statistics()
+            self._jobs.past_spools += statistics
+            self._count_spooled(statistics, SpoolStatistics())
             self._spool = None
+
+    def _count_spooled(self, now: SpoolStatistics, before: SpoolStatistics) -> None:
+        self._pieces += now.fragments - before.fragments
+        self.spent.client += now.blocked_seconds - before.blocked_seconds
+        self.spent.worker_wait += now.waited_seconds - before.waited_seconds
+        self.spent.worker += now.held_seconds - before.held_seconds
 
     @property
     def held(self) -> int:
@@ -165,20 +226,35 @@ class CommandContext(ABC):
         """Return for how long the command has been running."""
         return perf_counter() - self._began
 
+    def waits(self) -> Waits | None:
+        """Return what the command waits for now; None if it is at work."""
+        if self._in_worker:
+            return None
+        if self._spool is None and not self._spooling:
+            return self.waits_for
+        if self.waits_for is not None:  # until a batch may be sent
+            return self.waits_for
+        spools = self._sender.spool_statistics() if self._spool is None else self._spool.statistics()
+        if spools.workers:
+            return None
+        return Waits.WORKER if spools.waiting else Waits.CLIENT
+
     def describe(self) -> dict[str, object]:
         """Describe it for the statistics."""
-        working = self._in_worker
-        if self._spool is not None:
-            working = self._spool.statistics().workers > 0
-        elif self._spooling:
-            working = self._sender.statistics().spools.workers > 0
+        waits = self.waits()
         return {
             "command": self.command,
             "key": self.label,
             "connection": self.connection,
             "seconds": round(self.seconds(), 3),
-            "state": "working" if working else "waiting",
+            "state": "working" if waits is None and (self._in_worker or self._spool is not None or self._spooling) else "waiting",
+            "waits_for": "" if waits is None else waits.value,
         }
+
+    def cut_off(self) -> CutOff:
+        """Describe what it has done, when it has been cut off."""
+        items = self._pieces if self.count_items is None else self.count_items()
+        return CutOff(self.command, self._sent, items, self.seconds())
 
 
 Work = Callable[[Any], Awaitable[None]]
@@ -195,6 +271,8 @@ class Jobs:
         running: The contexts of the running commands.
         waiting: The bytes of replies of commands that wait for room in the sender's queue.
         past_spools: The counters of those spools of commands that overlapped which have ended.
+        cut_off: The commands that were cut off: these are at most those that ran when the connection ended.
+        incomplete: Whether a reply failed half-way, so that the connection had to be broken off.
 
     Args:
         shared: As above.
@@ -214,6 +292,8 @@ class Jobs:
         self.past_spools = SpoolStatistics()
         self._waiting: trio.CancelScope | None = None  # of `wait`; cancelled whenever a command has ended
         self.waiting = 0
+        self.cut_off: list[CutOff] = []
+        self.incomplete = False
         limits = shared.settings.limits
         window = max(1, limits.window // shared.settings.max_jobs)
         self.part = SpoolLimits(window=window, batch=min(limits.batch, window))
@@ -244,6 +324,8 @@ class Jobs:
         finally:
             if not answered:
                 shared.timings.failed(context.command, CUT_OFF)
+                if not context.endless:
+                    self.cut_off.append(context.cut_off())
             shared.timings.record(context.command, context.seconds(), 1)
             self.running.discard(context)
             if self._waiting is not None:
@@ -253,7 +335,8 @@ class Jobs:
     async def _work(self, context: CommandContext, work: Work) -> None:
         try:
             if self.shared.buffers.tight:
-                await self.shared.buffers.wait_room(self.connection, SMALL)  # what it holds in a worker is counted with those
+                with context.waiting(Waits.ROOM):
+                    await self.shared.buffers.wait_room(self.connection, SMALL)  # what it holds in a worker is counted with those
             await work(context)
         except ServiceError as exc:
             await context.refuse(exc)

@@ -24,6 +24,7 @@ class Session:
         logged_in: Whether there is a user; tasks can wait for it.
         scram: A login that has begun and not ended.
         failures: How many logins have failed.
+        arrived: When the bytes that are being answered have arrived, by `time.perf_counter`. The connection writes it.
         changed: Set whenever something above has changed. The protocol clears it once it has followed.
         allowed: For each command of the protocol, by its number, the `Refusal`, or 0.
 
@@ -42,6 +43,7 @@ class Session:
         self.logged_in = AsyncBool(False)
         self.scram: ScramExchange | None = None
         self.failures = 0
+        self.arrived = 0.0
         self.changed = True
         self.allowed: tuple[int, ...] = ()
         self._default = bucket

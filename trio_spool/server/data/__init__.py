@@ -3,6 +3,7 @@
 from ._accesses import Accesses as Accesses
 from ._bucket import SWEEP as SWEEP
 from ._bucket import Bucket as Bucket
+from ._bucket import OutcomeUnknownError as OutcomeUnknownError
 from ._bucket_directories import BUCKETS_DIRECTORY as BUCKETS_DIRECTORY
 from ._bucket_directories import DEFAULT_BUCKET as DEFAULT_BUCKET
 from ._bucket_directories import bucket_names_in_thread as bucket_names_in_thread
@@ -22,5 +23,6 @@ from ._manifest import ManifestChangeError as ManifestChangeError
 from ._manifest import ManifestError as ManifestError
 from ._manifest import StillRemovingError as StillRemovingError
 from ._manifest import parse_manifest as parse_manifest
+from ._spent import Spent as Spent
 from ._virtual import NANOSECONDS as NANOSECONDS
 from ._virtual import virtual_attributes as virtual_attributes

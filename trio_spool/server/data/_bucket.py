@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from time import perf_counter
 from typing import Final
 from uuid import UUID, uuid5
 
@@ -29,6 +30,7 @@ from ._accesses import Accesses
 from ._bucket_options import BucketOptions, parse_options
 from ._keys import collection_id, prefix_of
 from ._manifest import Manifest, ManifestError, StillRemovingError, check_change, parse_manifest
+from ._spent import Spent
 from ._turns import Turns
 
 # The namespace of the uuids of buckets and vbuckets. A random UUID: it only has to stay the same.
@@ -40,6 +42,10 @@ _OPTIONS: Final = b"options"
 _PLANNERS: Final = 2
 # The items of a dropped collection that one operation removes: few enough for a commit of some milliseconds. Picked, not measured.
 SWEEP: Final = 1000
+
+
+class OutcomeUnknownError(trio.BrokenResourceError):
+    """The engine has failed during a commit: nobody knows whether a mutation took place, so its client can only be disconnected."""
 
 
 class Bucket:
@@ -152,22 +158,29 @@ class Bucket:
         finally:
             reader.close()
 
-    async def operate(self, operations: list[Operation]) -> list[Outcome]:
+    async def operate(self, operations: list[Operation], spent: Spent | None = None) -> list[Outcome]:
         """Hand operations to the writer thread, and wait until they are committed.
 
         If cancelled while waiting, they may be committed all the same.
 
+        Args:
+            operations: The operations.
+            spent: Where to note how long this waited, and for what. None: nobody wants to know.
+
         Raises:
-            trio.BrokenResourceError: The engine has failed, and nobody knows whether they are committed. Whoever asked for them can
-                only be disconnected.
+            OutcomeUnknownError: The engine has failed, and nobody knows whether they are committed. Whoever asked for them can only
+                be disconnected. This is a `trio.BrokenResourceError`.
         """
         task = trio.lowlevel.current_task()
         outcomes: list[Outcome] = []
         waiting = True
+        submitted = 0.0 if spent is None else perf_counter()
 
         def done(answer: list[Outcome]) -> None:
             nonlocal waiting
             outcomes.extend(answer)
+            if spent is not None:
+                _note_writing(spent, submitted, self.engine.group_began)
             if waiting:
                 waiting = False
                 trio.lowlevel.reschedule(task)
@@ -183,7 +196,7 @@ class Bucket:
             return [Outcome(Problem.FAILED)] * len(operations)
         await trio.lowlevel.wait_task_rescheduled(abort)
         if any(outcome.problem is Problem.UNKNOWN for outcome in outcomes):
-            raise trio.BrokenResourceError("the engine failed during a commit: nobody knows whether it took place")
+            raise OutcomeUnknownError("the engine failed during a commit: nobody knows whether it took place")
         return outcomes
 
     async def change_manifest(self, manifest: Manifest) -> Problem | None:
@@ -252,3 +265,11 @@ class Bucket:
     def background(self) -> list[BackgroundWork]:
         """Return what goes on in the background."""
         return [*self.engine.background(), self._sweeps.read("sweep", "removes the items of dropped collections")]
+
+
+def _note_writing(spent: Spent, submitted: float, began: float) -> None:
+    """Divide the time since operations were submitted in two, at the moment when the writer began with their group."""
+    now = perf_counter()
+    taken = min(max(began, submitted), now)  # an engine that does not say when it began (0) has been writing from the beginning
+    spent.writer_wait += taken - submitted
+    spent.writer += now - taken

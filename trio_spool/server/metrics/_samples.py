@@ -13,7 +13,7 @@ import trio
 from ..._histogram import Distribution
 from ...engine import BackgroundWork, EngineError, find_engine
 from ..data import Bucket
-from ..shared import CommandTimings, Shared, Stage, Total
+from ..shared import Cause, CommandTimings, Shared, Stage, Total
 from ..statistics import GROUPS, Row, engine_rows, service_rows, spool_rows
 from ._table import EXPOSED, Metric, Source
 
@@ -116,10 +116,12 @@ def _made(shared: Shared, total: Total) -> Samples:
     events = sorted(incidents.counts().items())
     by_limit = {name: limits[name] for name in ("max-connections", "max-connections-per-address")}
     rejected = {**by_limit, "draining": shared.counters.rejected_connections - sum(by_limit.values())}
+    ended = [(cause, shared.connections.causes[cause]) for cause in Cause]
     return {
         "build_info": [Sample((shared.version, engine, shared.settings.fsync), 1.0)],
         "stage": [Sample((stage.value,), float(stage is shared.life.stage)) for stage in Stage],
         "connections_rejected": [Sample((reason,), float(times)) for reason, times in rejected.items()],
+        "connections_ended": [Sample((cause.value,), float(times)) for cause, times in ended],
         "sent_bytes": [Sample((), float(total.written))],
         "limit_hits": [Sample((limit,), float(times)) for limit, times in limits.items()],
         "requests": list(_requests(timings)),
@@ -131,6 +133,8 @@ def _made(shared: Shared, total: Total) -> Samples:
         "spool_wakeups": [Sample((), float(spools.wakeups))],
         "spool_turns": [Sample((), float(spools.turns))],
         "spool_blocked_seconds": [Sample((), spools.blocked_seconds)],
+        "spool_waited_seconds": [Sample((), spools.waited_seconds)],
+        "spool_held_seconds": [Sample((), spools.held_seconds)],
         "spool_high_water_bytes": [Sample((), float(spools.high_water))],
         "spool_overdue": [Sample((), float(spools.overdue))],
         "held_bytes": [Sample((), float(total.held))],

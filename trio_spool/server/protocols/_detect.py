@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Final
 
 from ...mctext import encode_error
-from ..conversation import Begin, Detect, Host
+from ..conversation import Begin, Detect, Doing, Host, Queued
+from ..shared import Cause
 from .binary import FIRST_BYTES, BinaryGuest, refuse_request
 from .text import TextGuest
 
@@ -66,7 +67,7 @@ class _RefusingGuest:
         self._host = host
         self._why = f"the {protocol} protocol is not spoken here: see --protocols"
         self._received = b""
-        self.closing = False
+        self.cause: Cause | None = None
 
     @property
     def buffered(self) -> int:
@@ -84,11 +85,19 @@ class _RefusingGuest:
         answer = refuse_first(self._received, self._why)
         if answer is None:
             return
-        self.closing = True
+        self.cause = Cause.UNKNOWN_PROTOCOL
         self._received = b""
         self._host.shared.counters.bad_requests += 1
         if answer:
             await self._host.sender.send(answer)
+
+    def doing(self) -> Doing:
+        """Return nothing."""
+        return Doing()
+
+    def queued(self, ahead: bytes) -> Queued:
+        """Return nothing."""
+        return Queued()
 
     def refuse_unfinished(self, why: str) -> bytes:
         """Return nothing: the client is to be refused anyway."""

@@ -9,6 +9,7 @@ from ._admission import counted_as as counted_as
 from ._allocator import Allocator as Allocator
 from ._buffers import SMALL as SMALL
 from ._buffers import Buffers as Buffers
+from ._causes import Cause as Cause
 from ._connections import Activity as Activity
 from ._connections import OpenConnection as OpenConnection
 from ._connections import RunningJob as RunningJob

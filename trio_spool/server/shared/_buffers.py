@@ -27,6 +27,7 @@ import trio
 
 from ..._incidents import Incidents
 from ..settings import KIB, LimitHits, Settings
+from ._causes import Cause
 from ._connections import Connections, OpenConnection
 from ._counters import Counters
 
@@ -208,6 +209,6 @@ class Buffers:
                 CLOSED, connection=connection.number, peer=peer, user=user, held=held, together=total, limit=self._bound,
                 hint="raise --max-buffered",
             )  # fmt: skip
-            connection.break_off()
+            connection.break_off(Cause.MAX_BUFFERED)
             if everybody:
                 self._crowded_since = self._clock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
@@ -9,6 +10,7 @@ import trio
 
 from ..._core import SpoolStatistics
 from ..data import Bucket
+from ._causes import Cause
 
 # Connections that are looked at without a break: about half a millisecond of the event loop.
 _AT_ONCE: Final = 32
@@ -48,9 +50,11 @@ class OpenConnection(Protocol):
 
     Attributes:
         number: Counts connections, from 1.
+        cause: Why it ends, or has ended; None while it goes on.
     """
 
     number: int
+    cause: Cause | None
 
     def describe(self) -> dict[str, object]:
         """Describe it for the statistics, in values that JSON can hold."""
@@ -85,10 +89,10 @@ class OpenConnection(Protocol):
     def who(self) -> tuple[str, str]:
         """Return the client's address and the user's name, for the log."""
 
-    def end(self, why: str) -> None:
+    def end(self, why: str, cause: Cause) -> None:
         """End it. A request that has arrived in part is answered: the client is told why."""
 
-    def break_off(self) -> None:
+    def break_off(self, cause: Cause) -> None:
         """End it at once, and send nothing more."""
 
     def stop(self) -> None:
@@ -114,9 +118,14 @@ class Total(NamedTuple):
 
 
 class Connections:
-    """The open connections, and what those that have ended add to the statistics. The event loop's thread uses it."""
+    """The open connections, and what those that have ended add to the statistics. The event loop's thread uses it.
+
+    Attributes:
+        causes: How many have ended for each cause.
+    """
 
     def __init__(self) -> None:
+        self.causes: Counter[Cause] = Counter()
         self._open: dict[int, OpenConnection] = {}
         self._past_bytes = 0
         self._past_spools = SpoolStatistics()
@@ -142,6 +151,8 @@ class Connections:
         if self._open.pop(connection.number, None) is not None:
             self._past_bytes += connection.bytes_written()
             self._past_spools += connection.spool_statistics()
+            if connection.cause is not None:
+                self.causes[connection.cause] += 1
 
     async def total(self) -> Total:
         """Add up what connections have done and hold, with a pause after some of them: thousands take long to look at.

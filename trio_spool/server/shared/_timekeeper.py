@@ -16,6 +16,7 @@ import attrs
 
 from ..._incidents import Incidents
 from ..settings import LimitHits, Settings
+from ._causes import Cause
 from ._connections import Activity, OpenConnection
 from ._counters import Counters
 
@@ -30,16 +31,17 @@ SHORTEST_MEASUREMENT: Final = 5.0
 
 
 class Overdue(Enum):
-    """What a connection took too long for: what the log says, and the counter of such connections."""
+    """What a connection took too long for: what the log says, the counter of such connections, and why they end."""
 
-    LOGIN = "no login in time", "login_kicks"
-    FRAME = "a request did not arrive in time", "frame_kicks"
-    IDLE = "a connection was idle for too long", "idle_kicks"
-    RATE = "a client takes its answers too slowly", "rate_kicks"
+    LOGIN = "no login in time", "login_kicks", Cause.LOGIN_TIMEOUT
+    FRAME = "a request did not arrive in time", "frame_kicks", Cause.FRAME_TIMEOUT
+    IDLE = "a connection was idle for too long", "idle_kicks", Cause.IDLE_TIMEOUT
+    RATE = "a client takes its answers too slowly", "rate_kicks", Cause.MIN_READ_RATE
 
-    def __init__(self, event: str, counter: str) -> None:
+    def __init__(self, event: str, counter: str, cause: Cause) -> None:
         self.event = event
         self.counter = counter
+        self.cause = cause
 
 
 @attrs.define
@@ -164,6 +166,6 @@ class Timekeeper:
                 overdue.event, connection=connection.number, peer=peer, user=user, reason=why, hint=f"see {option}"
             )
         if overdue is Overdue.RATE:
-            connection.break_off()
+            connection.break_off(overdue.cause)
         else:
-            connection.end(why)
+            connection.end(why, overdue.cause)

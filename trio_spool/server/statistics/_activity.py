@@ -12,8 +12,15 @@ from ._rows import Row, counter, gauge
 
 
 def connections(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
-    """One JSON object for each connection, keyed by its number."""
-    described = [(str(connection.number), connection.describe()) for connection in shared.connections]
+    """One JSON object for each connection, keyed by its number: what it does, and what it waits for.
+
+    The number of a connection, as the argument, chooses that one.
+    """
+    if argument.strip("0123456789"):
+        return None
+    wanted = int(argument) if argument else None
+    found = [each for each in shared.connections if wanted in (None, each.number)]
+    described = [(str(connection.number), connection.describe()) for connection in found]
     return (Row(number, json.dumps(description)) for number, description in described)
 
 

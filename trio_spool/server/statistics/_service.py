@@ -174,7 +174,8 @@ def spool(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None
 
 def spool_rows(shared: Shared, statistics: SpoolStatistics, held: int) -> list[Row]:
     """Return the rows of the group ``spool``, given what takes a look at every connection: spools, and the bytes that are held."""
-    units = {"bytes": "bytes", "high_water": "bytes", "blocked_seconds": "seconds"}
+    seconds = ("blocked_seconds", "waited_seconds", "held_seconds")
+    units = {"bytes": "bytes", "high_water": "bytes"} | dict.fromkeys(seconds, "seconds")
     spools = attrs.asdict(statistics)
     rows = [
         (gauge if name == "high_water" else counter)(name, value, units.get(name, ""))

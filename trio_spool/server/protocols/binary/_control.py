@@ -9,6 +9,7 @@ from typing import Final
 from ....mcbp import KeyRule, Opcode, Request, encode_response, shape
 from ...commands.errors import InvalidRequestError
 from ...conversation import ADMIN, ANYBODY, FREE
+from ...shared import Cause
 from ._exchange import BinaryExchange
 from ._row import Command
 
@@ -36,7 +37,7 @@ def quit_(exchange: BinaryExchange, request: Request) -> None:
     """Close the connection."""
     if not exchange.is_quiet(request):
         exchange.reply(encode_response(Opcode.QUIT, 0, request.opaque))
-    exchange.close()
+    exchange.close(Cause.QUIT)
 
 
 def hello(exchange: BinaryExchange, request: Request) -> None:

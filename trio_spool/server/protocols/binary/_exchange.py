@@ -67,6 +67,9 @@ class BinaryExchange(Exchange):
         """Reply with the status that an error of a command stands for, or that of a value that can't be parsed."""
         self.error(request, status_of_error(error), str(error))
 
+    def name(self, request: Request) -> str:
+        return self.table.names[request.opcode]
+
     def failure(self, request: Request) -> bytes:
         """Return the reply to a request whose command has just raised an error. It costs this request, and no other."""
         shared, command = self.shared, self.table.names[request.opcode]

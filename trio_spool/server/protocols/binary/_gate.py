@@ -8,6 +8,7 @@ from ....mcbp import DEFAULT_COLLECTION, DataType, FrameInfoId, RemoteProtocolEr
 from ...commands.durability import Durability, is_met
 from ...conversation import Refusal
 from ...data import Bucket
+from ...shared import Cause
 from ._exchange import BinaryExchange
 
 
@@ -46,7 +47,7 @@ def admit(exchange: BinaryExchange, request: Request) -> Request | None:
 def _refuse(exchange: BinaryExchange, request: Request, refusal: int) -> None:
     if refusal == Refusal.LOGIN:
         exchange.error(request, Status.AUTH_ERROR, "log in first")
-        exchange.close()
+        exchange.close(Cause.LOGIN_MISSING)
     elif refusal == Refusal.BUCKET:
         exchange.error(request, Status.NO_BUCKET, "select a bucket first")
     else:

@@ -18,8 +18,9 @@ from ....mcbp import (
     Request,
     RequestDecoder,
 )
-from ...conversation import Host
+from ...conversation import MAX_NAMES, Doing, Host, Queued, Waits
 from ...settings import EXCHANGE_SIZE, KIB, ServiceError
+from ...shared import Cause
 from ._exchange import BinaryContext, BinaryExchange
 from ._gate import admit, is_plain
 from ._reading import get_first, get_run
@@ -50,12 +51,14 @@ class BinaryGuest:
         self._features = self._exchange.features
         self._decoder = RequestDecoder(table.shapes, max_value=host.shared.settings.max_item_size)
         self._commands = 0
+        # A request that waits before it is begun, for what, and since when.
+        self._awaiting: tuple[Request, Waits, float] | None = None
         self.follow_session()
 
     @property
-    def closing(self) -> bool:
-        """Whether the connection is to end, once what was answered has been sent."""
-        return self._exchange.closing
+    def cause(self) -> Cause | None:
+        """Why the connection is to end, once what was answered has been sent; None if it goes on."""
+        return self._exchange.cause
 
     @property
     def buffered(self) -> int:
@@ -94,6 +97,18 @@ class BinaryGuest:
         """Describe the conversation for the statistics."""
         return {"agent": self._features.agent, "session": "classic" if self._features.classic else "couchbase"}
 
+    def doing(self) -> Doing:
+        """Return what it does now, apart from its long commands."""
+        exchange = self._exchange
+        if self._awaiting is not None:
+            return Doing((self._table.names[self._awaiting[0].opcode],), *self._awaiting[1:])
+        return Doing(tuple(exchange.doing()), exchange.waits_for, exchange.since)
+
+    def queued(self, ahead: bytes) -> Queued:
+        """Return what has arrived and was not begun, with what the connection has read ahead."""
+        count, opcodes = self._decoder.queued(ahead, MAX_NAMES)
+        return Queued(count, tuple(self._table.names[opcode] for opcode in opcodes))
+
     async def feed(self, data: bytes) -> None:
         """Answer every request that the data completes. A frame that can't be understood ends the connection without a word.
 
@@ -107,7 +122,7 @@ class BinaryGuest:
         in_flight = exchange.shared.settings.max_in_flight
         decoder.receive_data(data)
         exchange.began = started = perf_counter()
-        while not exchange.closing:
+        while exchange.cause is None:
             if (
                 exchange.local
                 and not exchange.operations
@@ -129,7 +144,7 @@ class BinaryGuest:
                 event = decoder.next_event()
             except RemoteProtocolError as exc:
                 self._report_bad(str(exc))
-                exchange.close()
+                exchange.close(Cause.BAD_BYTES)
                 break
             if event is NEED_DATA:
                 break
@@ -142,7 +157,9 @@ class BinaryGuest:
                     await exchange.finish(sender)
                 if jobs.running and self._is_barrier(event):
                     await exchange.finish(sender)
+                    self._awaiting = event, Waits.COMMANDS, perf_counter()
                     await jobs.wait(0, self._host.read_ahead)
+                    self._awaiting = None
                 if buffers.tight:
                     await self._wait_room(event)
                 request: Request | None = event
@@ -187,7 +204,9 @@ class BinaryGuest:
         buffers = exchange.shared.buffers
         if not buffers.has_room(exchange.size + size):
             await exchange.finish(self._host.sender)
+            self._awaiting = request, Waits.ROOM, perf_counter()
             await buffers.wait_room(self._host.jobs.connection, size)
+            self._awaiting = None
 
     async def _answer_carefully(self, gets: list[tuple[int, bytes]]) -> None:
         """Answer the first GET of a run once there is room for it, and remove it."""
@@ -212,9 +231,11 @@ class BinaryGuest:
         work, exchange.work = exchange.work, None
         assert work is not None
         await exchange.finish(host.sender)
+        self._awaiting = request, Waits.COMMANDS, perf_counter()
         alone = not self._features.unordered or (request.opcode in self._table.whole and host.shared.throttle.on)
         await host.jobs.wait(0 if alone else host.shared.settings.max_jobs - 1, host.read_ahead)
         self._commands += 1
+        self._awaiting = None
         context = BinaryContext(host, exchange, request, alone=alone)
         host.jobs.start(context, work)
         if alone or self._is_barrier(request):
@@ -233,4 +254,4 @@ class BinaryGuest:
             return
         exchange.reply(exchange.encode_error(rejected.opcode, rejected.opaque, rejected.status, rejected.reason))
         if rejected.lost or (rejected.fatal and features.classic):
-            exchange.close()
+            exchange.close(Cause.BAD_BYTES if rejected.lost else Cause.BAD_REQUEST)

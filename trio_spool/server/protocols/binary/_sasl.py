@@ -6,7 +6,7 @@ from typing import Final
 
 from ....mcbp import KeyRule, Opcode, Request, Status, shape
 from ...commands import logins
-from ...conversation import FREE
+from ...conversation import FREE, Waits
 from ...shared import PLAIN
 from ._exchange import BinaryContext, BinaryExchange
 from ._row import Command
@@ -38,16 +38,19 @@ def _login(context: BinaryContext) -> logins.Login:
 
 
 async def _unknown(context: BinaryContext) -> None:
-    await _login(context).unknown()
+    with context.waiting(Waits.REFUSAL):
+        await _login(context).unknown()
 
 
 async def _plain(context: BinaryContext) -> None:
-    await _login(context).plain(context.request.value, context.in_worker)
+    with context.waiting(Waits.REFUSAL):
+        await _login(context).plain(context.request.value, context.in_worker)
     await context.reply(context.encode(value=b"Authenticated"))
 
 
 async def _scram_first(context: BinaryContext) -> None:
-    challenge = await _login(context).scram_first(context.request.value)
+    with context.waiting(Waits.REFUSAL):
+        challenge = await _login(context).scram_first(context.request.value)
     await context.reply(context.encode(status=Status.AUTH_CONTINUE, value=challenge))
 
 
@@ -60,7 +63,8 @@ def step(exchange: BinaryExchange, request: Request) -> None:
 
 
 async def _scram_final(context: BinaryContext) -> None:
-    signature = await _login(context).scram_final(context.request.value)
+    with context.waiting(Waits.REFUSAL):
+        signature = await _login(context).scram_final(context.request.value)
     await context.reply(context.encode(value=signature))
 
 

@@ -30,7 +30,7 @@ from ....mcbp import (
 )
 from ...commands import scans
 from ...commands.keys import keys_from_in_thread
-from ...conversation import READ
+from ...conversation import READ, Waits
 from ...shared import Continue, ContinueLimits, Ending, Pack, ScanQuery
 from ._exchange import BinaryContext, BinaryExchange
 from ._gate import not_my_vbucket
@@ -83,9 +83,10 @@ def _requirements(wanted: ScanRequest) -> scans.Requirements | None:
 
 async def _create(context: BinaryContext, vbucket: int | None, query: ScanQuery, requirements: scans.Requirements | None) -> None:
     context.label = query.name
-    scan = await scans.create(
-        context.shared, context.connection, context.bucket, vbucket, query, requirements, context.in_worker, context.user
-    )
+    with context.waiting(Waits.SEQNO):
+        scan = await scans.create(
+            context.shared, context.connection, context.bucket, vbucket, query, requirements, context.in_worker, context.user
+        )
     await context.reply(context.encode(value=scan.id))
 
 
@@ -106,13 +107,16 @@ async def _continue(context: BinaryContext, identity: bytes, limits: ContinueLim
     extras = KEYS_EXTRAS if scan.query.keys_only else DOCUMENTS_EXTRAS
     with context.shared.scans.continuing(scan, context.connection, limits, _packer(scan.query)) as continue_:
         frames = _Frames(continue_, context.request.opaque, extras, context.shared.buffers.add_in_thread)
+        before = scan.items
+        context.count_items = lambda: scan.items - before
         # A small answer is one frame, which costs less to fetch than to stream.
         first = await context.in_worker(frames.next_in_thread)
         if continue_.ending is None:
             await context.spool(frames.all_in_thread(first), in_bulk=True)
         assert continue_.ending is not None
         context.exchange.count_failure(context.request.opcode, _STATUS_OF[continue_.ending])
-        await context.shared.throttle.wait(len(frames.last))
+        with context.waiting(Waits.RATE):
+            await context.shared.throttle.wait(len(frames.last))
         await context.reply(frames.last)
 
 

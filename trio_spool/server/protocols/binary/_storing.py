@@ -10,7 +10,7 @@ from ....engine import Concat, Outcome, StoreMode
 from ....mcbp import FrameInfoId, Opcode, Rejected, Request, Status, item_shape
 from ...commands import documents, items, noting
 from ...commands.errors import InvalidRequestError
-from ...conversation import WRITE
+from ...conversation import WRITE, Waits
 from ._exchange import BinaryContext, BinaryExchange
 from ._mutation import encode_mutation
 from ._row import DURABLE, KEEPING, Command
@@ -65,7 +65,8 @@ def concatenate(exchange: BinaryExchange, request: Request) -> None:
 
 
 async def _concatenate_large(context: BinaryContext, operation: Concat, size: int) -> None:
-    outcome = await documents.plan_and_operate(context.bucket, operation, context.in_worker, size)
+    with context.waiting(Waits.OTHERS):
+        outcome = await documents.plan_and_operate(context.bucket, operation, context.in_worker, size, context.operate)
     reply = _encode(context.exchange, context.request, outcome)
     if reply:  # a quiet command does not answer everything
         await context.reply(reply)

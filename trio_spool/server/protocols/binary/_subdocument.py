@@ -36,7 +36,7 @@ from ....mcbp import (
 )
 from ...commands import documents, items
 from ...commands.errors import NotSupportedError
-from ...conversation import READ, WRITE
+from ...conversation import READ, WRITE, Waits
 from ._exchange import BinaryContext, BinaryExchange
 from ._mutation import encode_mutation
 from ._row import KEEPING, Command
@@ -183,9 +183,10 @@ def mutate(exchange: BinaryExchange, request: Request) -> None:
 async def _mutate_large(context: BinaryContext, operation: Edit, asked: SubdocumentRequest, size: int) -> None:
     outcome = Outcome(Problem.UNPLANNED)
     if not context.exchange.local:  # it is not known to be large
-        (outcome,) = await context.bucket.operate([operation])
+        (outcome,) = await context.operate([operation])
     if outcome.problem is Problem.UNPLANNED:
-        outcome = await documents.plan_and_operate(context.bucket, operation, context.in_worker, size)
+        with context.waiting(Waits.OTHERS):
+            outcome = await documents.plan_and_operate(context.bucket, operation, context.in_worker, size, context.operate)
     await context.reply(_encode_mutated(context.exchange, context.request, outcome, asked))
 
 

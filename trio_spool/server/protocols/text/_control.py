@@ -6,6 +6,7 @@ from typing import Final
 
 from ....mctext import BAD_LINE, NOREPLY, OK, RemoteProtocolError, Request, encode_line, parse_flags, parse_signed
 from ...conversation import ADMIN, ANYBODY, FREE
+from ...shared import Cause
 from ._exchange import TextExchange
 from ._row import Command
 
@@ -22,7 +23,7 @@ def no_operation(exchange: TextExchange, request: Request) -> None:
 
 def quit_(exchange: TextExchange, request: Request) -> None:
     """Close the connection."""
-    exchange.close()
+    exchange.close(Cause.QUIT)
 
 
 def _confirm(exchange: TextExchange, request: Request, reply: bytes = OK) -> None:

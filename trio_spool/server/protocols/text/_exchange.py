@@ -40,6 +40,10 @@ class TextExchange(Exchange):
         """Reply with the line that an error of a command stands for."""
         self.reply(line_of_error(error))
 
+    def name(self, request: Any) -> str:
+        command: bytes = getattr(request, "command", b"get")  # of a line with keys, each key is a request
+        return command.decode("ascii", "replace")
+
     def failure(self, request: Any) -> bytes:
         """Return the reply to a request whose command has just raised an error. It costs this request, and no other."""
         self.shared.counters.command_failures += 1

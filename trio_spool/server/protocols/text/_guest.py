@@ -18,8 +18,9 @@ from ....mctext import (
     RequestDecoder,
     encode_line,
 )
-from ...conversation import Host, Refusal
+from ...conversation import MAX_NAMES, Doing, Host, Queued, Refusal, Waits
 from ...settings import EXCHANGE_SIZE, ServiceError
+from ...shared import Cause
 from ._exchange import TextContext, TextExchange
 from ._login import MAX_BLOCK, UNAUTHENTICATED, log_in
 from ._problems import no_access
@@ -49,12 +50,14 @@ class TextGuest:
         self._decoder = RequestDecoder(host.shared.settings.max_item_size)
         self._get = table.rows[b"get"][0]
         self._commands = 0
+        # The command of a request that waits before it is begun, or before it goes on; for what, and since when.
+        self._awaiting: tuple[bytes, Waits, float] | None = None
         self.follow_session()
 
     @property
-    def closing(self) -> bool:
-        """Whether the connection is to end, once what was answered has been sent."""
-        return self._exchange.closing
+    def cause(self) -> Cause | None:
+        """Why the connection is to end, once what was answered has been sent; None if it goes on."""
+        return self._exchange.cause
 
     @property
     def buffered(self) -> int:
@@ -93,6 +96,22 @@ class TextGuest:
         """Describe the conversation for the statistics."""
         return {"session": "text"}
 
+    def doing(self) -> Doing:
+        """Return what it does now, apart from its long commands."""
+        exchange = self._exchange
+        if self._awaiting is not None:
+            return Doing((self._name(self._awaiting[0]),), *self._awaiting[1:])
+        return Doing(tuple(exchange.doing()), exchange.waits_for, exchange.since)
+
+    def queued(self, ahead: bytes) -> Queued:
+        """Return what has arrived and was not begun, with what the connection has read ahead."""
+        number, commands = self._decoder.queued(ahead, MAX_NAMES)
+        return Queued(number, tuple(map(self._name, commands)))
+
+    def _name(self, command: bytes) -> str:
+        found = self._table.rows.get(command)
+        return "unknown" if found is None else found[1].name
+
     async def feed(self, data: bytes) -> None:
         """Answer every request that the data completes.
 
@@ -105,7 +124,7 @@ class TextGuest:
         in_flight = exchange.shared.settings.max_in_flight
         decoder.receive_data(data)
         exchange.began = started = perf_counter()
-        while not exchange.closing:
+        while exchange.cause is None:
             if (
                 exchange.local
                 and not exchange.operations
@@ -186,7 +205,7 @@ class TextGuest:
         if request.command == b"set":
             log_in(self._exchange, request)
         elif request.command == b"quit":
-            self._exchange.close()
+            self._exchange.close(Cause.QUIT)
         else:
             self._exchange.reply(UNAUTHENTICATED)
 
@@ -194,7 +213,7 @@ class TextGuest:
         exchange = self._exchange
         exchange.shared.counters.bad_requests += 1
         if request.arguments and request.arguments[-1].startswith(_HTTP):
-            exchange.close()
+            exchange.close(Cause.UNKNOWN_PROTOCOL)
         else:
             exchange.reply(b"ERROR\r\n")
 
@@ -212,7 +231,9 @@ class TextGuest:
         buffers = exchange.shared.buffers
         if buffers.tight:
             size = exchange.shared.settings.max_item_size
+            self._awaiting = b"get", Waits.ROOM, perf_counter()
             await buffers.wait_room(self._host.jobs.connection, size)
+            self._awaiting = None
         rest, exchange.rest = exchange.rest, None
         if rest is not None:
             try:
@@ -228,7 +249,9 @@ class TextGuest:
             size += exchange.expected_size(b"\0" + request.arguments[0]) if self._session.user is not None else 0
         if not buffers.has_room(exchange.size + size):
             await exchange.finish(self._host.sender)
+            self._awaiting = request.command, Waits.ROOM, perf_counter()
             await buffers.wait_room(self._host.jobs.connection, size)
+            self._awaiting = None
 
     async def _run_job(self, request: Request) -> None:
         """Run a long command once everything before it is done, and wait for it."""
@@ -251,7 +274,7 @@ class TextGuest:
             exchange.reply(encode_line(rejected.reply))
         if rejected.closing:
             self._report_bad(rejected.reply.decode())
-            exchange.close()
+            exchange.close(Cause.BAD_BYTES)
 
     def _report_bad(self, reason: str) -> None:
         peer = self._session.peer

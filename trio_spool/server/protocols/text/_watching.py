@@ -6,8 +6,8 @@ from typing import Final
 
 from ....auth import Role
 from ....mctext import OK, RemoteProtocolError, Request, encode_line
-from ...conversation import Rule
-from ...shared import EventKind, Watcher
+from ...conversation import Rule, Waits
+from ...shared import Cause, EventKind, Watcher
 from ._exchange import TextContext, TextExchange
 from ._row import Command
 
@@ -33,13 +33,19 @@ def watch(exchange: TextExchange, request: Request) -> None:
 
 
 async def _stream(context: TextContext, watcher: Watcher) -> None:
+    context.endless = True
     try:
         await context.reply(OK)
-        while lines := await watcher.take():
+        while lines := await _next(context, watcher):
             await context.reply(lines)
-        context.exchange.close()
+        context.exchange.close(Cause.DRAIN)
     finally:
         context.shared.events.remove(watcher)
+
+
+async def _next(context: TextContext, watcher: Watcher) -> bytes:
+    with context.waiting(Waits.EVENTS):
+        return await watcher.take()
 
 
 COMMANDS: Final = (Command("watch", watch, Rule((Role.READ, Role.STATS)), waits=True),)
