@@ -137,3 +137,28 @@ async def test_the_lag_of_the_loop(raw) -> None:
     rows = await raw.stat(b"loop")
     assert int(rows[b"tasks"]) > 3
     assert b"lag" in rows
+
+
+async def test_each_command_of_the_text_protocol(run_service) -> None:
+    """With the names that the binary protocol has, so that both add up."""
+    lines = [
+        b"set k 0 0 1\r\nx\r\n", b"get k\r\n", b"get none\r\nget nor\r\n", b"get k none nor\r\n", b"add k 0 0 1\r\nx\r\n", b"incr k 1\r\n",
+        b"delete none\r\n", b"touch none 1\r\n", b"replace none 0 0 1 noreply\r\nx\r\n", b"mg none v\r\n", b"mg none v q\r\n",
+        b"md none\r\n", b"gat 0 none k\r\n", b"gats 0 none\r\n", b"gets none\r\n", b"nonsense\r\n", b"set k 0 0 100001\r\n" + bytes(100_001) + b"\r\n", b"incr k\r\n",
+        b"stats nothing\r\n", b"cas k 0 0 1 7\r\nx\r\n", b"set k 0 0 x\r\n",
+    ]  # fmt: skip
+    async with run_service(max_item_size=100_000) as service:
+        async with service.connect() as text:
+            await text.stream.send_all(b"".join(lines) + b"mn\r\n")
+            data = b""
+            while not data.endswith(b"MN\r\n"):
+                data += await text.stream.receive_some(65536)
+        async with service.connect() as raw:
+            found = await outcomes(raw)
+            limits = await raw.stat(b"limits")
+    assert limits[b"max-item-size"] == b"1"
+    assert found == {
+        "set:ok": 1, "get:ok": 2, "get:not_found": 2, "add:exists": 1, "incr:not_a_number": 1, "delete:not_found": 1,
+        "touch:not_found": 1, "replace:not_found": 1, "mg:not_found": 2, "md:not_found": 1, "gat:ok": 1, "gats:not_found": 1, "gets:not_found": 1, "unknown:unknown_command": 1,
+        "set:too_big": 1, "incr:invalid": 1, "stats:not_found": 1, "cas:not_found": 1, "unknown:invalid": 1, "mn:ok": 1,
+    }  # fmt: skip

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from ...._incidents import place_of
 from ....auth import Role
-from ....engine import EngineError, Problem
-from ....mctext import RemoteProtocolError, Request
-from ...conversation import READ_AND_WRITE, CommandContext, Exchange, Host, Refusal
+from ....engine import EngineError, Operation, Outcome, Problem
+from ....mctext import Rejected, RemoteProtocolError, Request
+from ...conversation import READ_AND_WRITE, CommandContext, Encode, Exchange, Host, Refusal
 from ...settings import ServiceError
-from ._problems import INTERNAL, line_of_error, line_of_failure, line_of_problem
+from ._problems import INTERNAL, line_of_error, line_of_failure, line_of_problem, status_of_error, status_of_problem
 from ._row import Table
 
 # Stands for the default collection at the beginning of a stored key.
 PREFIX = b"\0"
+# The name, in statistics, of what is no command.
+UNKNOWN: Final = "unknown"
 
 
 class TextExchange(Exchange):
@@ -25,16 +28,25 @@ class TextExchange(Exchange):
     Attributes:
         table: The commands.
         connection: The number of the connection.
+        command: The name of the command that is being answered.
         rest: Goes on with a request whose answer is larger than an exchange, once what there is of it has been sent.
     """
 
-    __slots__ = ("connection", "rest", "table")
+    __slots__ = ("command", "connection", "rest", "table")
 
     def __init__(self, host: Host, table: Table) -> None:
         super().__init__(host.shared, host.session)
         self.table = table
         self.connection = host.jobs.connection
+        self.command = UNKNOWN
         self.rest: Callable[[], None] | None = None
+
+    def operate(self, request: Any, size: int, operation: Operation, encode: Encode) -> None:
+        super().operate(request, size, operation, partial(_count_outcome, self.command, encode))
+
+    def count_failure(self, status: str, count: int = 1) -> None:
+        """Count that requests, for the command that is being answered, ended with another status than success."""
+        self.shared.timings.failed(self.command, status, count)
 
     def error(self, error: ServiceError | RemoteProtocolError) -> None:
         """Reply with the line that an error of a command stands for."""
@@ -46,6 +58,7 @@ class TextExchange(Exchange):
 
     def failure(self, request: Any) -> bytes:
         """Return the reply to a request whose command has just raised an error. It costs this request, and no other."""
+        self.count_failure("internal")
         self.shared.counters.command_failures += 1
         error = sys.exc_info()[1]
         assert error is not None
@@ -55,10 +68,12 @@ class TextExchange(Exchange):
         return INTERNAL
 
     def encode_failure(self, request: Any, problem: Problem) -> bytes:
+        self.count_failure(status_of_problem(problem))
         return line_of_problem(problem)
 
     def fail(self, error: EngineError) -> None:
         """Reply that the store could not answer."""
+        self.count_failure(status_of_error(error))
         self.reply(line_of_failure(error))
 
     @property
@@ -70,6 +85,21 @@ class TextExchange(Exchange):
         """Whether the client has roles for all buckets."""
         user = self.session.user
         return user is not None and all(user.may(role, None) for role in roles)
+
+
+# Commands that may ask for several items.
+_OF_SEVERAL: Final = frozenset({"get", "gets", "gat", "gats"})
+
+
+def _count_outcome(command: str, encode: Encode, exchange: TextExchange, request: Any, outcome: Outcome) -> bytes:
+    """Count an outcome that is no success, for the command that it is of: another one may be being answered by now."""
+    problem, several = outcome.problem, command in _OF_SEVERAL
+    if problem is None and outcome.item is None and (several or command == "mg"):
+        problem = Problem.NOT_FOUND  # a read that has found nothing
+    of_others = problem is Problem.NOT_FOUND and several and not request[1].single  # other items may have been found
+    if problem is not None and not of_others and type(request) is not Rejected:
+        exchange.shared.timings.failed(command, status_of_problem(problem))
+    return encode(exchange, request, outcome)
 
 
 class TextContext(CommandContext):
@@ -88,8 +118,10 @@ class TextContext(CommandContext):
 
     async def refuse(self, error: ServiceError) -> None:
         """Reply with the line that an error of a command stands for."""
+        self.shared.timings.failed(self.command, status_of_error(error))
         await self.reply(line_of_error(error))
 
     async def fail(self) -> None:
         """Reply that the command failed, and that the log says why."""
+        self.shared.timings.failed(self.command, "internal")
         await self.reply(INTERNAL)

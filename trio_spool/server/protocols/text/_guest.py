@@ -21,9 +21,9 @@ from ....mctext import (
 from ...conversation import MAX_NAMES, Doing, Host, Queued, Refusal, Waits
 from ...settings import EXCHANGE_SIZE, ServiceError
 from ...shared import Cause
-from ._exchange import TextContext, TextExchange
+from ._exchange import UNKNOWN, TextContext, TextExchange
 from ._login import MAX_BLOCK, UNAUTHENTICATED, log_in
-from ._problems import no_access
+from ._problems import no_access, status_of_error
 from ._row import Command, Table
 from ._runs import answer_run
 from ._storing import refuse_too_big
@@ -132,7 +132,7 @@ class TextGuest:
                 and not session.allowed[self._get]
                 and (run := decoder.next_run())
             ):
-                name = "get" if run.meta is None else "mg"
+                name = exchange.command = "get" if run.meta is None else "mg"
                 counts[name] = counts.get(name, 0) + len(run.keys)
                 answer_run(exchange, run)
             else:
@@ -141,6 +141,7 @@ class TextGuest:
                     break
                 if isinstance(event, Rejected):
                     self._reject(event)
+                    counts[exchange.command] = counts.get(exchange.command, 0) + 1
                 else:
                     if buffers.tight:
                         await self._wait_room(event)
@@ -165,6 +166,7 @@ class TextGuest:
         """Answer one request."""
         exchange, session = self._exchange, self._session
         found = self._table.rows.get(request.command)
+        name = exchange.command = found[1].name if found is not None else UNKNOWN
         if found is not None and found[1].waits and exchange.replies:
             await exchange.finish(self._host.sender)
         replies, operations = len(exchange.replies), len(exchange.operations)
@@ -179,6 +181,7 @@ class TextGuest:
                 found[1].run(exchange, request)
         except (ServiceError, RemoteProtocolError) as exc:
             exchange.undo(replies, operations)
+            exchange.count_failure(status_of_error(exc))
             if not self._is_quiet(request, found) or str(exc) == "ERROR":
                 exchange.error(exc)
         except StorageError as exc:
@@ -190,7 +193,6 @@ class TextGuest:
         if exchange.work is not None:
             await self._run_job(request)
         else:
-            name = found[1].name if found is not None else "unknown"
             counts[name] = counts.get(name, 0) + 1
 
     @staticmethod
@@ -207,11 +209,13 @@ class TextGuest:
         elif request.command == b"quit":
             self._exchange.close(Cause.QUIT)
         else:
+            self._exchange.count_failure("auth_error")
             self._exchange.reply(UNAUTHENTICATED)
 
     def _answer_unknown(self, request: Request) -> None:
         exchange = self._exchange
         exchange.shared.counters.bad_requests += 1
+        exchange.count_failure("unknown_command")
         if request.arguments and request.arguments[-1].startswith(_HTTP):
             exchange.close(Cause.UNKNOWN_PROTOCOL)
         else:
@@ -219,6 +223,7 @@ class TextGuest:
 
     def _refuse(self, request: Request, command: Command, refusal: int) -> None:
         user = self._session.user
+        self._exchange.count_failure("no_bucket" if refusal == Refusal.BUCKET else "no_access")
         if refusal == Refusal.BUCKET:
             self._exchange.reply(b"CLIENT_ERROR there is no default bucket that you may use\r\n")
         else:
@@ -266,6 +271,10 @@ class TextGuest:
     def _reject(self, rejected: Rejected) -> None:
         exchange = self._exchange
         exchange.shared.counters.bad_requests += 1
+        found = self._table.rows.get(rejected.command)
+        exchange.command = UNKNOWN if found is None else found[1].name
+        if rejected.line is None or self._session.user is None:
+            exchange.count_failure("invalid" if self._session.user is not None else "auth_error")
         if self._session.user is None and rejected.reply:
             exchange.reply(UNAUTHENTICATED)
         elif rejected.line is not None:

@@ -51,6 +51,7 @@ def answer_meta_get(exchange: TextExchange, wanted: Wanted, size: int) -> None:
     if meta.create_ttl is not None or meta.recache is not None or meta.ttl is not None:
         if not exchange.may_write:
             user = exchange.session.user
+            exchange.count_failure("no_access")
             exchange.reply(no_access("" if user is None else user.name, READ_AND_WRITE.roles))
             return
         operation = items.fetch(
@@ -68,6 +69,8 @@ def answer_meta_get(exchange: TextExchange, wanted: Wanted, size: int) -> None:
         if item is not None and wins(item.datatype) and exchange.may_write:
             exchange.operate(wanted, size + len(item.value), Fetch(stored), _encode_fetched)
         else:
+            if item is None:
+                exchange.count_failure("not_found")
             exchange.reply(_encode(exchange, wanted, item))
 
 
@@ -84,6 +87,8 @@ async def _read(context: TextContext, wanted: Wanted) -> None:
         (outcome,) = await context.bucket.operate([Fetch(stored)])
         reply = _encode_fetched(exchange, wanted, outcome)
     else:
+        if item is None:
+            exchange.count_failure("not_found")
         reply = _encode(exchange, wanted, item)
     if reply:  # a quiet one does not answer everything
         await context.reply(reply)

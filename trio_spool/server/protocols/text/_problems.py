@@ -31,6 +31,40 @@ LINE_OF: Final[dict[Problem, bytes]] = {
     Problem.CHANGED: _BUSY,
 }
 
+# What statistics call the problems: the names of the binary protocol's statuses, so that those of both add up.
+_STATUS_OF: Final[dict[Problem, str]] = {
+    Problem.NOT_FOUND: "not_found",
+    Problem.EXISTS: "exists",
+    Problem.NOT_STORED: "not_stored",
+    Problem.NOT_A_NUMBER: "not_a_number",
+    Problem.TOO_BIG: "too_big",
+    Problem.LOCKED: "locked",
+    Problem.NO_SPACE: "temporary_failure",
+    Problem.UNPLANNED: "temporary_failure",
+    Problem.CHANGED: "temporary_failure",
+}
+_STATUS_OF_ERROR: Final[dict[type[Exception], str]] = {
+    RemoteProtocolError: "invalid",
+    errors.InvalidRequestError: "invalid",
+    errors.NoAccessError: "no_access",
+    NotForUserError: "no_access",
+    errors.LoginRefusedError: "auth_error",
+    errors.UnavailableError: "temporary_failure",
+    NoGroupError: "not_found",
+}
+
+
+def status_of_problem(problem: Problem) -> str:
+    """Return what statistics call the end of an operation that was not carried out."""
+    return _STATUS_OF.get(problem, "internal")
+
+
+def status_of_error(error: Exception) -> str:
+    """Return what statistics call the end of a command that raised an error."""
+    if isinstance(error, EngineError):
+        return "temporary_failure" if isinstance(error, NoSpaceError) else "internal"
+    return next((status for kind, status in _STATUS_OF_ERROR.items() if isinstance(error, kind)), "internal")
+
 
 def line_of_problem(problem: Problem) -> bytes:
     """Return the line for an operation that was not carried out."""

@@ -14,7 +14,7 @@ from ...conversation import READ, READ_AND_WRITE
 from ...data import Bucket
 from ...settings import EXCHANGE_SIZE
 from ._exchange import PREFIX, TextContext, TextExchange
-from ._problems import line_of_failure, line_of_problem
+from ._problems import line_of_problem
 from ._row import Command
 
 
@@ -26,11 +26,16 @@ class Reading:
         keys: Their keys.
         cas: Whether the CAS is returned.
         each: Whether each is the answer to a request of its own.
+        single: Whether each request asks for one item: if that does not exist, the request ends with *not found*.
     """
 
     keys: list[bytes]
     cas: bool = False
     each: bool = False
+    single: bool = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.single = self.each or len(self.keys) == 1
 
 
 def get(exchange: TextExchange, request: Request) -> None:
@@ -102,7 +107,7 @@ def _read_run(exchange: TextExchange, reading: Reading) -> bool:
         found = exchange.reader.get_many(stored, max(room, 0))
     except StorageError as exc:  # of the first one: the others may be read
         del keys[:1]
-        exchange.reply(line_of_failure(exc))
+        exchange.fail(exc)
         return reading.each  # it stands for the end of all of them
     parts: list[bytes] = []
     append = parts.append
@@ -128,6 +133,8 @@ def _read_run(exchange: TextExchange, reading: Reading) -> bool:
                 append(end)
     exchange.reply(b"".join(parts))
     items.count_gets(exchange.shared.counters, len(found) - misses, misses)
+    if misses and reading.single:
+        exchange.count_failure("not_found", misses)
     if noting.is_wanted(exchange.shared, exchange.bucket):
         for whole, item in zip(stored, found, strict=False):
             seen = None if item is None else (len(item[0]), item[3])

@@ -92,6 +92,8 @@ def _answer_together(exchange: TextExchange, keys: list[bytes], meta: MetaFlags)
         answered += 1
     exchange.reply(b"".join(parts))
     items.count_gets(exchange.shared.counters, answered - misses, misses)
+    if misses:
+        exchange.count_failure("not_found", misses)
     del keys[:answered]
     if answered < len(found):
         answer_meta_get(exchange, Wanted(keys.pop(0), meta), 0)

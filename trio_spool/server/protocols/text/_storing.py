@@ -72,6 +72,8 @@ def refuse_too_big(exchange: TextExchange, rejected: Rejected) -> None:
     """Reply that a value is too large. A ``set`` deletes the old value: nobody should read it for the new one."""
     line, command = rejected.line, rejected.command
     assert line is not None
+    exchange.shared.limits.hit("max-item-size")
+    exchange.count_failure("too_big")
     if exchange.session.refusal(WRITE) is not Refusal.NONE:
         exchange.reply(b"CLIENT_ERROR you may not write here\r\n")
     elif command in (b"set", b"ms"):
