@@ -93,6 +93,20 @@ def test_every_byte_of_every_header_counts(position: int, which: int) -> None:
         assert decode([bytes(stream)], runs=True) == decode([bytes(stream)], runs=False)
 
 
+@pytest.mark.parametrize("count", [1, 20])
+@pytest.mark.parametrize("position", range(16, 24))
+def test_a_get_with_a_cas_is_no_plain_one_where_there_must_be_none(position: int, count: int) -> None:
+    stream = bytearray(many_gets(count, 1))
+    at = count // 2 * (HEADER.size + 4)
+    stream[at + position] = 1
+    decoder = RequestDecoder(SHAPES)
+    decoder.gets_without_cas = True
+    decoder.receive_data(bytes(stream))
+    assert len(decoder.next_gets()) == count // 2
+    assert decoder.next_event().cas == 1 << 8 * (23 - position)
+    assert len(decoder.next_gets()) == count - count // 2 - 1
+
+
 def test_a_run_does_not_pass_the_longest_key() -> None:
     for size in (250, 251):
         stream = b"".join(encode_request(Opcode.GET, key=b"%03d" % number + b"k" * (size - 3)) for number in range(10))

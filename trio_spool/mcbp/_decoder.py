@@ -19,6 +19,9 @@ from ._status import Status
 DEFAULT_COLLECTION: Final = b"\0"
 
 _HEADER_SIZE = HEADER.size
+# Where the CAS is in the header, up to its end, and what it is if there is none.
+_CAS = 16
+_NO_CAS = bytes(_HEADER_SIZE - _CAS)
 _unpack_header = HEADER.unpack_from
 _REQUEST = int(Magic.REQUEST)
 _FLEXIBLE_REQUEST = int(Magic.FLEXIBLE_REQUEST)
@@ -43,12 +46,13 @@ class _PlainGet(NamedTuple):
     layout: struct.Struct
 
 
-@lru_cache(MAX_KEY)
-def _plain_get(key_length: int) -> _PlainGet:
+@lru_cache(2 * MAX_KEY)
+def _plain_get(key_length: int, without_cas: bool) -> _PlainGet:
     start = bytes((_REQUEST, 0, 0, key_length, 0, 0, 0, 0, 0, 0, 0, key_length))
-    columns = tuple((position, bytes((byte,))) for position, byte in enumerate(start))
+    columns = [(position, bytes((byte,))) for position, byte in enumerate(start)]
+    columns += [(position, b"\0") for position in range(_CAS if without_cas else _HEADER_SIZE - 1, _HEADER_SIZE)]
     layout = struct.Struct(f">12xL7x{1 + key_length}s")
-    return _PlainGet(start, (*columns, (_HEADER_SIZE - 1, DEFAULT_COLLECTION)), layout)
+    return _PlainGet(start, tuple(columns), layout)
 
 
 class Rejected(NamedTuple):
@@ -97,10 +101,11 @@ class RequestDecoder(ReceiveBuffer):
         max_value: That maximum, which may be changed.
         max_frame: That maximum, which may be changed: a server may be stricter before a client has logged in.
         datatypes: The datatype bits that have been negotiated.
+        gets_without_cas: Whether a GET with a CAS does not count as a plain one in `next_gets`.
         collections: Whether keys arrive with the id of a collection before them, and so may be five bytes longer.
     """
 
-    __slots__ = ("_shapes", "collections", "datatypes", "max_frame", "max_value")
+    __slots__ = ("_shapes", "collections", "datatypes", "gets_without_cas", "max_frame", "max_value")
 
     def __init__(self, shapes: Shapes, max_value: int = MAX_VALUE, max_frame: int = MAX_FRAME) -> None:
         super().__init__()
@@ -108,6 +113,7 @@ class RequestDecoder(ReceiveBuffer):
         self.max_value = max_value
         self.max_frame = max_frame
         self.datatypes = 0
+        self.gets_without_cas = False
         self.collections = False
 
     def next_event(self) -> Request | Rejected | NeedData:
@@ -190,6 +196,7 @@ class RequestDecoder(ReceiveBuffer):
         append = gets.append
         offset = self._offset
         longest = MAX_KEY + _HEADER_SIZE
+        strict = self.gets_without_cas
         while offset <= last:
             start, length, vbucket, body, opaque = _unpack_get(data, offset)
             end = offset + _HEADER_SIZE + body
@@ -200,6 +207,7 @@ class RequestDecoder(ReceiveBuffer):
                 or length & 0xFFFF
                 or vbucket
                 or not _HEADER_SIZE < end - offset <= longest
+                or (strict and not data.startswith(_NO_CAS, offset + _CAS))
             ):
                 break
             if end > last + _HEADER_SIZE:
@@ -213,8 +221,8 @@ class RequestDecoder(ReceiveBuffer):
         """Return the plain GETs that come next if they are many and their keys have one length, without looking at each of them.
 
         Written one below the other, their headers form columns. Each column must be one byte repeated, except those of the opaque
-        and the CAS. The last byte of the CAS must be 0: it comes right before the key, and so serves as the id of the default
-        collection.
+        and, where a CAS is accepted, the CAS. The last byte of the CAS must be 0: it comes right before the key, and so serves as
+        the id of the default collection.
         """
         data, offset = self._data, self._offset
         room = len(data) - offset
@@ -225,7 +233,7 @@ class RequestDecoder(ReceiveBuffer):
         count = room // size
         if count < _MANY_GETS or not 0 < key_length <= MAX_KEY:
             return []
-        start, columns, layout = _plain_get(key_length)
+        start, columns, layout = _plain_get(key_length, self.gets_without_cas)
         if not data.startswith(start, offset):
             return []
         end = offset + count * size

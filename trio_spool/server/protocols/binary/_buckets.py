@@ -78,10 +78,10 @@ def get_error_map(exchange: BinaryExchange, request: Request) -> None:
 
 
 COMMANDS: Final = (
-    Command(Opcode.SELECT_BUCKET, shape(0, key=KeyRule.OPTIONAL), select_bucket, ANYBODY, changes_session=True),
-    Command(Opcode.LIST_BUCKETS, shape(0), list_buckets, ANYBODY),
-    Command(Opcode.CREATE_BUCKET, shape(0, key=KeyRule.REQUIRED, value=True), create_bucket, ADMIN),
-    Command(Opcode.DELETE_BUCKET, shape(0, key=KeyRule.REQUIRED, value=True), delete_bucket, ADMIN),
+    Command(Opcode.SELECT_BUCKET, shape(0, key=KeyRule.OPTIONAL), select_bucket, ANYBODY, changes_session=True, takes_cas=True),
+    Command(Opcode.LIST_BUCKETS, shape(0), list_buckets, ANYBODY, takes_cas=True),
+    Command(Opcode.CREATE_BUCKET, shape(0, key=KeyRule.REQUIRED, value=True), create_bucket, ADMIN, takes_cas=True),
+    Command(Opcode.DELETE_BUCKET, shape(0, key=KeyRule.REQUIRED, value=True), delete_bucket, ADMIN, takes_cas=True),
     Command(Opcode.GET_CLUSTER_CONFIG, shape(0, 16), get_cluster_config, ANYBODY),
     Command(Opcode.GET_ERROR_MAP, shape(0, value=True), get_error_map, FREE),
 )

@@ -42,6 +42,6 @@ def _encode_flush(exchange: BinaryExchange, request: Request, outcome: Outcome) 
 
 
 COMMANDS: Final = (
-    Command(Opcode.DELETE, item_shape(0), delete, WRITE, quiet=Opcode.DELETEQ, reorderable=True, infos=DURABLE),
+    Command(Opcode.DELETE, item_shape(0), delete, WRITE, quiet=Opcode.DELETEQ, reorderable=True, infos=DURABLE, takes_cas=True),
     Command(Opcode.FLUSH, shape(0, 4), flush, ADMIN_OF_BUCKET, quiet=Opcode.FLUSHQ),
 )

@@ -14,7 +14,7 @@ from ._exchange import BinaryExchange
 
 def is_plain(request: Request) -> bool:
     """Whether nothing of a request but its opcode needs a look from `admit`."""
-    return not (request.vbucket or request.datatype or request.frame_infos or request.key[:1] != DEFAULT_COLLECTION)
+    return not (request.vbucket or request.cas or request.datatype or request.frame_infos or request.key[:1] != DEFAULT_COLLECTION)
 
 
 def admit(exchange: BinaryExchange, request: Request) -> Request | None:
@@ -23,6 +23,9 @@ def admit(exchange: BinaryExchange, request: Request) -> Request | None:
     refusal = session.allowed[request.opcode]
     if refusal:
         _refuse(exchange, request, refusal)
+        return None
+    if request.cas and not _may_have_cas(exchange, request):
+        exchange.error(request, Status.INVALID, f"{exchange.table.names[request.opcode]} can't have a CAS; leave it out")
         return None
     if request.frame_infos:
         problem = _frame_info_problem(exchange, request)
@@ -42,6 +45,12 @@ def admit(exchange: BinaryExchange, request: Request) -> Request | None:
     if request.datatype & DataType.SNAPPY:
         return _inflate(exchange, request)
     return request
+
+
+def _may_have_cas(exchange: BinaryExchange, request: Request) -> bool:
+    """Return whether a CAS is accepted: classic clients may send one with any command, and an unknown command says so itself."""
+    table, opcode = exchange.table, request.opcode
+    return exchange.features.classic or opcode in table.taking_cas or table.shapes[opcode] is None
 
 
 def _refuse(exchange: BinaryExchange, request: Request, refusal: int) -> None:

@@ -86,6 +86,7 @@ class BinaryGuest:
         session.changed = features.changed = False
         decoder.datatypes = features.datatypes
         decoder.collections = features.collections
+        decoder.gets_without_cas = not features.classic
         decoder.max_frame = MAX_FRAME if session.user is not None else MAX_FRAME_BEFORE_LOGIN
         self._exchange.follow_session()
 

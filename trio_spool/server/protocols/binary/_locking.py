@@ -41,5 +41,5 @@ def _encode_unlocked(exchange: BinaryExchange, request: Request, outcome: Outcom
 
 COMMANDS: Final = (
     Command(Opcode.GET_LOCKED, item_shape(0, 4), get_locked, READ_AND_WRITE, reorderable=True),
-    Command(Opcode.UNLOCK_KEY, item_shape(0), unlock, WRITE, reorderable=True),
+    Command(Opcode.UNLOCK_KEY, item_shape(0), unlock, WRITE, reorderable=True, takes_cas=True),
 )

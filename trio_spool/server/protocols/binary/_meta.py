@@ -97,6 +97,6 @@ async def _random_key(context: BinaryContext, prefix: bytes) -> None:
 
 COMMANDS: Final = (
     Command(Opcode.GET_META, item_shape(0, 1), get_meta, READ, reorderable=True),
-    Command(Opcode.OBSERVE_SEQNO, shape(0, value=True), observe_seqno, READ, reorderable=True),
+    Command(Opcode.OBSERVE_SEQNO, shape(0, value=True), observe_seqno, READ, reorderable=True, takes_cas=True),
     Command(Opcode.GET_RANDOM_KEY, shape(0, 4), get_random_key, READ, reorderable=True),
 )

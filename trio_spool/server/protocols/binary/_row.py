@@ -37,6 +37,7 @@ class Command:
         whole: Whether its reply is one frame that is streamed. While `Settings.max_stream_rate` slows that down, nothing else may
             be sent on its connection: then it waits for everything before it, and everything after it waits for it.
         changes_session: Whether it changes what later requests mean: those before it are carried out, and answered, first.
+        takes_cas: Whether a CAS in its header means something. If not, a Couchbase session's request with one is refused.
         infos: The frame infos that mean something to it, besides the barrier, which every command takes. Any other is refused: a
             client that asks for what a command can't do is told so.
     """
@@ -49,6 +50,7 @@ class Command:
     reorderable: bool = attrs.field(default=False, kw_only=True)
     whole: bool = attrs.field(default=False, kw_only=True)
     changes_session: bool = attrs.field(default=False, kw_only=True)
+    takes_cas: bool = attrs.field(default=False, kw_only=True)
     infos: frozenset[FrameInfoId] = attrs.field(default=frozenset(), kw_only=True)
 
     @property
@@ -68,6 +70,8 @@ class Table:
         reorderable: Whether it may overtake.
         whole: The opcodes of commands whose reply is one frame that is streamed.
         changing: The opcodes of commands that change the session.
+        taking_cas: The opcodes of commands with which a CAS means something.
+        takes_cas: Whether a CAS in its header means something. If not, a Couchbase session's request with one is refused.
         infos: The frame infos that mean something; None for opcodes without a row.
         loud: For each opcode that is a quiet form, the opcode of its command.
         names: The name of the command, in lower case, for statistics and logs; opcodes without a row share one.
@@ -88,6 +92,7 @@ class Table:
         reorderable = [False] * _OPCODES
         names = [UNKNOWN] * _OPCODES
         changing: set[int] = set()
+        taking_cas: set[int] = set()
         whole: set[int] = set()
         infos: list[frozenset[FrameInfoId] | None] = [None] * _OPCODES
         loud: dict[int, int] = {}
@@ -105,6 +110,8 @@ class Table:
                     whole.add(opcode)
                 if command.changes_session:
                     changing.add(opcode)
+                if command.takes_cas:
+                    taking_cas.add(opcode)
             if command.quiet is not None:
                 loud[command.quiet] = command.opcode
         self.handlers = tuple(handlers)
@@ -113,6 +120,7 @@ class Table:
         self.reorderable = tuple(reorderable)
         self.names = tuple(names)
         self.changing = frozenset(changing)
+        self.taking_cas = frozenset(taking_cas)
         self.whole = frozenset(whole)
         self.infos = tuple(infos)
         self.loud = loud

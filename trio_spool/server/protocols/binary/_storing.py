@@ -9,7 +9,6 @@ from typing import Final
 from ....engine import Concat, Outcome, StoreMode
 from ....mcbp import FrameInfoId, Opcode, Rejected, Request, Status, item_shape
 from ...commands import documents, items, noting
-from ...commands.errors import InvalidRequestError
 from ...conversation import WRITE, Waits
 from ._exchange import BinaryContext, BinaryExchange
 from ._mutation import encode_mutation
@@ -33,8 +32,6 @@ def store(exchange: BinaryExchange, request: Request) -> None:
     datatype = request.datatype
     mode = _MODES[exchange.loud(request)]
     if not exchange.features.classic:
-        if mode is StoreMode.ADD and request.cas:
-            raise InvalidRequestError("what is new has no CAS; leave it out, or use REPLACE")
         large = len(value) > documents.LARGE
         datatype = 0 if large else items.datatype_of_value(value)
     operation = items.store(
@@ -97,9 +94,38 @@ def _encode_too_big(exchange: BinaryExchange, request: Request, outcome: Outcome
 
 
 COMMANDS: Final = (
-    Command(Opcode.SET, item_shape(8, stores=True), store, WRITE, quiet=Opcode.SETQ, reorderable=True, infos=KEEPING),
+    Command(
+        Opcode.SET, item_shape(8, stores=True), store, WRITE, quiet=Opcode.SETQ, reorderable=True, infos=KEEPING, takes_cas=True
+    ),
     Command(Opcode.ADD, item_shape(8, stores=True), store, WRITE, quiet=Opcode.ADDQ, reorderable=True, infos=DURABLE),
-    Command(Opcode.REPLACE, item_shape(8, stores=True), store, WRITE, quiet=Opcode.REPLACEQ, reorderable=True, infos=KEEPING),
-    Command(Opcode.APPEND, item_shape(0, stores=True), concatenate, WRITE, quiet=Opcode.APPENDQ, reorderable=True, infos=KEEPING),
-    Command(Opcode.PREPEND, item_shape(0, stores=True), concatenate, WRITE, quiet=Opcode.PREPENDQ, reorderable=True, infos=KEEPING),
+    Command(
+        Opcode.REPLACE,
+        item_shape(8, stores=True),
+        store,
+        WRITE,
+        quiet=Opcode.REPLACEQ,
+        reorderable=True,
+        infos=KEEPING,
+        takes_cas=True,
+    ),
+    Command(
+        Opcode.APPEND,
+        item_shape(0, stores=True),
+        concatenate,
+        WRITE,
+        quiet=Opcode.APPENDQ,
+        reorderable=True,
+        infos=KEEPING,
+        takes_cas=True,
+    ),
+    Command(
+        Opcode.PREPEND,
+        item_shape(0, stores=True),
+        concatenate,
+        WRITE,
+        quiet=Opcode.PREPENDQ,
+        reorderable=True,
+        infos=KEEPING,
+        takes_cas=True,
+    ),
 )

@@ -215,8 +215,16 @@ _MUTATIONS: Final = (
     Opcode.SUBDOC_ARRAY_ADD_UNIQUE, Opcode.SUBDOC_COUNTER, Opcode.SUBDOC_REPLACE_BODY_WITH_XATTR,
 )  # fmt: skip
 COMMANDS: Final = (
-    *(Command(opcode, _PATH_LOOKUP, look_up, READ, reorderable=True) for opcode in _LOOKUPS),
-    *(Command(opcode, _PATH_MUTATION, mutate, WRITE, reorderable=True, infos=KEEPING) for opcode in _MUTATIONS),
-    Command(Opcode.SUBDOC_MULTI_LOOKUP, item_shape(0, 1, value=True), look_up, READ, reorderable=True),
-    Command(Opcode.SUBDOC_MULTI_MUTATION, item_shape(0, 1, 4, 5, value=True), mutate, WRITE, reorderable=True, infos=KEEPING),
+    *(Command(opcode, _PATH_LOOKUP, look_up, READ, reorderable=True, takes_cas=True) for opcode in _LOOKUPS),
+    *(Command(opcode, _PATH_MUTATION, mutate, WRITE, reorderable=True, takes_cas=True, infos=KEEPING) for opcode in _MUTATIONS),
+    Command(Opcode.SUBDOC_MULTI_LOOKUP, item_shape(0, 1, value=True), look_up, READ, reorderable=True, takes_cas=True),
+    Command(
+        Opcode.SUBDOC_MULTI_MUTATION,
+        item_shape(0, 1, 4, 5, value=True),
+        mutate,
+        WRITE,
+        reorderable=True,
+        takes_cas=True,
+        infos=KEEPING,
+    ),
 )
