@@ -28,7 +28,6 @@ def client(pipe: Connection, port: int, opcode: int, depth: int, connections: in
     """
     request, reply = _prepared(opcode, depth)
     opened = []
-    selector = selectors.DefaultSelector()
     for _ in range(connections):
         connection = socket.create_connection(("127.0.0.1", port))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -41,28 +40,34 @@ def client(pipe: Connection, port: int, opcode: int, depth: int, connections: in
         for _ in range(rounds):
             _exchange(opened[0], request, reply)
     else:
-        state = {}
-        for connection in opened:
-            selector.register(connection, selectors.EVENT_READ)
-            state[connection] = [reply, rounds // connections]
-            connection.sendall(request)
-        running = connections
-        while running:
-            for key, _events in selector.select():
-                connection = key.fileobj
-                entry = state[connection]
-                entry[0] -= len(connection.recv(1 << 20))
-                if entry[0] == 0:
-                    entry[1] -= 1
-                    if entry[1] == 0:
-                        running -= 1
-                    else:
-                        entry[0] = reply
-                        connection.sendall(request)
+        exchange_on_many(opened, request, reply, rounds // connections)
     seconds = perf_counter() - started
     for connection in opened:
         connection.close()
     pipe.send((rounds // connections) * connections * depth / seconds)
+
+
+def exchange_on_many(opened: list[socket.socket], request: bytes, reply: int, rounds: int) -> None:
+    """Send a request on each of several connections, and again as soon as so many bytes of reply have come."""
+    selector = selectors.DefaultSelector()
+    state = {}
+    for connection in opened:
+        selector.register(connection, selectors.EVENT_READ)
+        state[connection] = [reply, rounds]
+        connection.sendall(request)
+    running = len(opened)
+    while running:
+        for key, _events in selector.select():
+            connection = key.fileobj
+            entry = state[connection]
+            entry[0] -= len(connection.recv(1 << 20))
+            if entry[0] == 0:
+                entry[1] -= 1
+                if entry[1] == 0:
+                    running -= 1
+                else:
+                    entry[0] = reply
+                    connection.sendall(request)
 
 
 def _exchange(connection: socket.socket, request: bytes, reply: int) -> None:

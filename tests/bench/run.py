@@ -18,6 +18,7 @@ NAMES = (
     "manners",
     "memory",
     "commands",
+    "text",
     "scans",
     "beside",
     "documents",

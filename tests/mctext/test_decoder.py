@@ -34,11 +34,12 @@ def feed(decoder: RequestDecoder, pieces: list[bytes], *, runs: bool = False) ->
         decoder.receive_data(piece)
         while True:
             while runs and (run := decoder.next_run()):
-                events += [(b"get" if run.meta is None else b"mg", key, run.meta) for key in run.keys]
+                name = b"mg" if run.meta is not None else b"gets" if run.cas else b"get"
+                events += [(name, key, run.meta, run.opaque) for key in run.keys]
             event = decoder.next_event()
             if event is NEED_DATA:
                 break
-            if runs and isinstance(event, Request) and event.command in (b"get", b"mg"):
+            if runs and isinstance(event, Request) and event.command in (b"get", b"gets", b"mg"):
                 events.append(as_run(event))
             else:
                 events.append(event)
@@ -49,10 +50,10 @@ def feed(decoder: RequestDecoder, pieces: list[bytes], *, runs: bool = False) ->
 
 def as_run(request: Request) -> object:
     """Show a request as a run of one would be."""
-    if request.command == b"get":
-        return (b"get", request.arguments[0], None) if len(request.arguments) == 1 else request
+    if request.command != b"mg":
+        return (request.command, request.arguments[0], None, b"") if len(request.arguments) == 1 else request
     try:
-        return (b"mg", *parse_meta_line(list(request.arguments)))
+        return (b"mg", *parse_meta_line(request.arguments))
     except RemoteProtocolError:
         return request
 
@@ -209,7 +210,16 @@ PIECES = st.lists(
             [b"get a\r\n", b"get a b\r\n", b"mg k v\r\n", b"mg k  v\r\n", b"mg k v q\r\n", b"mg k\r\n", b"mn\r\n", b"get a\n"]
         ),
         st.sampled_from(
-            [b"set k 0 0 3\r\nabc\r\n", b"set k 0 0 3\r\nabcd\r\n", b"ms k 3 q\r\nabc\r\n", b"set k 0 0 5000\r\n", b"\r\n"]
+            [
+                b"set k 0 0 3\r\nabc\r\n",
+                b"set k 0 0 3\r\nabcd\r\n",
+                b"ms k 3 q\r\nabc\r\n",
+                b"ms k 3\r\nabc\r\n",
+                b"add k 1 2 3 noreply\r\nabc\r\n",
+                b"ms k 3 O1 q v v\r\nabc\r\n",
+                b"set k 0 0 5000\r\n",
+                b"\r\n",
+            ]
         ),
         st.sampled_from([b"mg k v v\r\n", b"mg k Ox v\r\n", b"mg a2V5 b k\r\n", b"get " + b"k" * 251 + b"\r\n", b"mg k\0 v\r\n"]),
         st.binary(max_size=30),

@@ -22,21 +22,22 @@ from trio_spool.mctext import (
 
 def refusal(*flags: bytes) -> str:
     with pytest.raises(RemoteProtocolError) as caught:
-        parse_flags_of(flags)
+        parse_flags_of(b" ".join(flags))
     return str(caught.value)
 
 
 def test_all_flags() -> None:
-    flags = parse_flags_of(b"b c C7 D3 E8 f F9 h I J4 k l ME N-1 Oabc q R30 s t T60 u v x P L".split())
+    flags, opaque = parse_flags_of(b"b c C7 D3 E8 f F9 h I J4 k l ME N-1 Oabc q R30 s t T60 u v x P L")
+    assert opaque == b"Oabc"
     assert flags == MetaFlags(
-        letters=b"cfhklOst", opaque=b"Oabc", base64=True, quiet=True, value=True, bump=False, stale=True, drop_value=True, cas=7,
+        letters=b"cfhklOst", base64=True, quiet=True, value=True, bump=False, stale=True, drop_value=True, cas=7,
         new_cas=8, flags=9, ttl=60, create_ttl=-1, recache=30, mode=b"E", delta=3, initial=4,
     )  # fmt: skip
-    assert parse_flags_of([]) == MetaFlags()
+    assert parse_flags_of(b"") == (MetaFlags(), b"")
 
 
 def test_what_is_returned_keeps_its_order() -> None:
-    assert parse_flags_of([b"t", b"v", b"k", b"Ox", b"c", b"q", b"s"]).letters == b"tkOcs"
+    assert parse_flags_of(b"t v k Ox c q s")[0].letters == b"tkOcs"
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,8 @@ def test_what_is_returned_keeps_its_order() -> None:
         ([b"M"], "CLIENT_ERROR incorrect length for M token"),
         ([b"MEE"], "CLIENT_ERROR incorrect length for M token"),
         ([b"O" + b"x" * 32], "CLIENT_ERROR opaque token too long"),
+        ([b"Oa", b"Ob"], "CLIENT_ERROR duplicate flag"),
+        ([b"v", b"Oa", b"v"], "CLIENT_ERROR duplicate flag"),
     ],
 )
 def test_what_is_refused(flags: list[bytes], line: str) -> None:
@@ -83,3 +86,11 @@ def test_keys_that_can_stand_in_a_line() -> None:
     assert is_text("schlüssel".encode())
     assert not any(map(is_text, (b"", b"k" * 251, b"a b", b"a\n", b"\x7f", b"\0")))
     assert quote_key(b"a b/%\xff") == b"a%20b%2F%25%FF"
+
+
+@pytest.mark.parametrize("text", [b"O", b"Oa", b"Oa v", b"v Oa", b"v Oa k", b"k v O" + b"a" * 31])
+def test_the_opaque_is_told_apart(text: bytes) -> None:
+    flags, opaque = parse_flags_of(text)
+    assert opaque == next(flag for flag in text.split() if flag.startswith(b"O"))
+    assert b"O" in flags.letters
+    assert flags.value == (b"v" in text.split())

@@ -29,6 +29,10 @@ _BLOCK_END: Final = b"\r\n"
 # The bytes of keys that need no further look.
 _KEY: Final = rb"[\x21-\xff]{1,250}"
 _GETS: Final = re.compile(rb"(?:get " + _KEY + rb"\r\n)+")
+_GETS_WITH_CAS: Final = re.compile(rb"(?:gets " + _KEY + rb"\r\n)+")
+# The lines of nearly all stores. What looks different is taken apart word by word.
+_STORE: Final = re.compile(rb"(set|add|replace) (" + _KEY + rb") (\d{1,9}) (\d{1,9}) (\d{1,8})( noreply)?\r\n")
+_META_STORE: Final = re.compile(rb"ms (" + _KEY + rb") (\d{1,8})(?: ([^\r\n\0]{1,200}))?\r\n")
 _META_GET: Final = re.compile(rb"mg " + _KEY + rb"( [^\r\n\0]{1,100})\r\n")
 # Lines of a run that are decoded at once, so that one run is no larger than a client may be answered at once. Picked.
 _LONGEST_RUN: Final = 64 * 1024
@@ -47,23 +51,27 @@ class Run(NamedTuple):
 
     Attributes:
         keys: The keys.
-        meta: The flags of ``mg``; None for ``get``.
+        meta: The flags of ``mg``; None for ``get`` and ``gets``.
+        opaque: The opaque flag of all of them, the letter included.
+        cas: Whether they are ``gets``.
     """
 
     keys: list[bytes]
-    meta: MetaFlags | None
+    meta: MetaFlags | None = None
+    opaque: bytes = b""
+    cas: bool = False
 
 
 @lru_cache(64)
-def _meta_gets(flags: bytes) -> tuple[re.Pattern[bytes], MetaFlags | None]:
+def _meta_gets(flags: bytes) -> tuple[re.Pattern[bytes], MetaFlags, bytes] | None:
     """Return what finds a run of ``mg`` with the same flags, and the flags; None if these have to be looked at one by one."""
     try:
-        meta: MetaFlags | None = parse_flags_of([flag for flag in flags.split(b" ") if flag])
+        meta, opaque = parse_flags_of(b" ".join(flag for flag in flags.split(b" ") if flag))
     except RemoteProtocolError:
-        meta = None
-    if meta is not None and (meta.base64 or flags.count(b" ") >= MAX_TOKENS):
-        meta = None
-    return re.compile(rb"(?:mg " + _KEY + re.escape(flags) + rb"\r\n)+"), meta
+        return None
+    if meta.base64 or flags.count(b" ") >= MAX_TOKENS:
+        return None
+    return re.compile(rb"(?:mg " + _KEY + re.escape(flags) + rb"\r\n)+"), meta, opaque
 
 
 class RequestDecoder:
@@ -127,6 +135,8 @@ class RequestDecoder:
         if self._block is not None:
             return self._finish_block(self._block)
         data, start = self._data, self._offset
+        if (stored := self._next_store(data, start)) is not None:
+            return stored
         end = data.find(b"\n", start)
         if end < 0:
             return self._wait_for_line()
@@ -143,6 +153,33 @@ class RequestDecoder:
         if command in _STORING or command == b"ms":
             return self._begin_block(command, tokens[1:], end + 1 - start)
         return Request(command, tokens[1:], end + 1 - start)
+
+    def _next_store(self, data: bytes, start: int) -> Request | None:
+        """Return the store that comes next, if it is a plain one and all of it is there."""
+        match = _STORE.match(data, start)
+        if match is not None:
+            command, key, flags, expiry, size, noreply = match.groups()
+            length, at = int(size), match.end()
+            line = BlockLine(key, length, int(flags), int(expiry), None, noreply is not None)
+        else:
+            match = _META_STORE.match(data, start)
+            if match is None:
+                return None
+            command = b"ms"
+            key, size, text = match.groups()
+            length, at = int(size), match.end()
+            try:
+                meta, opaque = parse_flags_of(text or b"")
+            except RemoteProtocolError:
+                return None
+            if meta.base64 or (text and text.count(b" ") > MAX_TOKENS - 4):
+                return None
+            line = BlockLine(key, length, meta.flags, meta.ttl or 0, meta.cas, meta.quiet, meta, opaque)
+        end = at + length
+        if length > self.max_value or not data.startswith(_BLOCK_END, end):
+            return None
+        self._offset = end + len(_BLOCK_END)
+        return Request(command, (), self._offset - start, line, data[at:end])
 
     def _wait_for_line(self) -> Rejected | NeedData:
         rest = len(self._data) - self._offset
@@ -235,19 +272,26 @@ class RequestDecoder:
             if match is None:
                 return None
             self._offset = end = match.end()
-            return Run(data[start + 4 : end - 2].split(b"\r\nget "), None)
+            return Run(data[start + 4 : end - 2].split(b"\r\nget "))
         if data.startswith(b"mg ", start):
-            first = _META_GET.match(data, start)
-            if first is None:
-                return None
-            flags = first[1]
-            pattern, meta = _meta_gets(flags)
-            match = pattern.match(data, start, start + _LONGEST_RUN)
-            if meta is None or match is None:
-                return None
+            return self._next_meta_run(data, start)
+        if data.startswith(b"gets ", start) and (match := _GETS_WITH_CAS.match(data, start, start + _LONGEST_RUN)):
             self._offset = end = match.end()
-            return Run(data[start + 3 : end - 2 - len(flags)].split(flags + b"\r\nmg "), meta)
+            return Run(data[start + 5 : end - 2].split(b"\r\ngets "), cas=True)
         return None
+
+    def _next_meta_run(self, data: bytes, start: int) -> Run | None:
+        first = _META_GET.match(data, start)
+        found = None if first is None else _meta_gets(first[1])
+        if first is None or found is None:
+            return None
+        pattern, meta, opaque = found
+        match = pattern.match(data, start, start + _LONGEST_RUN)
+        if match is None:
+            return None
+        flags = first[1]
+        self._offset = end = match.end()
+        return Run(data[start + 3 : end - 2 - len(flags)].split(flags + b"\r\nmg "), meta, opaque)
 
 
 Event = Union[Request, Rejected, NeedData]

@@ -35,7 +35,6 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -57,7 +56,6 @@ class MetaFlags:
 
     Attributes:
         letters: The letters that ask for something to be returned, in order.
-        opaque: The opaque flag, its letter included; empty for none.
         base64: Whether the key was in base64.
         quiet: Whether the expected reply is left out.
         value: Whether the value is to be returned.
@@ -76,7 +74,6 @@ class MetaFlags:
     """
 
     letters: bytes = b""
-    opaque: bytes = b""
     base64: bool = False
     quiet: bool = False
     value: bool = False
@@ -98,8 +95,8 @@ class MetaFlags:
 _RETURNED: Final = frozenset(b"cfhklOst")
 
 
-# As many different sets of flags as a client has commands, several times over. Flags with tokens that change, like a CAS, push each
-# other out, and are parsed each time.
+# As many different sets of flags as a client has commands, several times over. The opaque, which is another one each time, is left
+# out before; flags with other tokens that change, like a CAS, push each other out, and are parsed each time.
 @lru_cache(256)
 def _parse(rest: bytes) -> MetaFlags:
     values: dict[str, object] = {}
@@ -154,23 +151,30 @@ def _parse_flag(token: bytes, values: dict[str, object]) -> str:
         if len(token) != 2:
             return "CLIENT_ERROR incorrect length for M token"
         values["mode"] = token[1:]
-    elif letter == ord("O"):
-        if len(token) > MAX_OPAQUE:
-            return "CLIENT_ERROR opaque token too long"
-        values["opaque"] = token
     return ""
 
 
-def parse_flags_of(tokens: Sequence[bytes]) -> MetaFlags:
+def parse_flags_of(text: bytes) -> tuple[MetaFlags, bytes]:
     """Parse the flags of a request.
 
     Args:
-        tokens: The flags.
+        text: The flags, with one blank between each two.
+
+    Returns:
+        The flags; and the opaque flag, its letter included, which is empty if there is none.
 
     Raises:
         RemoteProtocolError: They are no flags.
     """
-    return _parse(b" ".join(tokens))
+    start = 0 if text.startswith(b"O") else text.find(b" O") + 1
+    if not start and not text.startswith(b"O"):
+        return _parse(text), b""
+    end = text.find(b" ", start)
+    opaque = text[start:] if end < 0 else text[start:end]
+    flags = _parse(text[: start + 1] + text[start + len(opaque) :])
+    if len(opaque) > MAX_OPAQUE:
+        raise RemoteProtocolError("CLIENT_ERROR opaque token too long")
+    return flags, opaque
 
 
 def decode_key(key: bytes) -> bytes:

@@ -27,6 +27,7 @@ class BlockLine(NamedTuple):
         cas: The CAS to compare with, or None.
         noreply: Whether nothing is replied, or nothing that is expected.
         meta: The flags of a meta command, or None.
+        opaque: Its opaque flag, the letter included.
     """
 
     key: bytes
@@ -36,6 +37,7 @@ class BlockLine(NamedTuple):
     cas: int | None = None
     noreply: bool = False
     meta: MetaFlags | None = None
+    opaque: bytes = b""
 
 
 class Request(NamedTuple):
@@ -121,13 +123,13 @@ def parse_meta_block_line(arguments: list[bytes], length: int) -> BlockLine:
     Raises:
         RemoteProtocolError: It can't be parsed; the block follows all the same.
     """
-    meta = parse_flags_of(arguments[2:])
+    meta, opaque = parse_flags_of(b" ".join(arguments[2:]))
     key = decode_key(arguments[0]) if meta.base64 else arguments[0]
-    return BlockLine(key, length, meta.flags, meta.ttl or 0, meta.cas, meta.quiet, meta)
+    return BlockLine(key, length, meta.flags, meta.ttl or 0, meta.cas, meta.quiet, meta, opaque)
 
 
-def parse_meta_line(arguments: list[bytes]) -> tuple[bytes, MetaFlags]:
-    """Return the key and the flags of a meta command that carries no block.
+def parse_meta_line(arguments: Sequence[bytes]) -> tuple[bytes, MetaFlags, bytes]:
+    """Return the key, the flags and the opaque flag of a meta command that carries no block.
 
     Raises:
         RemoteProtocolError: They can't be parsed.
@@ -135,5 +137,5 @@ def parse_meta_line(arguments: list[bytes]) -> tuple[bytes, MetaFlags]:
     if not arguments:
         raise RemoteProtocolError("ERROR")
     key = check_key(arguments[0])
-    meta = parse_flags_of(arguments[1:])
-    return (decode_key(key) if meta.base64 else key), meta
+    meta, opaque = parse_flags_of(b" ".join(arguments[1:]))
+    return (decode_key(key) if meta.base64 else key), meta, opaque

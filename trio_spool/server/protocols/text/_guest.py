@@ -119,7 +119,7 @@ class TextGuest:
             trio.BrokenResourceError: The client has gone, or does not read.
         """
         exchange, decoder, session = self._exchange, self._decoder, self._session
-        sender, buffers = self._host.sender, self._host.shared.buffers
+        sender, buffers, rows = self._host.sender, self._host.shared.buffers, self._table.rows
         counts: dict[str, int] = {}
         in_flight = exchange.shared.settings.max_in_flight
         decoder.receive_data(data)
@@ -132,7 +132,7 @@ class TextGuest:
                 and not session.allowed[self._get]
                 and (run := decoder.next_run())
             ):
-                name = exchange.command = "get" if run.meta is None else "mg"
+                name = exchange.command = "mg" if run.meta is not None else "gets" if run.cas else "get"
                 counts[name] = counts.get(name, 0) + len(run.keys)
                 answer_run(exchange, run)
             else:
@@ -145,7 +145,15 @@ class TextGuest:
                 else:
                     if buffers.tight:
                         await self._wait_room(event)
-                    await self._answer(event, counts)
+                    found = rows.get(event.command)
+                    if found is not None and found[1].waits and exchange.replies:
+                        await exchange.finish(sender)
+                    name = exchange.command = UNKNOWN if found is None else found[1].name
+                    self._answer(event, found)
+                    if exchange.work is not None:
+                        await self._run_job(event)
+                    else:
+                        counts[name] = counts.get(name, 0) + 1
             while exchange.rest is not None:
                 await self._go_on()
             if exchange.size > EXCHANGE_SIZE or len(exchange.replies) >= in_flight:
@@ -162,13 +170,9 @@ class TextGuest:
                 self._commands += count
                 timings.record(name, seconds, count)
 
-    async def _answer(self, request: Request, counts: dict[str, int]) -> None:
-        """Answer one request."""
+    def _answer(self, request: Request, found: tuple[int, Command] | None) -> None:
+        """Answer one request, whose row has been found."""
         exchange, session = self._exchange, self._session
-        found = self._table.rows.get(request.command)
-        name = exchange.command = found[1].name if found is not None else UNKNOWN
-        if found is not None and found[1].waits and exchange.replies:
-            await exchange.finish(self._host.sender)
         replies, operations = len(exchange.replies), len(exchange.operations)
         try:
             if session.user is None:
@@ -190,10 +194,6 @@ class TextGuest:
         except Exception:
             exchange.undo(replies, operations)
             exchange.reply(exchange.failure(request))
-        if exchange.work is not None:
-            await self._run_job(request)
-        else:
-            counts[name] = counts.get(name, 0) + 1
 
     @staticmethod
     def _is_quiet(request: Request, found: tuple[int, Command] | None) -> bool:

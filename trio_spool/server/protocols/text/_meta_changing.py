@@ -85,7 +85,7 @@ def _returned_of_set(line: BlockLine, meta: MetaFlags, outcome: Outcome) -> byte
     parts = []
     for letter in meta.letters:
         if letter == ord("O"):
-            parts.append(b" " + meta.opaque)
+            parts.append(b" " + line.opaque)
         elif letter == ord("k"):
             parts.append(encode_key(line.key, base64=meta.base64))
         elif letter == ord("c"):
@@ -103,7 +103,7 @@ def _parse(request: Request) -> Wanted:
     if len(request.arguments) >= MAX_TOKENS:
         raise RemoteProtocolError("CLIENT_ERROR options flags too long")
     try:
-        return Wanted(*parse_meta_line(list(request.arguments)))
+        return Wanted(*parse_meta_line(request.arguments))
     except RemoteProtocolError as exc:
         if str(exc) in ("ERROR", "CLIENT_ERROR bad command line format", _OPAQUE_TOO_LONG):
             raise
@@ -116,7 +116,7 @@ def meta_delete(exchange: TextExchange, request: Request) -> None:
     Line: key, flags. Reply: ``HD flags``, or ``NF`` or ``EX``.
     """
     wanted = _parse(request)
-    key, meta = wanted
+    key, meta, _ = wanted
     cas = items.compared(meta.cas)
     if meta.stale or meta.drop_value:
         operation: Operation = items.invalidate(
@@ -129,7 +129,7 @@ def meta_delete(exchange: TextExchange, request: Request) -> None:
 
 
 def _encode_delete(exchange: TextExchange, wanted: Wanted, outcome: Outcome) -> bytes:
-    key, meta = wanted
+    key, meta, _ = wanted
     if not (meta.stale or meta.drop_value) or outcome.problem is not None:
         note_deleted(exchange, key, "md", outcome)
     code = _code(outcome)
@@ -138,7 +138,7 @@ def _encode_delete(exchange: TextExchange, wanted: Wanted, outcome: Outcome) -> 
         return line_of_problem(outcome.problem)
     if meta.quiet and outcome.problem is None:
         return b""
-    return code + returned(key, meta) + b"\r\n"
+    return code + returned(wanted) + b"\r\n"
 
 
 def meta_arithmetic(exchange: TextExchange, request: Request) -> None:
@@ -147,7 +147,7 @@ def meta_arithmetic(exchange: TextExchange, request: Request) -> None:
     Line: key, flags. Reply: ``HD flags``, or ``VA size flags`` and the number, or ``NF``, ``NS`` or ``EX``.
     """
     wanted = _parse(request)
-    key, meta = wanted
+    key, meta, _ = wanted
     decrement = _DECREMENTING.get(meta.mode)
     if decrement is None:
         raise RemoteProtocolError("CLIENT_ERROR invalid mode for ma M token")
@@ -159,7 +159,7 @@ def meta_arithmetic(exchange: TextExchange, request: Request) -> None:
 
 
 def _encode_arithmetic(exchange: TextExchange, wanted: Wanted, outcome: Outcome, *, decrement: bool) -> bytes:
-    key, meta = wanted
+    key, meta, _ = wanted
     items.count_arithmetic(exchange.shared.counters, outcome, decrement=decrement)
     item, number = outcome.item, outcome.number
     if item is None or number is None:
@@ -167,7 +167,7 @@ def _encode_arithmetic(exchange: TextExchange, wanted: Wanted, outcome: Outcome,
         if not code:
             assert outcome.problem is not None
             return line_of_problem(outcome.problem)
-        return code + returned(key, meta) + b"\r\n"
+        return code + returned(wanted) + b"\r\n"
     if meta.quiet:
         return b""
     value = b"%d" % number
@@ -178,7 +178,7 @@ def _encode_arithmetic(exchange: TextExchange, wanted: Wanted, outcome: Outcome,
         elif letter == ord("t"):
             parts.append(b" t%d" % ttl_left(item))
         elif letter == ord("O"):
-            parts.append(b" " + meta.opaque)
+            parts.append(b" " + wanted.opaque)
         elif letter == ord("k"):
             parts.append(encode_key(key, base64=meta.base64))
     parts.append(b"\r\n%b\r\n" % value if meta.value else b"\r\n")

@@ -26,10 +26,12 @@ class Wanted(NamedTuple):
     Attributes:
         key: The key.
         meta: The flags.
+        opaque: The opaque flag, its letter included.
     """
 
     key: bytes
     meta: MetaFlags
+    opaque: bytes = b""
 
 
 def meta_get(exchange: TextExchange, request: Request) -> None:
@@ -39,12 +41,12 @@ def meta_get(exchange: TextExchange, request: Request) -> None:
     """
     if len(request.arguments) >= MAX_TOKENS:
         raise RemoteProtocolError("CLIENT_ERROR options flags are too long")
-    answer_meta_get(exchange, Wanted(*parse_meta_line(list(request.arguments))), request.size)
+    answer_meta_get(exchange, Wanted(*parse_meta_line(request.arguments)), request.size)
 
 
 def answer_meta_get(exchange: TextExchange, wanted: Wanted, size: int) -> None:
     """Answer one ``mg``."""
-    key, meta = wanted
+    key, meta, _ = wanted
     if not _ABOUT_ACCESSES.isdisjoint(meta.letters):
         exchange.bucket.note_accesses()
     stored = PREFIX + key
@@ -103,27 +105,31 @@ def _encode_fetched(exchange: TextExchange, wanted: Wanted, outcome: Outcome) ->
 
 
 def _encode(exchange: TextExchange, wanted: Wanted, item: Item | None, *, won: bool = False) -> bytes:
-    key, meta = wanted
+    key, meta, _ = wanted
     if meta.ttl is None:
         items.count_get(exchange.shared.counters, found=item is not None)
-    reply = _encode_miss(wanted) if item is None else _encode_hit(exchange, key, meta, item, won)
+    reply = _encode_miss(wanted) if item is None else _encode_hit(exchange, wanted, item, won)
     note_read(exchange, PREFIX + key, item, bump=meta.bump)
     return reply
 
 
 def _encode_miss(wanted: Wanted) -> bytes:
-    key, meta = wanted
-    return b"" if meta.quiet else b"EN" + returned(key, meta) + b"\r\n"
+    return b"" if wanted.meta.quiet else b"EN" + returned(wanted) + b"\r\n"
 
 
-def returned(key: bytes, meta: MetaFlags) -> bytes:
+def returned(wanted: Wanted) -> bytes:
     """Encode what every command returns: the opaque and the key, in the order in which they were asked for."""
-    parts = [b" " + meta.opaque if letter == _OPAQUE else encode_key(key, base64=meta.base64)
-             for letter in meta.letters if letter in (_OPAQUE, _KEY)]  # fmt: skip
+    key, meta, opaque = wanted
+    parts = [
+        b" " + opaque if letter == _OPAQUE else encode_key(key, base64=meta.base64)
+        for letter in meta.letters
+        if letter in (_OPAQUE, _KEY)
+    ]
     return b"".join(parts)
 
 
-def _encode_hit(exchange: TextExchange, key: bytes, meta: MetaFlags, item: Item, won: bool) -> bytes:
+def _encode_hit(exchange: TextExchange, wanted: Wanted, item: Item, won: bool) -> bytes:
+    key, meta, opaque = wanted
     bucket = exchange.bucket
     cas = items.shown_cas(bucket, PREFIX + key, item.cas)
     with_value = meta.value and meta.cas != cas
@@ -140,7 +146,7 @@ def _encode_hit(exchange: TextExchange, key: bytes, meta: MetaFlags, item: Item,
         elif letter == _KEY:
             parts.append(encode_key(key, base64=meta.base64))
         elif letter == _OPAQUE:
-            parts.append(b" " + meta.opaque)
+            parts.append(b" " + opaque)
         elif letter == _HIT:
             parts.append(b" h%d" % (bucket.note_accesses().find(PREFIX + key, item.cas) is not None))
         elif letter == _LAST:
@@ -172,13 +178,13 @@ def meta_debug(exchange: TextExchange, request: Request) -> None:
     """
     if not request.arguments:
         raise RemoteProtocolError("CLIENT_ERROR bad command line format")
-    wanted = Wanted(*parse_meta_line(list(request.arguments)))
+    wanted = Wanted(*parse_meta_line(request.arguments))
     exchange.bucket.note_accesses()
     exchange.read(PREFIX + wanted.key, wanted, request.size, _encode_debug)
 
 
 def _encode_debug(exchange: TextExchange, wanted: Wanted, item: Item | None) -> bytes:
-    key, meta = wanted
+    key, meta, _ = wanted
     if item is None:
         return b"EN\r\n"
     accesses, stored = exchange.bucket.note_accesses(), PREFIX + key

@@ -114,12 +114,19 @@ def _read_run(exchange: TextExchange, reading: Reading) -> bool:
     misses = 0
     end = b"\r\nEND\r\n" if reading.each else b"\r\n"
     if reading.cas:
+        locks = exchange.bucket.engine.locks
         for key, whole, item in zip(keys, stored, found, strict=False):
             if item is None:
                 misses += 1
+                if reading.each:
+                    append(END)
             else:
                 value, flags, _, cas = item
-                append(encode_value(key, flags, value, items.shown_cas(exchange.bucket, whole, cas)))
+                if locks:
+                    cas = items.shown_cas(exchange.bucket, whole, cas)
+                append(b"VALUE %b %d %d %d\r\n" % (key, flags, len(value), cas))
+                append(value)
+                append(end)
     else:
         for key, item in zip(keys, found, strict=False):
             if item is None:

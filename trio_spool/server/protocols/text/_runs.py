@@ -21,18 +21,18 @@ _MISS: Final = b"EN\r\n"
 def answer_run(exchange: TextExchange, run: Run) -> None:
     """Answer requests for one item each, as many as one exchange has room for."""
     if run.meta is None:
-        read_on(exchange, Reading(run.keys, each=True))
+        read_on(exchange, Reading(run.keys, cas=run.cas, each=True))
     else:
-        _answer_meta(exchange, run.keys, run.meta)
+        _answer_meta(exchange, run.keys, run.meta, run.opaque)
 
 
-def _answer_meta(exchange: TextExchange, keys: list[bytes], meta: MetaFlags) -> None:
+def _answer_meta(exchange: TextExchange, keys: list[bytes], meta: MetaFlags, opaque: bytes) -> None:
     if exchange.operations or not _is_quick(exchange, meta):
-        _answer_each(exchange, keys, meta)
+        _answer_each(exchange, keys, meta, opaque)
     else:
-        _answer_together(exchange, keys, meta)
+        _answer_together(exchange, keys, meta, opaque)
     if keys:
-        exchange.rest = partial(_answer_meta, exchange, keys, meta)
+        exchange.rest = partial(_answer_meta, exchange, keys, meta, opaque)
 
 
 def _is_quick(exchange: TextExchange, meta: MetaFlags) -> bool:
@@ -46,18 +46,18 @@ def _is_quick(exchange: TextExchange, meta: MetaFlags) -> bool:
     )
 
 
-def _answer_each(exchange: TextExchange, keys: list[bytes], meta: MetaFlags) -> None:
+def _answer_each(exchange: TextExchange, keys: list[bytes], meta: MetaFlags, opaque: bytes) -> None:
     most = exchange.shared.settings.max_in_flight
     count = 0
     for key in keys:
         if count and (exchange.is_full or len(exchange.replies) >= most):
             break
-        answer_meta_get(exchange, Wanted(key, meta), len(key))
+        answer_meta_get(exchange, Wanted(key, meta, opaque), len(key))
         count += 1
     del keys[:count]
 
 
-def _answer_together(exchange: TextExchange, keys: list[bytes], meta: MetaFlags) -> None:
+def _answer_together(exchange: TextExchange, keys: list[bytes], meta: MetaFlags, opaque: bytes) -> None:
     """Answer requests, as long as no item is marked: what the mark of an item means for its client, only an operation decides."""
     room = EXCHANGE_SIZE - exchange.size
     most = max(exchange.shared.settings.max_in_flight - len(exchange.replies), 1)
@@ -75,14 +75,14 @@ def _answer_together(exchange: TextExchange, keys: list[bytes], meta: MetaFlags)
     for key, item in zip(keys, found, strict=False):
         if item is None:
             misses += 1
-            append(_miss(key, meta) if letters or meta.quiet else _MISS)
+            append(_miss(key, meta, opaque) if letters or meta.quiet else _MISS)
         else:
             value, flags, datatype, cas = item
             if datatype & MARKS:
                 break
             append(b"VA %d" % len(value) if value_too else b"HD")
             if not plain:
-                append(_flags(letters, key, meta.opaque, len(value), flags, cas))
+                append(_flags(letters, key, opaque, len(value), flags, cas))
             elif flags_too:
                 append(b" f%d" % flags)
             append(b"\r\n")
@@ -96,16 +96,16 @@ def _answer_together(exchange: TextExchange, keys: list[bytes], meta: MetaFlags)
         exchange.count_failure("not_found", misses)
     del keys[:answered]
     if answered < len(found):
-        answer_meta_get(exchange, Wanted(keys.pop(0), meta), 0)
+        answer_meta_get(exchange, Wanted(keys.pop(0), meta, opaque), 0)
 
 
-def _miss(key: bytes, meta: MetaFlags) -> bytes:
+def _miss(key: bytes, meta: MetaFlags, opaque: bytes) -> bytes:
     if meta.quiet:
         return b""
     parts = [b"EN"]
     for letter in meta.letters:
         if letter == 79:
-            parts.append(b" " + meta.opaque)
+            parts.append(b" " + opaque)
         elif letter == 107:
             parts.append(b" k" + key)
     parts.append(b"\r\n")
