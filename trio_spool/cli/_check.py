@@ -75,7 +75,8 @@ def _check(directory: Path, name: str, accept: bool, as_json: bool) -> bool:
         _accept(directory)
     unknown = last.trouble is not None and last.checkpoint is None and not accepted
     described = {
-        "bucket": name, "items": report.items, "bytes": report.bytes, "without_checksum": report.unchecked, "pages": report.pages,
+        "bucket": name, "items": report.items, "tombstones": report.tombstones, "bytes": report.bytes,
+        "without_checksum": report.unchecked, "pages": report.pages,
         "free_pages": report.free_pages, "damaged": report.damaged, "damage": report.damage, "last_run": last.trouble,
         "accepted": accepted,
     }  # fmt: skip
@@ -108,6 +109,8 @@ def _print(name: str, report: Report, last: LastRun, accepted: bool) -> None:
     if report.damaged > len(report.damage):
         click.echo(f"{name}: and {report.damaged - len(report.damage)} more")
     counts = f"{report.items} items, {report.bytes} bytes, {report.pages} pages in use, {report.free_pages} free"
+    if report.tombstones:
+        counts += f", {report.tombstones} tombstones"
     if report.unchecked:
         counts += f", {report.unchecked} items without a checksum"
     click.echo(f"{name}: {counts}: {f'{report.damaged} damaged' if report.damaged else 'sound'}")

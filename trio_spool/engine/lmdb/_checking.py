@@ -19,6 +19,7 @@ import attrs
 from ..._files import explain
 from .._directory import MARKER
 from .._errors import DamagedError, DataDirectoryError
+from .._tombstones import is_tombstone
 from ._database import DATABASE
 from ._pages import DamagedPageError, Leaf, Meta, Node, Pages, Tree, parse_meta, parse_tree, read_metas
 from ._records import (
@@ -47,7 +48,8 @@ class Report:
 
     Attributes:
         items: The number of items that were read, including damaged and expired ones.
-        bytes: The bytes of their keys and values.
+        tombstones: The number of tombstones, likewise.
+        bytes: The bytes of the keys and values of both.
         unchecked: The number of items without a checksum.
         pages: The pages that are in use.
         free_pages: The pages that are free.
@@ -57,6 +59,7 @@ class Report:
     """
 
     items: int = 0
+    tombstones: int = 0
     bytes: int = 0
     unchecked: int = 0
     pages: int = 0
@@ -212,7 +215,10 @@ class _Check:
         expiring = [0, 0]  # how many there are, and a sum that tells whether they are the same ones
 
         def take_item(leaf: Leaf, node: Node, value: bytes) -> None:
-            report.items += 1
+            if is_tombstone(node.key):
+                report.tombstones += 1
+            else:
+                report.items += 1
             try:
                 item = item_of(node.key, value, True, self._all_checked)
             finally:
@@ -230,10 +236,9 @@ class _Check:
         sound = items is not None and self._walk("the items", items, take_item)
         if by_expiry is not None and self._walk("the index of expiries", by_expiry, take_entry) and sound and any(expiring):
             report.add("the index of expiries does not agree with the items: some may not be removed when they expire")
-        if sound and self._spaces != [report.items, report.bytes]:
-            report.add(
-                f"{self._spaces[0]} items of {self._spaces[1]} bytes are counted, and there are {report.items} of {report.bytes}"
-            )
+        stored = report.items + report.tombstones
+        if sound and self._spaces != [stored, report.bytes]:
+            report.add(f"{self._spaces[0]} items of {self._spaces[1]} bytes are counted, and there are {stored} of {report.bytes}")
 
     def _check_free(self, tree: Tree) -> None:
         free = bytearray(len(self._seen))

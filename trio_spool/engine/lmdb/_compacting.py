@@ -19,7 +19,7 @@ from ..._files import replace_durably, sync_file
 from .._directory import MARKER, DirectoryLock
 from .._errors import CopyError, DataDirectoryError
 from .._interface import EngineOptions
-from ._database import COMPACTED, DATABASE, READER_TABLE, remove_compacted
+from ._database import COMPACTED, DATABASE, READER_TABLE, count_items, remove_compacted
 
 # Seconds between two searches for expired items: none, while a copy is made.
 _NEVER = 1e9
@@ -114,7 +114,7 @@ def _copy(
     closed = (path / DATABASE).stat()
     if read_copy(copy) != original:
         raise CopyError(f"the copy of the database in {path} is not what was copied; check the disk and the memory of this machine")
-    return original["items"], closed
+    return original["alive"], closed
 
 
 def _contents_of_file(path: Path) -> dict[str, Any]:
@@ -130,13 +130,14 @@ def _contents_of_file(path: Path) -> dict[str, Any]:
 
 
 def _contents(env: Any) -> dict[str, Any]:
-    """Return how many records each database of an environment has, and all that is stored beside the items."""
+    """Return how many records each database of an environment has, how many are items, and all that is stored beside the items."""
     from ._recovery import IDENTITY
 
     with env.begin() as transaction:
         names = [name for name, _ in transaction.cursor() if name != IDENTITY]
         databases = {name: env.open_db(name, transaction, create=False) for name in names}
         contents: dict[str, Any] = {name.decode(): transaction.stat(database)["entries"] for name, database in databases.items()}
+        contents["alive"] = count_items(transaction, databases[b"items"])
         contents["beside"] = list(transaction.cursor(databases[b"meta"]))
     return contents
 

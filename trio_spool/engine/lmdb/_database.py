@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 from ..._files import explain
 from .._errors import CopyError, DataDirectoryError
+from .._tombstones import TOMBSTONE_PREFIX, is_tombstone
 from ._file import find_shortage
 
 # The names that LMDB gives to its files.
@@ -51,6 +54,14 @@ def check_database(path: Path, is_new: bool) -> None:
         raise DataDirectoryError(f"{database} is damaged: it has {length} bytes, and must have {shortage[1]}; restore a backup")
 
 
+def count_items(transaction: Any, items: Any) -> int:
+    """Return how many items a database has as of a transaction, without tombstones."""
+    with transaction.cursor(items) as cursor:
+        found = cursor.set_range(TOMBSTONE_PREFIX)
+        tombstones = sum(1 for _ in takewhile(is_tombstone, cursor.iternext(keys=True, values=False))) if found else 0
+    return int(transaction.stat(items)["entries"]) - tombstones
+
+
 def count_copy(directory: Path) -> int:
     """Open the copy of a database, without changing it, and return the number of its items.
 
@@ -72,6 +83,6 @@ def count_copy(directory: Path) -> int:
         with lmdb.open(str(directory), readonly=True, lock=False, max_dbs=8) as env:
             items = env.open_db(b"items", create=False)
             with env.begin(db=items) as transaction:
-                return int(transaction.stat(items)["entries"])
+                return count_items(transaction, items)
     except MAPPED as exc:
         raise CopyError(f"the database in {directory} does not open: {exc}") from exc
