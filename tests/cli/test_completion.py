@@ -123,3 +123,13 @@ def test_help_in_sections() -> None:
     output = run("--help")
     sections = [line for line in output.splitlines() if line.endswith(":") and not line.startswith(" ")]
     assert sections == ["Options:", "Items:", "Scans and dumps:", "Administration:", "Files:", "Server:", "Examples:"]
+
+
+def test_options_before_the_command() -> None:
+    output = run("-s", "db", "get", "k", status=2)
+    assert "no option is named '-s'; options of a command stand behind its name, as in: main get -s" in output
+
+
+def test_the_usage_line_always_has_the_server() -> None:
+    assert "[OPTIONS] [SERVER] KEY..." in run("get", status=2)
+    assert "[OPTIONS] [SERVER] KEY..." in run("get", "--help")

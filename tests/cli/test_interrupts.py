@@ -61,7 +61,7 @@ def run_script(script: str, *arguments: str) -> subprocess.CompletedProcess[str]
     [
         ("click", "--help"),
         ("trio_spool.cli._commands", "--version"),
-        ("trio_spool.cli._items", f"get {NOWHERE} key"),
+        ("trio_spool.cli._get", f"get {NOWHERE} key"),
         ("trio", f"stat {NOWHERE}"),
         ("ssl", f"scan {NOWHERE}"),
         ("trio_spool.client._silence", f"bucket list {NOWHERE}"),

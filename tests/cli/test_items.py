@@ -123,7 +123,9 @@ def test_counting(server) -> None:
     assert output_of("get", here, "n") == b"7"
     run("set", here, "text", "no number")
     assert "increment" in one_line("incr", here, "text")
-    assert "'x' is not" in run("incr", here, "n", "x", status=2)
+    assert "'x' is not a whole number from 0 to 18446744073709551615" in run("incr", here, "n", "x", status=2)
+    assert "'18446744073709551616' is not" in run("incr", here, "n", 2**64, status=2)
+    assert run("incr", here, "n", 2**64 - 7) == "0\n"
     assert "needs --initial" in run("incr", here, "n", "--expire", "10m", status=2)
     run("incr", here, "made", "--initial", "1", "--expire", "10m")
     assert 595 <= run_json("expire", here, "made")["expiry"] - time.time() <= 601

@@ -93,7 +93,7 @@ class Group(click.Group):
             names = self.list_commands(ctx)
             likely = ["--help"] if args[0] == "help" else get_close_matches(args[0], names)
             hint = f"did you mean {' or '.join(likely)}?" if likely else f"the commands are {', '.join(names)}"
-            raise click.UsageError(f"no command is named {args[0]!r:.80}; {hint}", ctx) from None
+            raise click.UsageError(f"no command is named {args[0]!r:.300}; {hint}", ctx) from None
 
 
 class Commands(Group):
@@ -135,6 +135,15 @@ class Commands(Group):
     def make_context(self, *arguments: Any, **values: Any) -> click.Context:
         """Parse the arguments, which may print a help page."""
         return _run(lambda: super(Commands, self).make_context(*arguments, **values))
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments in front of the command."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as exc:
+            name = exc.option_name
+            hint = f"options of a command stand behind its name, as in: {ctx.command_path} get {name} …"
+            raise click.UsageError(f"no option is named {name!r:.80}; {hint}", ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""

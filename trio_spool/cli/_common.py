@@ -14,6 +14,7 @@ from ..client import (
     CertificateError,
     Client,
     ClientError,
+    EncryptionError,
     NoBucketError,
     NotFoundError,
     ServerError,
@@ -110,6 +111,8 @@ def _hint(error: Exception, server: Server) -> str:
         return "if the server is slow, choose a longer --timeout"
     if isinstance(error, UnreachableError):
         return server.origin
+    if isinstance(error, EncryptionError):
+        return "leave --tls or tls:// out" if server.address.tls else "--tls encrypts the connection"
     if isinstance(error, CertificateError):
         return (
             "name the server as its certificate does" if error.wrong_host else "--ca FILE trusts the authority that has signed it"

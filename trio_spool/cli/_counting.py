@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -16,7 +16,19 @@ from ._keyspace import request_prefix
 from ._quantities import Expiry
 from ._session import Server, session_options
 
-_UNSIGNED = click.IntRange(0, 2**64 - 1)
+_MAX: Final = 2**64 - 1
+
+
+class _Number(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """An unsigned number of 64 bits."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value)
+        if not text.isdecimal() or not text.isascii() or len(text) > len(str(_MAX)) or int(text) > _MAX:
+            self.fail(f"{text!r:.80} is not a whole number from 0 to {_MAX}", param, ctx)
+        return int(text)
 
 
 def _counting_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,10 +42,10 @@ def _counting_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="When an item that --initial makes expires, such as 10m. The expiry of an existing item stays.",
         ),
         click.option(
-            "--initial", type=_UNSIGNED, metavar="NUMBER",
+            "--initial", type=_Number(), metavar="NUMBER",
             help="If the item does not exist, store this number. By default, that is an error.",
         ),
-        click.argument("delta", type=_UNSIGNED, default=1, metavar="[NUMBER]"),
+        click.argument("delta", type=_Number(), default=1, metavar="[NUMBER]"),
         key_argument,
         server_argument,
     ):  # fmt: skip

@@ -8,10 +8,11 @@ from typing import Any, Final
 
 import click
 
-from ..client import Client, NotFoundError
+from ..client import AccessError, Client, NotFoundError
 from ..mcbp import Opcode
 from ._collections import collection_option
 from ._common import json_option, run_with_client, server_argument, server_command
+from ._errors import ConnectionFailedError
 from ._keyspace import request_prefix
 from ._places import DEFAULT_BUCKET
 from ._session import Server, session_options
@@ -38,8 +39,11 @@ def flush(server: Server, collection: str | None, as_json: bool) -> None:
     async def work(client: Client) -> int | None:
         if collection is not None:
             return await _delete_all(client, collection)
-        with server.answering():
-            await client.flush()
+        try:
+            with server.answering():
+                await client.flush()
+        except AccessError as exc:
+            raise ConnectionFailedError(f"{exc}: the user needs the role admin for the bucket") from None
         return None
 
     # A server of Couchbase's kind has no FLUSH; this one has it for clients that ask for none of those features.

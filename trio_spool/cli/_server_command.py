@@ -55,6 +55,14 @@ class ServerCommand(click.Command):
             return params
         return [param for param in params if not isinstance(param, ServerArgument)]
 
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Return the parts of the usage line, with that argument in any case."""
+        found = ctx.meta.pop(WORD, True)
+        try:
+            return super().collect_usage_pieces(ctx)
+        finally:
+            ctx.meta[WORD] = found
+
     def count_arguments(self, options: Mapping[str, Any]) -> tuple[int, int | None]:
         """Return how many arguments the command takes besides the address, at least and at most; None for any number.
 

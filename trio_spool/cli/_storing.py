@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
-from ..client import Client, ServerError
+from ..client import Client, ConnectionLostError, ServerError
 from ..mcbp import DataType, Feature, Opcode, PathFlag
 from ._common import printable
 from ._destinations import Destinations
@@ -62,6 +62,8 @@ async def store_all(
         first = waiting.popleft()
         try:
             await client.finish_set(first.call)
+        except ConnectionLostError as exc:
+            raise type(exc)(f"{exc}; {stored} documents are stored, and maybe some more") from exc
         except ServerError as exc:
             what = f"{printable(first.key)!r}" if first.whole else f"all attributes of {printable(first.key)!r}"
             raise ConnectionFailedError(f"stored {stored} documents, but not {what}: {exc}") from None

@@ -29,6 +29,7 @@ from ._errors import CertificateError as CertificateError
 from ._errors import ChecksumError as ChecksumError
 from ._errors import ClientError as ClientError
 from ._errors import ConnectionLostError as ConnectionLostError
+from ._errors import EncryptionError as EncryptionError
 from ._errors import ExistsError as ExistsError
 from ._errors import LockedError as LockedError
 from ._errors import NoBucketError as NoBucketError

@@ -12,7 +12,7 @@ from trio_util import AsyncValue
 from .._core import Sender
 from ..mcbp import NEED_DATA, RemoteProtocolError, Response, ResponseDecoder, encode_request, opcode_name
 from ._calls import Call, Last
-from ._errors import AnswerTimeoutError, ClientError, ConnectionLostError
+from ._errors import AnswerTimeoutError, ClientError, ConnectionLostError, EncryptionError
 from ._silence import Silence
 
 # The maximum number of bytes to read at once: picked, not measured.
@@ -160,7 +160,7 @@ class Connection:
                 self._silence.received(len(data), whole=whole)
                 if self._held.value >= self._look_ahead:  # without this, every read would cost another pass of the scheduler
                     await self._wait_until_taken()
-            self._fail(ConnectionLostError(f"the server closed the connection{self._hint()}"))
+            self._fail(self._closed())
         except RemoteProtocolError as exc:
             self._fail(ConnectionLostError(f"the server does not speak the memcached binary protocol: {exc}"))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
@@ -177,12 +177,14 @@ class Connection:
         seconds = await self._silence.wait()
         self._fail(AnswerTimeoutError(f"the server sent nothing for {seconds:g} seconds while a response was due"))
 
-    def _hint(self) -> str:
-        """Explain why a server may have closed the connection without an answer: it may want TLS, or another certificate."""
+    def _closed(self) -> ConnectionLostError:
+        """Return the error, and why the server may have closed without an answer: it may want TLS, or another certificate."""
         if self._answered:
-            return ""
-        encrypted = isinstance(self._stream, trio.SSLStream)
-        return f" before it answered: it may {'want a client certificate, or another one' if encrypted else 'want TLS'}"
+            return ConnectionLostError("the server closed the connection")
+        closed = "the server closed the connection before it answered: it may want"
+        if isinstance(self._stream, trio.SSLStream):
+            return ConnectionLostError(f"{closed} a client certificate, or another one")
+        return EncryptionError(f"{closed} TLS")
 
     def _dispatch(self, response: Response) -> None:
         if not self._calls:

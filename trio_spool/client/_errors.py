@@ -36,6 +36,10 @@ class CertificateError(ConnectionLostError):
         self.wrong_host = wrong_host
 
 
+class EncryptionError(ConnectionLostError):
+    """The server uses TLS and this client does not, or the other way round, as far as can be told."""
+
+
 class AnswerTimeoutError(ConnectionLostError):
     """The server was silent for too long while a response was due. The connection was given up."""
 

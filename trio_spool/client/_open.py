@@ -14,7 +14,7 @@ from .._core import open_sender, raise_the_one
 from .._files import explain
 from .._formats import host_and_port
 from ._client import Client
-from ._errors import AnswerTimeoutError, CertificateError, ConnectionLostError, UnreachableError
+from ._errors import AnswerTimeoutError, CertificateError, ConnectionLostError, EncryptionError, UnreachableError
 from ._login import log_in
 
 if sys.version_info < (3, 11):
@@ -88,7 +88,7 @@ def _tls_error(cause: BaseException | None, where: str) -> ConnectionLostError:
         return CertificateError(message, wrong_host=cause.verify_code in _WRONG_HOST)
     reason = cause.reason if isinstance(cause, ssl.SSLError) else None
     if reason in _NOT_TLS:
-        return ConnectionLostError(f"{where} does not speak TLS")
+        return EncryptionError(f"{where} does not speak TLS")
     if not reason or isinstance(cause, ssl.SSLEOFError):
         return ConnectionLostError(f"{where} does not speak TLS, or no version that this client supports: it closed the connection")
     return ConnectionLostError(f"the TLS handshake with {where} failed: {reason.replace('_', ' ').lower()}")
