@@ -215,7 +215,7 @@ def test_no_room_for_the_note_is_no_space(tmp_path, monkeypatch) -> None:
     assert engine.execute([Store(b"k", b"w")])[0].problem is None  # the checkpoint before still holds
     assert engine.execute([Store(b"k", b"x")])[0].problem is None
     assert read_session(tmp_path) == before
-    with engine.storage._nobody_reading():
+    with engine.storage.nobody_reading():
         pass
     assert engine.execute([Store(b"k", b"y")])[0].problem is Problem.NO_SPACE  # nothing would keep it
     monkeypatch.undo()

@@ -10,7 +10,8 @@ import pytest
 from support.storage import PATIENCE, FaultyStorage, wait_until
 from trio_spool.engine import EngineClosedError, EngineOptions, Flush, Get, Lock, NoSpaceError, Problem, Remember, Store, Unlock
 from trio_spool.engine._submissions import GROUP_BYTES, GROUP_OPERATIONS
-from trio_spool.engine._writer import EXPIRY_BATCH, Writer
+from trio_spool.engine._work import EXPIRY_BATCH
+from trio_spool.engine._writer import Writer
 from trio_spool.engine.memory._storage import MemoryStorage
 
 

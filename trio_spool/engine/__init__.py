@@ -3,6 +3,12 @@
 from ._apply import apply as apply
 from ._background import BackgroundWork as BackgroundWork
 from ._background import WorkClock as WorkClock
+from ._bound import EVICTION_POLICIES as EVICTION_POLICIES
+from ._bound import NO_BOUND as NO_BOUND
+from ._bound import SMALLEST_BOUND as SMALLEST_BOUND
+from ._bound import Bound as Bound
+from ._bound import Evicted as Evicted
+from ._bound import bound_of as bound_of
 from ._directory import MARKER as MARKER
 from ._directory import DirectoryLock as DirectoryLock
 from ._directory import claim_directory as claim_directory
@@ -23,11 +29,8 @@ from ._errors import SnapshotError as SnapshotError
 from ._errors import StorageError as StorageError
 from ._errors import TooManySnapshotsError as TooManySnapshotsError
 from ._errors import UnfinishedDirectoryError as UnfinishedDirectoryError
-from ._interface import CopiedFile as CopiedFile
 from ._interface import Engine as Engine
-from ._interface import EngineDistributions as EngineDistributions
 from ._interface import EngineOptions as EngineOptions
-from ._interface import EngineStatistics as EngineStatistics
 from ._json_grammar import compile_all_in_thread as compile_all_in_thread
 from ._json_paths import is_json as is_json
 from ._json_paths import members as members
@@ -73,6 +76,9 @@ from ._reading import EXTENDED as EXTENDED
 from ._reading import Reader as Reader
 from ._reading import Snapshot as Snapshot
 from ._reading import split_extended as split_extended
+from ._statistics import CopiedFile as CopiedFile
+from ._statistics import EngineDistributions as EngineDistributions
+from ._statistics import EngineStatistics as EngineStatistics
 from ._steps import Step as Step
 from ._steps import StepKind as StepKind
 from ._steps import StepProblem as StepProblem

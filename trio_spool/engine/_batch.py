@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ._admitting import Room
 from ._apply import DELETED, NO_VERSION, Deleted, apply
 from ._clocks import Moment
 from ._interface import SpaceOf
@@ -73,6 +74,7 @@ class Batch:
         moment: When all operations happen.
         space_of: Returns the space of a key.
         tombstone_life: Seconds until a tombstone that is stored now is purged.
+        room: What may be stored; None if the store has no bound.
 
     Attributes:
         changed: Whether there is something to commit.
@@ -80,7 +82,13 @@ class Batch:
     """
 
     def __init__(
-        self, transaction: Transaction, shared: Shared, moment: Moment, space_of: SpaceOf, tombstone_life: float = LIFE
+        self,
+        transaction: Transaction,
+        shared: Shared,
+        moment: Moment,
+        space_of: SpaceOf,
+        tombstone_life: float = LIFE,
+        room: Room | None = None,
     ) -> None:
         state = shared.state
         self.transaction = transaction
@@ -90,6 +98,7 @@ class Batch:
         self.locks: dict[bytes, float] | None = None
         self._shared = shared
         self._space_of = space_of
+        self._room = room
         self._space_changes: dict[bytes, list[int]] = {}  # items and bytes that were added
         self._tombstone_changes: dict[bytes, list[int]] = {}
         self._tombstones = bool(shared.tombstones)  # whether there may be any; if not, nobody looks for one
@@ -160,6 +169,8 @@ class Batch:
             locked = False  # the lock was of an item that has expired since
         version = Version(self._cas + 1, self._seqno + 1) if isinstance(operation, (Edit, Planned)) else NO_VERSION
         outcome, change = apply(operation, current, locked=locked, version=version)
+        if self._room is not None and isinstance(change, Item) and (problem := self._room.admit(key, change, stored)):
+            return Outcome(problem)
         if outcome.problem is None:
             if isinstance(operation, Lock):
                 self._own_locks()[key] = self._steady + operation.seconds
@@ -181,8 +192,7 @@ class Batch:
         self._cas += 1
         if isinstance(change, Deleted):
             assert stored is not None
-            self.transaction.delete(key, stored)
-            self._count(key, -1, -_size(key, stored))
+            self._delete(key, stored)
             return outcome._replace(cas=self._cas, seqno=self._seqno)
         # Written out: `_replace` would take longer than everything else here but the store.
         value, flags, expiry, datatype, _, _, xattrs = change
@@ -214,7 +224,7 @@ class Batch:
         """Store a tombstone, which is new or replaces the one that was found, and return the outcome of the operation."""
         key: bytes = operation.key  # type: ignore[union-attr]  # of an edit, or a planned one
         buried_key = TOMBSTONE_PREFIX + key
-        old = self._stored(buried_key) if self._tombstones else None
+        old = self.stored(buried_key) if self._tombstones else None
         if new and old is not None and old.expiry > self.now:
             edit = operation.operation if isinstance(operation, Planned) else operation
             return Outcome(Problem.NOT_STORED if isinstance(edit, Edit) and edit.add else Problem.CHANGED)
@@ -232,7 +242,7 @@ class Batch:
     def _remove_tombstone(self, key: bytes) -> None:
         """Remove the tombstone of a key that has an item now, if there is one."""
         buried_key = TOMBSTONE_PREFIX + key
-        buried = self._stored(buried_key)
+        buried = self.stored(buried_key)
         if buried is not None:
             self.transaction.delete(buried_key, buried)
             self._count_tombstone(buried_key, -1, -_size(buried_key, buried))
@@ -246,11 +256,13 @@ class Batch:
             return self._make(key, remains, Outcome(), DELETED)
         if isinstance(operation, Store) and operation.mode is StoreMode.SET and not (operation.cas or operation.keep_expiry):
             outcome, change = apply(operation, None)
-            assert change is not None
+            assert isinstance(change, Item)
+            if self._room is not None and (problem := self._room.admit(key, change, remains)):
+                return Outcome(problem)
             return self._make(key, remains, outcome, change)
         return Outcome(Problem.DAMAGED)
 
-    def _stored(self, key: bytes) -> Item | None:
+    def stored(self, key: bytes) -> Item | None:
         """Return the stored item that is to be removed, or what remains of it."""
         try:
             return self.transaction.get(key)
@@ -261,9 +273,9 @@ class Batch:
         """Remove at most `limit` expired items and tombstones, and return how many there were."""
         keys = self.transaction.expired(self.now, limit)
         for key in keys:
-            stored = self._stored(key)
+            stored = self.stored(key)
             if stored is not None and 0 < stored.expiry <= self.now:
-                self._remove(key, stored)
+                self.remove(key, stored)
         return Expired(sum(not is_tombstone(key) for key in keys), len(keys) == limit)
 
     def _run_on_all(self, operation: Flush | Remove | Remember | Seal) -> Outcome:
@@ -286,6 +298,8 @@ class Batch:
 
     def _flush(self) -> None:
         self.transaction.clear()
+        if self._room is not None:
+            self._room.cleared()
         self._cleared = True
         self._tombstones = False
         self._space_changes.clear()
@@ -298,19 +312,30 @@ class Batch:
     def _remove_prefix(self, operation: Remove) -> Outcome:
         keys = self.transaction.keys(operation.prefix, operation.limit)
         for key in keys:
-            stored = self._stored(key)
+            stored = self.stored(key)
             assert stored is not None
-            self._remove(key, stored)
+            self.remove(key, stored)
         return Outcome(number=len(keys))
 
-    def _remove(self, key: bytes, stored: Item) -> None:
-        self.transaction.delete(key, stored)
-        count = self._count_tombstone if is_tombstone(key) else self._count
-        count(key, -1, -_size(key, stored))
+    def is_locked(self, key: bytes) -> bool:
+        """Return whether an item is locked."""
+        locks = self._shared.locks if self.locks is None else self.locks
+        return bool(locks) and locks.get(key, 0.0) > self._steady
+
+    def remove(self, key: bytes, stored: Item) -> None:
+        """Remove an item that `stored` has returned, although no client asks for that. It is a mutation like any other."""
+        self._delete(key, stored)
         self._seqno += 1
         self.changed = True
         if key in (self._shared.locks if self.locks is None else self.locks):
             self._own_locks().pop(key, None)
+
+    def _delete(self, key: bytes, stored: Item) -> None:
+        self.transaction.delete(key, stored)
+        count = self._count_tombstone if is_tombstone(key) else self._count
+        count(key, -1, -_size(key, stored))
+        if self._room is not None:
+            self._room.removed(key, stored)
 
     def _own_locks(self) -> dict[bytes, float]:
         if self.locks is None:

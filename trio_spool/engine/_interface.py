@@ -11,22 +11,30 @@ from types import TracebackType
 
 import attrs
 
-from .._histogram import Distribution
 from .._incidents import Incidents
 from ._background import BackgroundWork
+from ._bound import NO_BOUND, Bound, Evicted
 from ._errors import EngineFailedError, NoFilesError
 from ._operations import Entry, Operation, Outcome, Problem, Space
 from ._reading import Reader, Snapshot
+from ._statistics import CopiedFile, EngineDistributions, EngineStatistics
 from ._tombstones import LIFE
 
 Done = Callable[["list[Outcome]"], None]
 Wake = Callable[[Callable[[], None]], object]
 SpaceOf = Callable[[bytes], bytes]
+MayEvict = Callable[[bytes, bytes], bool]
+OnEvicted = Callable[["list[Evicted]"], object]
 
 
 def one_space(key: bytes) -> bytes:
     """Count all keys as one space."""
     return b""
+
+
+def anything(key: bytes, xattrs: bytes) -> bool:
+    """Allow to evict any item."""
+    return True
 
 
 @attrs.frozen(kw_only=True)
@@ -55,6 +63,10 @@ class EngineOptions:
         incidents: Takes note of what keeps going wrong. By default, the engine logs it.
         verify_reads: Whether point reads verify the checksum of each item. Scans, copies and the scrub always do.
         scrub_rate: Bytes that the scrub, which verifies all items in the background, reads in a second; 0 for no scrub.
+        compact: Whether to compact the store before it is opened: see `Engine.wants_compaction`.
+        bound: How large the store may become.
+        may_evict: Returns whether an item may be removed to make room, given its key and its extended attributes.
+        evicted: Called with the items that were removed to make room, in the writer thread, after the commit. It must not raise.
     """
 
     directory: Path | None = None
@@ -75,99 +87,10 @@ class EngineOptions:
     incidents: Incidents | None = None
     verify_reads: bool = False
     scrub_rate: int = 0
-
-
-@attrs.frozen(kw_only=True)
-class EngineStatistics:
-    """What an engine holds and has done since it was opened.
-
-    Attributes:
-        kind: The name of the engine.
-        fsync: When what was written is forced to the disk.
-        items: The number of items, including expired ones that have not been removed yet.
-        tombstones: The number of tombstones, likewise. They do not count as items.
-        disk_bytes: Bytes of disk in use; 0 for an engine without files.
-        live_bytes: Those of them that the items need.
-        unused_bytes: The others: free, and used again before the file grows, or still needed by snapshots.
-        max_held_bytes: The number of unused bytes from which on a file that grows ends the oldest snapshot; 0 if nothing does.
-        map_bytes: Bytes of address space reserved; 0 for an engine without a map.
-        map_growths: How often the map had to grow.
-        seqno: The sequence number of the last mutation.
-        snapshots: The number of open snapshots.
-        oldest_snapshot_seconds: For how long the oldest of them has been open; 0 if none is.
-        snapshots_ended: The number of snapshots that reached the end of their life.
-        snapshots_ended_for_space: The number of snapshots that were ended because they kept too much on disk.
-        operations: The number of operations that were carried out.
-        commits: The number of transactions that changed something.
-        largest_group: The largest number of operations in one transaction.
-        commit_seconds: Seconds spent in committing.
-        queued: The number of submissions that wait for the writer thread.
-        queued_bytes: Bytes of the values in them.
-        expired: The number of expired items that were removed.
-        damaged: How often something damaged was met, by whatever needed it.
-        scrubbed: The number of items that the scrub has verified.
-        scrubs: The number of times that the scrub has been through all items.
-        syncs: The number of times that what was committed was forced to the disk.
-        used_pages: Pages of the file that the items need; 0 for an engine without pages.
-        unused_pages: The others.
-    """
-
-    kind: str
-    fsync: str
-    items: int
-    tombstones: int
-    disk_bytes: int
-    live_bytes: int
-    unused_bytes: int
-    max_held_bytes: int
-    map_bytes: int
-    map_growths: int
-    seqno: int
-    snapshots: int
-    oldest_snapshot_seconds: float
-    snapshots_ended: int
-    snapshots_ended_for_space: int
-    operations: int
-    commits: int
-    largest_group: int
-    commit_seconds: float
-    queued: int
-    queued_bytes: int
-    expired: int
-    damaged: int
-    scrubbed: int
-    scrubs: int
-    syncs: int = 0
-    used_pages: int = 0
-    unused_pages: int = 0
-
-
-@attrs.frozen(kw_only=True)
-class EngineDistributions:
-    """How what an engine does varies.
-
-    Attributes:
-        commits: How long commits took, in microseconds.
-        groups: How many operations were carried out in one transaction.
-    """
-
-    commits: Distribution = attrs.field(factory=Distribution)
-    groups: Distribution = attrs.field(factory=Distribution)
-
-
-@attrs.frozen
-class CopiedFile:
-    """A file of a copy.
-
-    Attributes:
-        name: The name of the file in the directory of the copy.
-        size: The size in bytes.
-        sha512: The SHA-512 of its content, in hexadecimal.
-    """
-
-    name: str
-    size: int
-    sha512: str
+    compact: bool = False
+    bound: Bound = NO_BOUND
+    may_evict: MayEvict = anything
+    evicted: OnEvicted | None = None
 
 
 class Engine(ABC):
@@ -338,6 +261,19 @@ class Engine(ABC):
 
     def limit_held(self, size: int) -> None:
         """Change `EngineOptions.max_held_size`. An engine to which that means nothing ignores it."""
+        return None
+
+    def limit_size(self, bound: Bound) -> None:
+        """Change `EngineOptions.bound`. An engine that keeps no bound ignores it."""
+        return None
+
+    @property
+    def wants_compaction(self) -> bool:
+        """Whether the store takes more room than its bound allows, and would not if it were closed, and opened with `compact`."""
+        return False
+
+    def count_uses(self, reader: Reader) -> None:
+        """Let what a reader reads count as used, so that it stays longer. An engine that evicts nothing ignores it."""
         return None
 
     @property

@@ -28,8 +28,11 @@ class EngineKind:
 
 
 def _open_lmdb(options: EngineOptions) -> Engine:
+    from .lmdb._compacting import compact_before_opening
     from .lmdb._engine import LmdbEngine  # only a program that opens one has to load LMDB
 
+    if options.compact and options.directory is not None:
+        compact_before_opening(options.directory, allow_network=options.allow_network)
     return LmdbEngine(options)
 
 

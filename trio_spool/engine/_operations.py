@@ -96,6 +96,7 @@ class Problem(Enum):
     LOCKED = "locked"
     NOT_LOCKED = "not locked"
     NO_SPACE = "no space"
+    FULL = "the store is as large as it may become"
     PATH = "path"
     DAMAGED = "damaged"
     FAILED = "failed"

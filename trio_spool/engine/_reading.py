@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 
@@ -35,7 +35,12 @@ class Reader(ABC):
     """Point reads, for one thread at a time.
 
     If the engine is not `local`, every method may block.
+
+    Attributes:
+        used: Called with the keys of each read, if they count as used: see `Engine.count_uses`.
     """
+
+    used: Callable[[Sequence[bytes]], object] | None = None
 
     @abstractmethod
     def get(self, key: bytes) -> Item | None:

@@ -2,39 +2,49 @@
 
 from __future__ import annotations
 
+import weakref
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
 from ._background import BackgroundWork
+from ._bound import Bound
 from ._errors import EngineClosedError, EngineFailedError
-from ._interface import Done, Engine, EngineDistributions, EngineOptions, EngineStatistics
+from ._interface import Done, Engine, EngineOptions
+from ._keeping import Keeper
 from ._operations import Operation, Space
-from ._reading import Snapshot
+from ._reading import Reader, Snapshot
 from ._snapshots import SnapshotRegistry
-from ._storage import Storage
+from ._statistics import EngineDistributions, EngineStatistics
+from ._storage import Ring, Storage
 from ._writer import Chores, Writer
 
 
 class SingleWriterEngine(Engine):
     """An engine whose mutations one writer thread carries out.
 
-    A subclass starts `writer` as the last thing that its constructor does.
+    A subclass that has a ring calls `limit_size`. A subclass starts `writer` as the last thing that its constructor does.
 
     Args:
         storage: Where the items are kept.
         options: The options of the engine.
         checks: See `Writer`.
         chores: See `Writer`.
+        ring: The items in a ring; None if the engine keeps no bound.
 
     Attributes:
         writer: The writer thread, and its queue.
         registry: The open snapshots.
+        keeper: Keeps the store within its bound.
     """
 
-    def __init__(self, storage: Storage, options: EngineOptions, checks: Chores = (), chores: Chores = ()) -> None:
+    def __init__(
+        self, storage: Storage, options: EngineOptions, checks: Chores = (), chores: Chores = (), ring: Ring | None = None
+    ) -> None:
         self.registry = SnapshotRegistry(options.max_snapshots, options.max_snapshot_life)
-        self.writer = Writer(storage, options, checks, (self.registry.end_old, *chores))
+        self.keeper = Keeper(ring, options.may_evict, options.evicted)
+        self.writer = Writer(storage, options, checks, (self.registry.end_old, *chores), self.keeper)
         self._clock = options.clock
+        self._counted: weakref.WeakSet[Reader] = weakref.WeakSet()  # the readers of `count_uses`
 
     def snapshot(self, *, keys_only: bool = False, xattrs: bool = False) -> Snapshot:
         if self.writer.failure is not None:
@@ -59,6 +69,16 @@ class SingleWriterEngine(Engine):
         self.writer.close()
         self.registry.end_all()
 
+    def limit_size(self, bound: Bound) -> None:
+        self.keeper.limit(bound)
+        for reader in list(self._counted):
+            self.count_uses(reader)
+
+    def count_uses(self, reader: Reader) -> None:
+        self._counted.add(reader)
+        bound = self.keeper.bound
+        reader.used = self.keeper.uses.runs.append if bound.size and bound.evicts else None
+
     @property
     def failure(self) -> EngineFailedError | None:
         return self.writer.failure
@@ -77,7 +97,8 @@ class SingleWriterEngine(Engine):
             oldest_snapshot_seconds=round(registry.oldest_seconds(), 3), snapshots_ended=registry.ended,
             snapshots_ended_for_space=registry.ended_for_space, operations=writer.operations,
             commits=writer.commits, largest_group=writer.largest_group, commit_seconds=writer.commit_seconds,
-            queued=writer.queued, queued_bytes=writer.queued_bytes, expired=writer.expired, damaged=damaged,
+            queued=writer.queued, queued_bytes=writer.queued_bytes, expired=writer.expired, evictions=self.keeper.evictions,
+            max_size=self.keeper.bound.size, damaged=damaged,
             scrubbed=scrubbed, scrubs=scrubs, syncs=syncs, used_pages=live_bytes // page_bytes if page_bytes else 0,
             unused_pages=unused_bytes // page_bytes if page_bytes else 0,
         )  # fmt: skip

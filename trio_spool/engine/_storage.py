@@ -91,6 +91,14 @@ class Transaction(ABC):
         """Return the keys of at most `limit` items that have expired."""
 
     @abstractmethod
+    def used(self) -> int:
+        """Return the bytes that all items take, as this transaction leaves them."""
+
+    @abstractmethod
+    def cost(self, key: bytes, item: Item) -> int:
+        """Return about how many of these bytes an item takes."""
+
+    @abstractmethod
     def commit(self, state: State, spaces: Mapping[bytes, Space]) -> None:
         """Make the changes permanent, as far as the engine promises it.
 
@@ -102,6 +110,40 @@ class Transaction(ABC):
     @abstractmethod
     def abort(self) -> None:
         """Undo all changes. Harmless after a commit that failed."""
+
+
+class Window(NamedTuple):
+    """Some items that follow each other in a ring.
+
+    Attributes:
+        costs: Their keys, with what each item costs.
+        following: Where the next window begins; empty at the end of the ring.
+        fill: The part of its pages that they fill, where they have pages in common.
+    """
+
+    costs: list[tuple[bytes, int]]
+    following: bytes
+    fill: float = 1.0
+
+
+class Ring(ABC):
+    """All items in a ring, and the room for them. Only the writer thread uses it."""
+
+    @abstractmethod
+    def window(self, start: bytes, limit: int) -> Window:
+        """Return the next items of the last commit.
+
+        Args:
+            start: Where the window begins; empty for the beginning of the ring.
+            limit: The maximum number of items.
+
+        Raises:
+            StorageError: The store failed.
+        """
+
+    @abstractmethod
+    def allowed(self, size: int) -> int:
+        """Return the bytes that items may take, as `Transaction.used` counts them, where the bound has some size."""
 
 
 class Storage(ABC):

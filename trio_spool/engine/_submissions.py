@@ -113,11 +113,13 @@ class SubmissionQueue:
             self.bytes = 0
         return left
 
-    def take(self, timeout: float) -> list[Submission] | None:
+    def take(self, timeout: float, max_operations: int = GROUP_OPERATIONS, max_bytes: int = GROUP_BYTES) -> list[Submission] | None:
         """Wait until something was submitted, and return a group of it.
 
         Args:
             timeout: Seconds to wait at most.
+            max_operations: The number of operations from which on the group is complete.
+            max_bytes: The bytes of their values from which on it is.
 
         Returns:
             The group, which is empty if nothing was submitted in time; None if the queue is closed and empty.
@@ -129,7 +131,7 @@ class SubmissionQueue:
                 self._changed.wait(timeout)
             group = []
             operations = size = 0
-            while self._waiting and operations < GROUP_OPERATIONS and size < GROUP_BYTES:
+            while self._waiting and operations < max_operations and size < max_bytes:
                 submission = self._waiting.popleft()
                 operations += len(submission.operations)
                 size += submission.size

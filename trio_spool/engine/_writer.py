@@ -25,23 +25,22 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-import attrs
-
 from .._histogram import Histogram
 from .._incidents import Incidents, by_logging, place_of
-from ._batch import Batch, Expired, Shared
+from ._batch import Batch, Shared
 from ._clocks import Clocks
 from ._errors import DamagedError, DeviceError, EngineFailedError, LostStoreError, NoSpaceError, RefusedError, StorageError
 from ._interface import Done, EngineOptions, Wake
-from ._operations import Operation, Outcome, Problem
+from ._keeping import Keeper
+from ._operations import Operation, Problem
+from ._statistics import WriterStatistics
 from ._storage import Storage
 from ._submissions import Answer, Submission, SubmissionQueue
 from ._tombstones import divide
+from ._work import nothing, remove_expired, run_all
 
 _log = logging.getLogger("trio_spool.engine")
 
-# The maximum number of expired items that one transaction removes. Measured with LMDB: 3 ms without syncing, 13 ms with it.
-EXPIRY_BATCH = 1000
 # Seconds that the thread sleeps at least before a flush that is due later, so that it does not spin. Picked, not measured.
 _SHORTEST_SLEEP = 0.001
 # Transactions in a row that fail, though not for lack of room and not because of what one client asked for, before the engine
@@ -54,19 +53,6 @@ _T = TypeVar("_T")
 Chores = Sequence[Callable[[], object]]
 
 
-@attrs.frozen(kw_only=True)
-class WriterStatistics:
-    """What a writer thread has done: see `EngineStatistics` for the meaning of each."""
-
-    operations: int
-    commits: int
-    largest_group: int
-    commit_seconds: float
-    queued: int
-    queued_bytes: int
-    expired: int
-
-
 class Writer:
     """A queue of operations, and the thread that carries them out.
 
@@ -77,6 +63,7 @@ class Writer:
             seconds. What one of them raises ends the engine, and nobody is told that the group is committed.
         chores: Called in the writer thread after each group, and when nothing was submitted for `expiry_interval` seconds. What one
             of them raises ends the engine.
+        keeper: Keeps the store within its bound. By default, it has none.
 
     Attributes:
         shared: What all threads may read. The writer thread replaces it at each commit.
@@ -89,8 +76,11 @@ class Writer:
         group_began: When it began with the group that is being answered, by `time.perf_counter`. Whoever answers sets it.
     """
 
-    def __init__(self, storage: Storage, options: EngineOptions, checks: Chores = (), chores: Chores = ()) -> None:
+    def __init__(
+        self, storage: Storage, options: EngineOptions, checks: Chores = (), chores: Chores = (), keeper: Keeper | None = None
+    ) -> None:
         self._storage = storage
+        self._keeper = keeper if keeper is not None else Keeper()
         self._wake: Wake = options.wake if options.wake is not None else lambda function: function()
         self._failed = options.failed
         self._expiry_interval = options.expiry_interval
@@ -190,7 +180,8 @@ class Writer:
     def _work(self) -> None:
         next_expiry = time.monotonic() + self._expiry_interval
         while True:
-            group = self._queue.take(max(0.0, min(next_expiry - time.monotonic(), self._until_flush())))
+            timeout = 0.0 if self._keeper.behind else max(0.0, min(next_expiry - time.monotonic(), self._until_flush()))
+            group = self._queue.take(timeout, *self._keeper.group_limits())
             if group is None:
                 return
             self._unanswered = group
@@ -205,6 +196,8 @@ class Writer:
                 self.cpu_seconds = time.thread_time()
             for chore in self._chores:
                 chore()
+            if not group and self._keeper.behind:
+                self._tidy(nothing)
             if time.monotonic() >= next_expiry or self.flushed(self.clocks.wall()):
                 more = self.remove_expired()
                 next_expiry = time.monotonic() + (0 if more else self._expiry_interval)
@@ -266,7 +259,7 @@ class Writer:
         while group:
             answers: list[Answer] = []
             try:
-                self._transact(partial(_run_all, group, answers))
+                self._transact(partial(run_all, group, answers))
             except Exception as error:
                 if isinstance(error, DamagedError) and len(answers) < len(group) and group[len(answers)].leave_out():
                     continue
@@ -287,27 +280,52 @@ class Writer:
 
     def remove_expired(self) -> bool:
         """Remove some expired items, carry out a flush that is due, and return whether there may be more: in the writer thread."""
+        removed = self._tidy(remove_expired)
+        if removed is None:
+            return False  # it is tried again later
+        self._expired += removed.items
+        return removed.more
+
+    def make_room(self, size: int) -> bool:
+        """Remove items of some bytes, and return whether there were any: in the writer thread, before a group is tried again."""
+        before, self._keeper.wanted = self._keeper.evictions, size // 2
+        try:
+            for _ in range(2):  # what a transaction frees can be used in the next but one
+                self._transact(nothing)
+        except StorageError:
+            return False
+        finally:
+            self._keeper.wanted = 0
+        return self._keeper.evictions > before
+
+    def _tidy(self, work: Callable[[Batch], _T]) -> _T | None:
+        """Do some work that nobody waits for, and return its result; None if it failed for now."""
         while True:
             try:
-                removed = self._transact(_remove_expired)
+                return self._transact(work)
             except Exception as error:
                 if self._recover(error) is None:
                     continue
-                return False  # it is tried again later
-            self._expired += removed.items
-            return removed.more
+                self._keeper.behind = False
+                return None
 
     def _transact(self, work: Callable[[Batch], _T]) -> _T:
         """Do some work in a transaction, and commit it. Any error aborts the transaction."""
         with self._storage.map_errors():
             transaction = self._storage.begin()
             try:
-                batch = Batch(transaction, self.shared, self.clocks.now(), self._space_of, self._tombstone_life)
+                room = self._keeper.begin(transaction)
+                batch = Batch(transaction, self.shared, self.clocks.now(), self._space_of, self._tombstone_life, room)
                 result = work(batch)
+                if room is not None:
+                    self._keeper.trim(batch, room, sum(held.items for held in self.shared.spaces.values()))
                 self._commit(batch)
             except BaseException:
                 transaction.abort()
                 raise
+        if room is not None:
+            self._keeper.committed(room)
+            self._expired += room.expired
         return result
 
     def _commit(self, batch: Batch) -> None:
@@ -374,23 +392,3 @@ class Writer:
 
 # What the log says of a store that can't be written to at the moment.
 _REFUSED = "writes are refused"
-
-
-def _run_all(group: list[Submission], answers: list[Answer], batch: Batch) -> None:
-    """Carry out the operations of a group, and add an answer as soon as a submission is done."""
-    run = batch.run
-    for submission in group:
-        outcomes = submission.outcomes = []
-        submission.running = True
-        if submission.damaged is None:
-            for operation in submission.operations:
-                outcomes.append(run(operation))
-        else:
-            for number, operation in enumerate(submission.operations):
-                outcomes.append(Outcome(Problem.DAMAGED) if number in submission.damaged else run(operation))
-        submission.running = False
-        answers.append((submission.done, outcomes))
-
-
-def _remove_expired(batch: Batch) -> Expired:
-    return batch.remove_expired(EXPIRY_BATCH)

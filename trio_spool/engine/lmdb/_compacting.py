@@ -7,6 +7,7 @@ removed by the next compaction or the next start.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from contextlib import closing
@@ -15,11 +16,13 @@ from typing import IO, Any
 
 import attrs
 
-from ..._files import replace_durably, sync_file
+from ..._files import explain, replace_durably, sync_file
 from .._directory import MARKER, DirectoryLock
-from .._errors import CopyError, DataDirectoryError
+from .._errors import CopyError, DataDirectoryError, EngineError
 from .._interface import EngineOptions
 from ._database import COMPACTED, DATABASE, READER_TABLE, count_items, remove_compacted
+
+_log = logging.getLogger("trio_spool.engine")
 
 # Seconds between two searches for expired items: none, while a copy is made.
 _NEVER = 1e9
@@ -79,6 +82,18 @@ def compact_store(
         remove_compacted(path)
         raise
     return Compacted(before.st_size, database.stat().st_size, items)
+
+
+def compact_before_opening(path: Path, *, allow_network: bool) -> None:
+    """Compact a data directory that is about to be opened, if that can be done. If not, it is as it was, and the log says why."""
+    try:
+        done = compact_store(path, allow_network=allow_network)
+    except (EngineError, OSError) as exc:
+        _log.warning(
+            "%s is larger than its bound, and can't be compacted: %s", path, explain(exc) if isinstance(exc, OSError) else exc
+        )
+    else:
+        _log.info("compacted %s from %d to %d bytes", path, done.before, done.after)
 
 
 def _copy(

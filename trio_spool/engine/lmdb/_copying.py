@@ -12,7 +12,7 @@ import lmdb
 
 from .._directory import MARKER, claim_directory
 from .._errors import CopyError, DamagedError
-from .._interface import CopiedFile
+from .._statistics import CopiedFile
 from ._database import DATABASE
 
 # Bytes that are read at once from the pipe between LMDB and us: what a Linux pipe can hold at most. Picked, not measured.

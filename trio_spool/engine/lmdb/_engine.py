@@ -9,13 +9,16 @@ import lmdb
 
 from ..._files import network_file_system
 from .._background import BackgroundWork
+from .._bound import Bound
 from .._directory import DirectoryLock, begin_directory, check_directory, finish_directory, refuse_network, upgrade_directory
 from .._errors import EngineClosedError, UnfinishedDirectoryError
-from .._interface import CopiedFile, EngineOptions, EngineStatistics
+from .._interface import EngineOptions
 from .._operations import Entry
 from .._reading import CHUNK_RECORDS, EXTENDED, Reader, Snapshot
 from .._single_writer import SingleWriterEngine
+from .._statistics import CopiedFile, EngineStatistics
 from .._tombstones import BEHIND, TOMBSTONE_PREFIX, is_tombstone
+from ._bounding import FileBound
 from ._copying import copy_environment, make_copy
 from ._database import FILES, check_database, remove_compacted
 from ._growth import GrowthLimit
@@ -25,6 +28,7 @@ from ._probing import begin_probed, until
 from ._reading import LmdbReader, LmdbSnapshot
 from ._reading_lock import Reading
 from ._records import CHECKED, CHECKSUM_SIZE, DATATYPES, RECORD_SIZE, damaged, unpack_record
+from ._ring import MAX_LENGTH, MAX_WITH_SNAPSHOTS, LmdbRing
 from ._room import has_room
 from ._scrub import Scrubber, Submit, verify_all
 from ._session import ReadBoot, boot_id
@@ -93,6 +97,7 @@ class LmdbEngine(SingleWriterEngine):
             remove_compacted(path)
             if not is_new:
                 upgrade_directory(path)
+            self._power = power
             self.storage = LmdbStorage(
                 path, fsync=options.fsync, map_size=options.map_size, max_snapshots=options.max_snapshots,
                 open_environment=open_environment, sync_interval=sync_interval, watch_interval=watch_interval, power=power,
@@ -102,9 +107,15 @@ class LmdbEngine(SingleWriterEngine):
                 if is_new:
                     finish_directory(path)
                 self.storage.begin_session()
-                checks, chores = (self.storage.watch.look_if_due,), (self.storage.sync_if_due, self._limit_growth)
-                super().__init__(self.storage, options, checks, chores)
+                checks = (self.storage.watch.look_if_due,)
+                chores = (self.storage.sync_if_due, self._limit_growth, self._follow_bound)
+                super().__init__(self.storage, options, checks, chores, LmdbRing(self.storage))
                 self._growth = GrowthLimit(path, self.storage, self.registry, options.max_held_size)
+                self.limit_size(options.bound)
+                self._file_bound = FileBound(
+                    self.storage, self._growth, self.keeper, self.writer.make_room, syncs=self.fsync == "everysec"
+                )
+                self._follow_bound()
                 self.scrubber = make_scrubber(self.storage, self.submit, options.scrub_rate)
                 self.writer.start()
                 self.scrubber.start()
@@ -117,6 +128,19 @@ class LmdbEngine(SingleWriterEngine):
 
     def limit_held(self, size: int) -> None:
         self._growth.limit = size
+
+    def limit_size(self, bound: Bound) -> None:
+        super().limit_size(bound)
+        self._growth.max_length = int(bound.size * MAX_WITH_SNAPSHOTS)
+        self._power.max_written = 2 * bound.group_size
+
+    @property
+    def wants_compaction(self) -> bool:
+        usage, size = self.storage.measure(), self.keeper.bound.size
+        return size > 0 and usage.disk > size * MAX_LENGTH and usage.live <= size * MAX_WITH_SNAPSHOTS
+
+    def _follow_bound(self) -> None:
+        self._file_bound.follow()
 
     def _limit_growth(self) -> None:
         self._growth.check()
@@ -184,7 +208,7 @@ class LmdbEngine(SingleWriterEngine):
             if self.storage.closing:
                 raise EngineClosedError
             self.storage.probe_all()
-            copy_environment(self.storage.env, take)
+            copy_environment(self.storage.env, self._growth.guard(take))
 
     def copy_files(self, directory: Path, check: Callable[[], None]) -> list[CopiedFile]:
         verify_all(self.storage, check)

@@ -13,16 +13,18 @@ too small for the next one. So there are two looks:
   each. This takes a while, so a part of the list is read after each group, and the list again only when the file has grown more.
 
 As long as there are free pages that can be used, the file does not grow, and no snapshot is ended.
+
+Where the store has a bound, so has its file: when it grows beyond that while snapshots are open, all of them are ended.
 """
 
 from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .._errors import EngineError
+from .._errors import CopyError, EngineError
 from .._reading import Snapshot
 from .._snapshots import SnapshotRegistry
 from ._database import DATABASE
@@ -50,6 +52,7 @@ class GrowthLimit:
 
     Attributes:
         limit: As above. Any thread may change it.
+        max_length: Bytes of the file from which on it must not grow because of snapshots; 0 for no such length. Likewise.
     """
 
     def __init__(self, path: Path, storage: LmdbStorage, registry: SnapshotRegistry, limit: int) -> None:
@@ -57,6 +60,9 @@ class GrowthLimit:
         self._storage = storage
         self._registry = registry
         self.limit = limit
+        self.max_length = 0
+        self._generation = 0  # of copies that have not been given up
+        self._length = 0  # after the group before
         self._oldest: weakref.ref[Snapshot] | None = None  # as of the last look
         self._disk = 0  # the bytes of the file beyond which the oldest snapshot is looked at
         self._held: Iterator[int] | None = None  # what it holds, while that is being found out
@@ -70,10 +76,16 @@ class GrowthLimit:
         oldest = self._registry.oldest()
         if oldest is None:
             self._oldest = self._held = None
-            return
+            if not self.max_length:
+                return
         try:
             length = self._storage.length()
-            if self._oldest is None or self._oldest() is not oldest:
+            before, self._length = self._length, length
+            if oldest is None:
+                return
+            if 0 < self.max_length < length and length > before:
+                self.end_all()
+            elif self._oldest is None or self._oldest() is not oldest:
                 self._watch(oldest, length)
             elif self._held is not None or length > self._disk:
                 usage = self._storage.measure()
@@ -84,6 +96,37 @@ class GrowthLimit:
                     self._watch(self._registry.oldest(), usage.disk)
         except EngineError:
             pass  # after the next group, there is another look
+
+    def guard(self, take: Callable[[bytes], object]) -> Callable[[bytes], object]:
+        """Return a function that does what `take` does while a copy is made, which keeps as much as a snapshot does.
+
+        It raises CopyError once the file has grown too much for that.
+        """
+        began, generation = self._storage.length(), self._generation
+
+        def take_unless_grown(piece: bytes) -> None:
+            grown = 0 < self.max_length < (length := self._storage.length()) and length > began
+            if grown or generation != self._generation:
+                raise CopyError(
+                    "the copy was given up: while it was made, so much was written that the file would have outgrown the bound of "
+                    "the bucket; copy it when less is written"
+                )
+            take(piece)
+
+        return take_unless_grown
+
+    def end_all(self) -> bool:
+        """End all snapshots, and copies that are being made, in the writer thread; return whether there were snapshots."""
+        self._generation += 1
+        self._storage.forget_dead_readers()
+        ended = 0
+        while (oldest := self._registry.oldest()) is not None:
+            self._registry.end_for_space(oldest)
+            ended += 1
+        if ended:
+            _log.info("ended %d snapshots: with them, the file would outgrow its bound", ended)
+        self._oldest = self._held = None
+        return ended > 0
 
     def _watch(self, oldest: Snapshot | None, length: int) -> None:
         self._oldest = None if oldest is None else weakref.ref(oldest)

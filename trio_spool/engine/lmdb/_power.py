@@ -50,6 +50,9 @@ class PowerGuard:
         path: The data directory, which is locked.
         fsync: The policy.
         read_boot: Returns the name of this boot.
+
+    Attributes:
+        max_written: Bytes that may be written between two checkpoints, about; 0 for no such limit. Any thread may change it.
     """
 
     def __init__(self, path: Path, fsync: str, read_boot: ReadBoot = boot_id) -> None:
@@ -62,6 +65,8 @@ class PowerGuard:
         self._held: Held | None = None  # reads the last checkpoint
         self._last_page = 0  # of the file, at the last checkpoint
         self._page_size = 0
+        self.max_written = 0
+        self._written = 0  # pages, since the last checkpoint
 
     def recover(self) -> None:
         """Make a database, which is not open yet, what the last run promised.
@@ -122,8 +127,14 @@ class PowerGuard:
                 self.checkpoint(env, make_reading())
         self._begun = True
 
+    def wrote(self, pages: int) -> None:
+        """Note about how many pages a commit has replaced."""
+        self._written += pages
+
     def has_grown(self, env: lmdb.Environment) -> bool:
-        """Return whether the file has grown by so much since the last checkpoint that another one is due."""
+        """Return whether the file has grown by so much since the last checkpoint that another one is due, or soon will have."""
+        if 0 < self.max_written <= self._written * self._page_size:
+            return True
         return bool((env.info()["last_pgno"] - self._last_page) * self._page_size >= MAX_GROWTH)
 
     def checkpoint(self, env: lmdb.Environment, reading: Held) -> bool:
@@ -145,6 +156,7 @@ class PowerGuard:
         try:
             checkpoint = take_checkpoint(self._path, time.time())
             env.sync(True)
+            self._written = 0
             self._last_page, self._page_size = env.info()["last_pgno"], checkpoint.page_size
             session = Session("everysec", self._boot, checkpoint)
             session.write(self._path)

@@ -80,6 +80,11 @@ class TreeProbe:
             return self._last
         return None
 
+    def entries_per_page(self) -> float:
+        """Return how many entries the pages have on average that were looked at ahead."""
+        ahead = self._ahead
+        return sum(entries for _, _, entries in ahead) / len(ahead) if ahead else 0.0
+
     def look_at_all(self) -> None:
         """Look at all pages.
 

@@ -60,6 +60,8 @@ class LmdbReader(Reader):
         self._now = 0.0
 
     def get(self, key: bytes) -> Item | None:
+        if self.used is not None:
+            self.used((key,))
         try:  # not `map_errors`, which would take as long as LMDB does
             with self._reading.lock:
                 record = self._transaction().get(key)
@@ -88,6 +90,8 @@ class LmdbReader(Reader):
 
     def get_many(self, keys: Sequence[bytes], max_bytes: int) -> list[Shown | None]:
         items: list[Shown | None] = []
+        if self.used is not None:
+            self.used(keys)
         try:
             with self._reading.lock:
                 self._fill(items, keys, max_bytes)

@@ -68,6 +68,8 @@ class LmdbStorage(Storage):
         lost: Whether the store failed, so that another sync would tell nothing, and is left out when it is closed.
         map_growths: How often the map has grown.
         syncs: How often what was committed was synced, if the policy is ``everysec``.
+        unsynced: Whether something that was committed is not synced, if the policy is not ``always``. The writer thread's.
+        make_room: Called in the writer thread before the map grows. Returns whether there is room in it now.
         damage: What was found damaged.
         errors: A block in which errors of LMDB turn into those of an engine.
         all_checked: Whether every record has a checksum. It is set once, when that has become true.
@@ -96,11 +98,12 @@ class LmdbStorage(Storage):
         self._unprotected = False  # whether what was synced last may be written over
         self._sync_interval = sync_interval
         self._synced_at = time.monotonic()
-        self._unsynced = False  # the writer thread's, like the line before
+        self.unsynced = False  # the writer thread's, like the line before
         self.closing = False
         self._closed = False
         self.lost = False
         self.map_growths = self.syncs = 0
+        self.make_room: Callable[[], bool] = lambda: False
         self._has_room = has_room
         self._open_environment = open_environment
         self.damage = DamageLog(str(path))
@@ -204,26 +207,28 @@ class LmdbStorage(Storage):
 
     def recover(self, error: Exception) -> bool:
         if isinstance(error, MapFullError):
-            self._grow()
+            if not self.make_room():
+                self._grow()
             return True
         if self._has_panicked():
             self._mend()
             return isinstance(error.__cause__, lmdb.PanicError)  # else it is the error of a commit, which is refused
         full = not isinstance(error, DeviceError) or not disk_has_room(self._path, self.watch.size)
-        if isinstance(error, NoSpaceError) and full and self._fsync == "everysec" and self._unsynced:
-            self._checkpoint()  # what was freed since the last one can be used now
-            if not self._unsynced:
+        if isinstance(error, NoSpaceError) and full and self._fsync == "everysec" and self.unsynced:
+            self.checkpoint()  # what was freed since the last one can be used now
+            if not self.unsynced:
                 return True
         if isinstance(error, DeviceError) and full:
             raise NoSpaceError("there is no room for the database: the disk, the quota, or the limit of a file's size is reached")
         return False
 
-    def _committed(self, state: State) -> None:
+    def _committed(self, state: State, pages: int) -> None:
+        self._power.wrote(pages)
         self._state = state
-        self._unsynced = True
+        self.unsynced = True
 
     @contextmanager
-    def _nobody_reading(self) -> Iterator[None]:
+    def nobody_reading(self) -> Iterator[None]:
         """End all transactions that read, and let none begin meanwhile."""
         with self._readings_lock:
             readings = list(self._readings)
@@ -249,7 +254,7 @@ class LmdbStorage(Storage):
         new_size = larger(size, self._has_room)
         if new_size is None:
             raise NoSpaceError(f"there is no address space for a map of more than {size} bytes: raise the limit (ulimit -v)")
-        with self._nobody_reading():
+        with self.nobody_reading():
             try:
                 self.env.set_mapsize(new_size)
             except MAPPED as exc:
@@ -273,7 +278,7 @@ class LmdbStorage(Storage):
             LostStoreError: It does not open, or is not as the last commit left it.
         """
         self.watch.look()  # else another database might be opened
-        with self._nobody_reading():
+        with self.nobody_reading():
             self._reopen(self.env.info()["map_size"])
             if recover(self.env, self.databases).state != self._state:
                 raise self._broken("it is not as the last commit left it")
@@ -316,10 +321,10 @@ class LmdbStorage(Storage):
             LostStoreError: It failed. Syncing again would tell nothing: the system reports an error once, and may have dropped what
                 it could not write.
         """
-        if self._fsync != "everysec" or not self._unsynced:
+        if self._fsync != "everysec" or not self.unsynced:
             return
         if time.monotonic() - self._synced_at >= self._sync_interval or self._power.has_grown(self.env):
-            self._checkpoint()
+            self.checkpoint()
 
     def _protect_checkpoint(self) -> None:
         """Take a checkpoint, since the transaction that kept the last one from being written over has been ended.
@@ -328,17 +333,22 @@ class LmdbStorage(Storage):
             NoSpaceError: There is no room to note it.
             LostStoreError: It failed.
         """
-        self._checkpoint()
-        if self._unsynced:
+        self.checkpoint()
+        if self.unsynced:
             raise NoSpaceError(f"there is no room to note in {self._path} what was synced")
         self._unprotected = False
 
-    def _checkpoint(self) -> None:
+    def checkpoint(self) -> None:
+        """Sync what was committed, and note that, in the writer thread.
+
+        Raises:
+            LostStoreError: It failed.
+        """
         self.watch.look()  # else another directory might get the note
         self._synced_at = time.monotonic()
-        self._unsynced = False
+        self.unsynced = False
         try:
-            self._unsynced = not self._power.checkpoint(self.env, self.reading())
+            self.unsynced = not self._power.checkpoint(self.env, self.reading())
             self.syncs += 1
         except (*MAPPED, OSError) as exc:
             self.lost = self._sync_failed = True

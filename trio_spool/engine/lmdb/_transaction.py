@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import lmdb
 
@@ -15,6 +15,7 @@ from ._records import (
     CHECKED_MEMORY_KEY,
     EXPIRY,
     MEMORY_KEY,
+    OVERHEAD,
     RECORD_SIZE,
     SPACE_KEY,
     STATE_KEY,
@@ -26,6 +27,31 @@ from ._records import (
     unpack_expiry,
     with_checksum,
 )
+
+# What LMDB adds to a key and a record, in bytes: the header of an entry, and its place in the page.
+_ENTRY: Final = 10
+# Pages have 4 KiB nearly everywhere, and a header of 16 bytes. Two entries must fit in one, so larger records have pages of their
+# own, and only the number of the first one is in the entry.
+PAGE: Final = 4096
+_HEADER: Final = 16
+_MAX_INLINE: Final = 2038
+_NUMBER: Final = 8
+# Pages that each commit replaces, beside those of its items: the ways from the roots to them, and those of the list of free pages.
+# Picked, not measured.
+_LEAST_PAGES: Final = 16
+# The part of its pages that a tree fills. Measured, with keys in random order: 69 %.
+_FULL: Final = 0.69
+
+
+def entry_size(key: int, record: int) -> int:
+    """Return the bytes that an item takes in a page of the tree, given those of its key and of its record."""
+    return key + _ENTRY + (record if key + record + 8 <= _MAX_INLINE else _NUMBER)
+
+
+def cost_of(key: int, record: int) -> int:
+    """Return about how many bytes an item takes in all, given those of its key and of its record."""
+    pages = 0 if key + record + 8 <= _MAX_INLINE else (_HEADER + record + PAGE - 1) // PAGE
+    return int(entry_size(key, record) / _FULL) + pages * PAGE
 
 
 class Databases(NamedTuple):
@@ -48,7 +74,7 @@ class LmdbTransaction(Transaction):
     Args:
         transaction: The transaction of LMDB, on the database of items.
         databases: All databases.
-        committed: Called with the new state after a commit.
+        committed: Called after a commit, with the new state and about how many pages it has replaced.
         damage: Is told of damaged records.
         all_checked: Whether every record has a checksum.
         probe: Looks at pages: see `LmdbStorage.probe`.
@@ -58,7 +84,7 @@ class LmdbTransaction(Transaction):
         self,
         transaction: lmdb.Transaction[bytes],
         databases: Databases,
-        committed: Callable[[State], None],
+        committed: Callable[[State, int], None],
         damage: DamageLog,
         all_checked: bool,
         probe: Callable[[int, bytes], TreeProbe | None],
@@ -69,6 +95,7 @@ class LmdbTransaction(Transaction):
         self._damage = damage
         self._all_checked = all_checked
         self._probe = probe
+        self._pages = _LEAST_PAGES
 
     def get(self, key: bytes) -> Item | None:
         record = self._transaction.get(key)
@@ -98,11 +125,14 @@ class LmdbTransaction(Transaction):
                 self._transaction.delete(EXPIRY.pack(old_expiry) + key, db=self._databases.by_expiry)
             if item.expiry:
                 self._transaction.put(EXPIRY.pack(item.expiry) + key, b"", db=self._databases.by_expiry)
-        self._transaction.put(key, record_of(key, item))
+        record = record_of(key, item)
+        self._pages += 1 + len(record) // PAGE
+        self._transaction.put(key, record)
 
     def delete(self, key: bytes, old: Item) -> None:
         if old.expiry:
             self._transaction.delete(EXPIRY.pack(old.expiry) + key, db=self._databases.by_expiry)
+        self._pages += 1
         self._transaction.delete(key)
 
     def clear(self) -> None:
@@ -149,6 +179,16 @@ class LmdbTransaction(Transaction):
                     keys.append(key)
         return keys
 
+    def used(self) -> int:
+        pages = 0
+        for database in self._databases:
+            stat = self._transaction.stat(database)
+            pages += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
+        return pages * int(stat["psize"])
+
+    def cost(self, key: bytes, item: Item) -> int:
+        return cost_of(len(key), OVERHEAD + len(item.value) + (4 + len(item.xattrs) if item.xattrs else 0))
+
     def commit(self, state: State, spaces: Mapping[bytes, Space]) -> None:
         meta = self._databases.meta
         self._transaction.put(STATE_KEY, pack_state(*state), db=meta)
@@ -159,7 +199,7 @@ class LmdbTransaction(Transaction):
             else:
                 self._transaction.delete(key, db=meta)
         self._transaction.commit()
-        self._committed(state)
+        self._committed(state, self._pages)
 
     def abort(self) -> None:
         self._transaction.abort()

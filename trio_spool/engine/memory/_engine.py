@@ -5,12 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 
-from .._interface import EngineOptions, EngineStatistics
+from .._interface import EngineOptions
 from .._operations import Entry
 from .._reading import Reader, Snapshot
 from .._single_writer import SingleWriterEngine
+from .._statistics import EngineStatistics
 from .._tombstones import is_tombstone
 from ._reading import MemoryReader, MemorySnapshot, in_order
+from ._ring import MemoryRing
 from ._storage import MemoryStorage
 
 
@@ -30,7 +32,8 @@ class MemoryEngine(SingleWriterEngine):
         options = options if options is not None else EngineOptions()
         self.identity = str(uuid.uuid4())  # another store never holds what this one did
         self.storage = MemoryStorage()
-        super().__init__(self.storage, options)
+        super().__init__(self.storage, options, ring=MemoryRing(self.storage))
+        self.limit_size(options.bound)
         self.writer.start()
 
     def open_reader(self) -> Reader:

@@ -46,6 +46,11 @@ class MemoryReader(Reader):
         self._flushed = flushed
 
     def get(self, key: bytes) -> Item | None:
+        if self.used is not None:
+            self.used((key,))
+        return self._get(key)
+
+    def _get(self, key: bytes) -> Item | None:
         item = self._find(key)
         if item is None:
             return None
@@ -59,10 +64,12 @@ class MemoryReader(Reader):
             return super().find(key)
 
     def get_many(self, keys: Sequence[bytes], max_bytes: int) -> list[Shown | None]:
+        if self.used is not None:
+            self.used(keys)
         items: list[Shown | None] = []
         size = 0
         for key in keys:
-            item = self.get(key)
+            item = self._get(key)
             items.append(item and item.shown())
             size += len(item.value) if item is not None else 0
             if size > max_bytes:

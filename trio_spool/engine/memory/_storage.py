@@ -5,9 +5,19 @@ from __future__ import annotations
 import heapq
 import threading
 from collections.abc import Mapping
+from typing import Final
 
 from .._operations import Item, Space
 from .._storage import Recovered, State, Storage, Transaction
+
+# What an item counts for beside its key, its value and its attributes, in bytes, where a store has a bound: memcached's own header.
+# Python's objects take more: see the documentation of ``--max-size``.
+OVERHEAD: Final = 48
+
+
+def cost_of(key: bytes, item: Item) -> int:
+    """Return the bytes for which an item counts."""
+    return len(key) + len(item.value) + len(item.xattrs) + OVERHEAD
 
 
 class MemoryStorage(Storage):
@@ -18,6 +28,7 @@ class MemoryStorage(Storage):
         by_expiry: Expiries and keys, as a heap. The writer thread alone uses it. Entries stay when an item has got another expiry
             or is gone.
         seqno: The sequence number of the last mutation that `items` has. A commit changes it, under the lock.
+        used: The bytes for which the items count. The writer thread alone uses it.
         lock: Held while a commit changes the items. Looking up a single item takes no lock.
     """
 
@@ -25,6 +36,7 @@ class MemoryStorage(Storage):
         self.items: dict[bytes, Item] = {}
         self.by_expiry: list[tuple[int, bytes]] = []
         self.seqno = 0
+        self.used = 0
         self.lock = threading.Lock()
 
     def load(self) -> Recovered:
@@ -41,6 +53,7 @@ class _MemoryTransaction(Transaction):
         self._storage = storage
         self._changes: dict[bytes, Item | None] = {}
         self._cleared = False
+        self._used = storage.used
         self._taken: list[tuple[int, bytes]] = []  # from the heap
 
     def get(self, key: bytes) -> Item | None:
@@ -50,13 +63,16 @@ class _MemoryTransaction(Transaction):
 
     def put(self, key: bytes, item: Item, old: Item | None) -> None:
         self._changes[key] = item
+        self._used += cost_of(key, item) - (0 if old is None else cost_of(key, old))
 
     def delete(self, key: bytes, old: Item) -> None:
         self._changes[key] = None
+        self._used -= cost_of(key, old)
 
     def clear(self) -> None:
         self._changes.clear()
         self._cleared = True
+        self._used = 0
 
     def keys(self, prefix: bytes, limit: int) -> list[bytes]:
         keys = {} if self._cleared else dict.fromkeys(key for key in self._storage.items if key.startswith(prefix))
@@ -77,10 +93,17 @@ class _MemoryTransaction(Transaction):
                 keys[key] = None
         return list(keys)
 
+    def used(self) -> int:
+        return self._used
+
+    def cost(self, key: bytes, item: Item) -> int:
+        return cost_of(key, item)
+
     def commit(self, state: State, spaces: Mapping[bytes, Space]) -> None:
         storage = self._storage
         with storage.lock:
             storage.seqno = state.seqno
+            storage.used = self._used
             if self._cleared:
                 storage.items.clear()
                 storage.by_expiry.clear()

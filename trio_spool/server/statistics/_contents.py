@@ -17,7 +17,7 @@ _GAUGES = {
     "items": "", "tombstones": "", "used_pages": "", "unused_pages": "",
     "disk_bytes": "bytes", "live_bytes": "bytes", "unused_bytes": "bytes", "max_held_bytes": "bytes",
     "map_bytes": "bytes", "snapshots": "", "oldest_snapshot_seconds": "seconds", "largest_group": "", "queued": "",
-    "queued_bytes": "bytes",
+    "queued_bytes": "bytes", "max_size": "bytes",
 }  # fmt: skip
 
 

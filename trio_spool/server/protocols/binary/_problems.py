@@ -21,6 +21,7 @@ STATUS_OF: Final[dict[Problem, Status]] = {
     Problem.LOCKED: Status.LOCKED,
     Problem.NOT_LOCKED: Status.NOT_LOCKED,
     Problem.NO_SPACE: Status.TEMPORARY_FAILURE,
+    Problem.FULL: Status.NO_MEMORY,
     Problem.DAMAGED: Status.INTERNAL,
     Problem.FAILED: Status.INTERNAL,
     Problem.UNKNOWN: Status.INTERNAL,  # for completeness: nobody gets it, since the connection ends

@@ -27,6 +27,7 @@ LINE_OF: Final[dict[Problem, bytes]] = {
     Problem.TOO_BIG: TOO_LARGE,
     Problem.LOCKED: LOCKED,
     Problem.NO_SPACE: NO_MEMORY,
+    Problem.FULL: NO_MEMORY,
     Problem.UNPLANNED: _BUSY,
     Problem.CHANGED: _BUSY,
 }
@@ -40,6 +41,7 @@ _STATUS_OF: Final[dict[Problem, str]] = {
     Problem.TOO_BIG: "too_big",
     Problem.LOCKED: "locked",
     Problem.NO_SPACE: "temporary_failure",
+    Problem.FULL: "no_memory",
     Problem.UNPLANNED: "temporary_failure",
     Problem.CHANGED: "temporary_failure",
 }
