@@ -201,6 +201,22 @@ async def test_a_stream_that_fails_is_no_whole_answer(pieces: int) -> None:
         assert [details["reason"] for _, _, details in site.log] == ["RuntimeError: the page has no end"]
 
 
+async def test_an_end_without_a_length_is_an_end_only_if_nothing_failed() -> None:
+    """A client of HTTP/1.0 takes the end of the connection for that of the body, so a body that fails resets it."""
+
+    async def handle(request: Request) -> Response:
+        return Response(body=Pages(5, fails=request.path == "/fails"))
+
+    async with run_site(handle) as site:
+        async with site.visit() as visitor:
+            assert (await visitor.ask(b"GET / HTTP/1.0\r\n\r\n")).body == b"0\n1\n2\n3\n4\n"
+        async with site.visit() as visitor:
+            await visitor.send(b"GET /fails HTTP/1.0\r\n\r\n")
+            with pytest.raises(trio.BrokenResourceError):
+                while await visitor.stream.receive_some(65536):
+                    pass
+
+
 async def test_an_empty_stream() -> None:
     async def handle(request: Request) -> Response:
         return Response(body=iter(()))

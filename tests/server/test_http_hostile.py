@@ -31,6 +31,7 @@ REFUSED = {
     "a proxy's request": (b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", 405),
     "a zero byte": (b"GET / HTTP/1.1\r\nHost: a\0b\r\n\r\n", 400),
     "a blank before the colon": (POST + b"Content-Length : 5\r\n\r\n", 400),
+    "a long header that is none": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"\0" * 5000 + b"\r\n\r\n", 400),
     "a lone carriage return": (POST + b"A: b\rContent-Length: 5\r\n\r\n", 400),
     "a length and chunks": (POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
     "chunks and a length": (POST + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n", 400),
@@ -87,6 +88,14 @@ async def test_a_client_that_asks_for_another_protocol_gets_this_one() -> None:
         upgrade = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
         assert (await visitor.ask(upgrade)).body == b"page "
         assert (await visitor.ask(GET)).body == b"page "
+
+
+async def test_an_answer_gets_to_a_client_that_is_still_sending() -> None:
+    """A system that closes a connection with something unread resets it, and the answer would be lost with it."""
+    async with run_site(page, max_body=10, farewell=30) as site, site.visit() as visitor:
+        answer = await visitor.ask(POST + b"Content-Length: 500000\r\n\r\n" + bytes(500_000))
+        assert answer.status == 413
+        assert await visitor.closed()
 
 
 # Time
@@ -177,6 +186,21 @@ async def test_idle_connections_make_room_and_busy_ones_do_not() -> None:
                 go_on.set()
                 assert (await third.answer()).body == (await fourth.answer()).body == b"page"
         assert [event for _, event, _ in site.log] == ["no place for another HTTP connection"]
+
+
+async def test_one_address_leaves_others_a_place() -> None:
+    """All connections of these tests come from one address, so the bound for one is reached before that for all."""
+    async with run_site(page, max_connections=10, max_connections_per_address=2) as site:
+        async with site.visit() as first, site.visit() as second:
+            await first.send(b"GET")
+            await second.send(b"GET")
+            await wait_until(lambda: site.server.connections == 2)
+            async with site.visit() as third:
+                assert (await third.ask(GET)).status == 503
+            place = next(iter(site.server._open.values()))
+            place.address = "192.0.2.1"  # as if the first came from elsewhere
+            async with site.visit() as fourth:
+                assert (await fourth.ask(GET)).status == 200
 
 
 async def test_a_flood_of_connections_holds_no_more_than_it_may() -> None:

@@ -6,8 +6,11 @@ import json
 
 import pytest
 import structlog
+import trio
 
+from support.engines import Hooks
 from support.managing import managing
+from trio_spool.engine import Outcome, Problem
 from trio_spool.mcbp import Feature, Opcode, Status
 
 MANAGEMENT = "tcp://127.0.0.1:0"
@@ -205,6 +208,57 @@ async def test_what_goes_wrong_is_said_as_couchbase_says_it(manager, method, pat
     assert told[0] == status
     assert sentence in told[1]
     assert await manager.get(SCOPES) == before
+
+
+async def test_changes_at_the_same_time_are_all_made(service, manager) -> None:
+    names = [f"c{number}" for number in range(20)]
+
+    async def create(name: str) -> None:
+        async with managing(service) as another:
+            assert (await another.ask("POST", f"{SCOPES}/_default/collections", {"name": name})).status == 200
+
+    async with trio.open_nursery() as nursery:
+        for name in names:
+            nursery.start_soon(create, name)
+    assert set((await scopes(manager))["_default"]) == {"_default", *names}
+    assert (await manager.get(SCOPES))["uid"] == "14"
+
+
+async def test_a_store_that_has_failed(run_service) -> None:
+    hooks = Hooks()
+    async with run_service(management=MANAGEMENT, engine=hooks.kind()) as served, managing(served) as manager:
+        await manager.ask("POST", SCOPES, {"name": "shop"})
+
+        def submit(operations, done) -> None:
+            done([Outcome(Problem.NO_SPACE)] * len(operations))
+
+        hooks.engines[0].submit = submit
+        for method, path, form in (
+            ("POST", SCOPES, {"name": "more"}),
+            ("POST", f"{SCOPES}/shop/collections", {"name": "orders"}),
+            ("DELETE", f"{SCOPES}/shop", None),
+            ("POST", f"{BUCKETS}/default", {"ramQuotaMB": 5}),
+            ("POST", f"{BUCKETS}/default/controller/doFlush", None),
+        ):
+            status, _ = await manager.refused(method, path, form)
+            assert status == 503, path
+        assert await manager.refused("POST", SCOPES, {"name": "more"}) == (
+            503, "the change of collections could not be stored: the disk is full",
+        )  # fmt: skip
+        assert await scopes(manager) == {"_default": {"_default": 0}, "shop": {}}
+
+
+async def test_a_broken_bucket_is_refused_and_can_be_deleted(run_service, tmp_path) -> None:
+    options = {"management": MANAGEMENT, "data_dir": tmp_path / "data", "fsync": "no"}
+    async with run_service(**options) as served, managing(served) as manager:
+        await manager.ask("POST", BUCKETS, {"name": "shop"})
+    (tmp_path / "data" / "buckets" / "shop" / "data.mdb").write_bytes(b"garbage" * 10_000)
+    async with run_service(**options) as served, managing(served) as manager:
+        assert [bucket["name"] for bucket in await manager.get(BUCKETS)] == ["default"]
+        assert await manager.refused("GET", f"{BUCKETS}/shop") == (503, "the bucket 'shop' is broken; the server's log says why")
+        assert await manager.refused("POST", BUCKETS, {"name": "shop"}) == (400, "Bucket with given name already exists")
+        assert (await manager.ask("DELETE", f"{BUCKETS}/shop")).status == 200
+        assert (await manager.ask("POST", BUCKETS, {"name": "shop"})).status == 202
 
 
 # What is not here

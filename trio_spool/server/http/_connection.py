@@ -168,7 +168,7 @@ class HttpConnection:
         streamed = Streamed(self._wire, head, body, compressed=compressed)
         try:
             with trio.move_on_after(self._limits.answer_time) as limit:
-                await self._sender.send_spool(streamed.produce_in_thread(), limiter=self._workers, whole=True)
+                await self._sender.send_spool(streamed.produce_in_thread(), limiter=self._workers)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise
         except Exception as exc:

@@ -25,6 +25,8 @@ class HttpLimits:
         max_body: The largest body of a request. The largest form of Couchbase's managers has some hundred bytes.
         max_connections: The maximum number of connections. For another one, an idle connection is closed; if none is idle, the new
             client gets 503.
+        max_connections_per_address: The same for one IPv4 address, or one IPv6 network of 64 bits: half of them, so that one client
+            that sends half a request on each of its connections leaves others a place.
         idle_time: How long a connection may be open without a request.
         request_time: How long a request may take to arrive, from its first byte to its last.
         answer_time: How long the handler may take, and as long again the producer of a streamed answer.
@@ -36,6 +38,7 @@ class HttpLimits:
     max_head: int = 16 * KIB
     max_body: int = 64 * KIB
     max_connections: int = 64
+    max_connections_per_address: int = 32
     idle_time: float = 120.0
     request_time: float = 20.0
     answer_time: float = 60.0

@@ -6,12 +6,14 @@ import ssl
 from itertools import count
 from typing import Final
 
+import attrs
 import trio
 
 from ..._core import let_go, open_sender
 from ..._formats import host_of
 from ..._incidents import Incidents, place_of
 from .._farewell import see_off
+from ..shared import counted_as
 from ._connection import HttpConnection
 from ._limits import SPOOL, HttpLimits
 from ._messages import Client, Handler, HttpError, Request, Response
@@ -25,6 +27,19 @@ _NO_PLACE: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 40\r\n"
     b"Connection: close\r\n\r\ntoo many connections; try again shortly\n"
 )
+
+
+@attrs.define(eq=False)
+class _Place:
+    """A connection that is open.
+
+    Attributes:
+        address: As what its client's address is counted; an empty string for a Unix domain socket.
+        connection: The conversation, once it has begun.
+    """
+
+    address: str
+    connection: HttpConnection | None = None
 
 
 class HttpServer:
@@ -50,7 +65,7 @@ class HttpServer:
         self._limits = limits if limits is not None else HttpLimits()
         self._workers = trio.CapacityLimiter(_WORKERS)
         self._numbers = count(1)
-        self._open: dict[int, HttpConnection | None] = {}
+        self._open: dict[int, _Place] = {}
         self._telling = 0
         self._stopping = False
         self.requests = 0
@@ -71,13 +86,13 @@ class HttpServer:
             tls: Encrypts the connection; None for none.
         """
         try:
-            if not self._has_place():
+            if not self._has_place(counted_as(host_of(peer))):
                 await self._reject(stream, peer, tls)
                 return
             client = Client(peer, next(self._numbers))
-            self._open[client.number] = None
+            place = self._open[client.number] = _Place(counted_as(host_of(peer)))
             try:
-                await self._serve(stream, client, tls)
+                await self._serve(stream, client, tls, place)
             finally:
                 del self._open[client.number]
         except Exception as exc:
@@ -91,15 +106,22 @@ class HttpServer:
     def stop(self) -> None:
         """End each connection, after the answer to a request that is being read or answered. Further ones get no answer."""
         self._stopping = True
-        for connection in self._open.values():
-            if connection is not None:
-                connection.stop()
+        for place in self._open.values():
+            if place.connection is not None:
+                place.connection.stop()
 
-    def _has_place(self) -> bool:
-        """Whether there is a place for another connection; if there is none, take that of a connection that does nothing."""
-        if len(self._open) < self._limits.max_connections:
+    def _has_place(self, address: str) -> bool:
+        """Whether there is a place for a connection from an address; if there is none, take that of one that does nothing."""
+        limits, there = self._limits, list(self._open.values())
+        from_there = [place for place in there if place.address == address] if address else []
+        full = [
+            places
+            for places, limit in ((from_there, limits.max_connections_per_address), (there, limits.max_connections))
+            if len(places) >= limit
+        ]
+        if not full:
             return True
-        idle = [each for each in self._open.values() if each is not None and each.idle_since is not None]
+        idle = [place.connection for place in full[0] if place.connection is not None and place.connection.idle_since is not None]
         if not idle:
             return False
         min(idle, key=lambda each: each.idle_since or 0.0).stop()  # it ends in the next pass of the loop
@@ -120,9 +142,9 @@ class HttpServer:
         finally:
             self._telling -= 1
 
-    async def _serve(self, stream: trio.SocketStream, client: Client, tls: ssl.SSLContext | None) -> None:
+    async def _serve(self, stream: trio.SocketStream, client: Client, tls: ssl.SSLContext | None, place: _Place) -> None:
         if tls is None:
-            await self._converse(stream, client)
+            await self._converse(stream, client, place)
             return
         encrypted = trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
         try:
@@ -134,9 +156,9 @@ class HttpServer:
             let_go(exc)
             return
         client.tls, client.certificate = True, encrypted.getpeercert()
-        await self._converse(encrypted, client)
+        await self._converse(encrypted, client, place)
 
-    async def _converse(self, stream: trio.abc.Stream, client: Client) -> None:
+    async def _converse(self, stream: trio.abc.Stream, client: Client, place: _Place) -> None:
         limits = self._limits
         try:
             async with open_sender(stream, limits=SPOOL, send_timeout=limits.send_timeout, watch_peer=False) as sender:
@@ -144,7 +166,7 @@ class HttpServer:
                     client, stream, sender, self._count, limits=limits, workers=self._workers, incidents=self._incidents,
                     refused=lambda error: self._note_refused(error, client),
                 )  # fmt: skip
-                self._open[client.number] = connection
+                place.connection = connection
                 if self._stopping:
                     connection.stop()
                 told = await connection.run()

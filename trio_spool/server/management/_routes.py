@@ -23,6 +23,9 @@ from ._visits import Visit, refuse
 # In a pattern: any name.
 NAME: Final = "*"
 
+# Characters of a path that the log shows; the longest that fits has some 400.
+_MAX_SHOWN: Final = 500
+
 Page = Callable[[Visit], Awaitable[Response]]
 
 
@@ -110,7 +113,7 @@ class Management:
             self._shared.log.info(
                 "management",
                 method=request.method,
-                path=request.path,
+                path=request.path[:_MAX_SHOWN],
                 status=response.status,
                 user=user.name,
                 peer=request.client.peer,
