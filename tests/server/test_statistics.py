@@ -30,6 +30,7 @@ EXPECTED = {
             "curr_items",
             "threads",
             "accepting_conns",
+            "log_watchers",
         },
         (GAUGE, "bytes"): {"bytes", "limit_maxbytes", "total_malloced"},
         (GAUGE, "seconds"): {"time"},
@@ -97,6 +98,7 @@ TEXTS = (
     "items",
     "slabs",
     "sizes",
+    "conns",
     "incidents",
     "requests",
 )
@@ -126,7 +128,7 @@ async def test_timings(service, raw) -> None:
 
 
 def test_every_group_is_described_and_looked_at() -> None:
-    assert set(GROUPS) == {*EXPECTED, *TEXTS, "keys", "key", "detail", "loop"}
+    assert set(GROUPS) == {*EXPECTED, *TEXTS, "keys", "key", "detail", "loop", "cachedump"}
     assert all(group.summary.endswith(".") for group in GROUPS.values())
     assert "engine" not in attrs.fields_dict(EngineStatistics)
     assert STATS.roles

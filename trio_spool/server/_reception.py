@@ -80,7 +80,7 @@ class Reception:
         finally:
             shared.connections.remove(connection)
             if shared.events.connevents:
-                shared.events.disconnected(connection.number, peer, "shutdown" if shared.life.draining else "normal")
+                shared.events.disconnected(connection.number, peer, connection.cause)
             shared.admission.leave(counted)
             shared.timekeeper.forget(connection)
             shared.buffers.forget(connection)

@@ -111,6 +111,38 @@ async def test_connections(service: Any) -> None:
         assert await lines.next() == b"type=conn_close rip=127.0.0.1 rport=%d transport=tcp reason=normal cfd=2" % port
 
 
+async def test_a_connection_that_breaks_the_protocol(service: Any) -> None:
+    async with service.connect() as raw:
+        lines = Lines(raw)
+        await lines.watch(b"connevents")
+        for sent, reason in ((b"quit\r\n", b"normal"), (b"GET / HTTP/1.1\r\n", b"error"), (b"x" * 3000, b"error")):
+            async with service.connect() as other:
+                await other.send(sent)
+                await other.rest()
+            assert b"type=conn_new " in await lines.next()
+            assert b" reason=%b cfd=" % reason in await lines.next()
+
+
+async def test_groups_of_statistics_for_tools(service: Any) -> None:
+    async with service.connect() as raw:
+        await raw.send(b"set a 0 0 2\r\nxy\r\nset b%c 0 2000000000 1\r\nx\r\n")
+        assert await raw.stream.receive_some(100) in (b"STORED\r\n", b"STORED\r\nSTORED\r\n")
+        await trio.testing.wait_all_tasks_blocked()
+        port = raw.stream.socket.getsockname()[1]
+        answer = await talk(service, b"stats conns\r\n")
+    lines = answer.split(b"\r\n")
+    assert lines[:3] == [
+        b"STAT 0:addr tcp:127.0.0.1:%d" % service.port, b"STAT 0:state conn_listening", b"STAT 0:secs_since_last_cmd 0"
+    ]  # fmt: skip
+    assert lines[3] == b"STAT 1:addr tcp:127.0.0.1:%d" % port
+    assert b"STAT 2:state conn_read" in lines
+    assert await talk(service, b"stats cachedump 1 0\r\n") == b"ITEM a [2 b; 0 s]\r\nITEM b%c [1 b; 2000000000 s]\r\nEND\r\n"
+    assert await talk(service, b"stats cachedump 1 1\r\nstats cachedump 2 1\r\n") == b"ITEM a [2 b; 0 s]\r\nEND\r\nEND\r\n"
+    assert await talk(service, b"stats cachedump\r\nstats cachedump x 1\r\nstats cachedump 64 1\r\n") == (
+        b"CLIENT_ERROR bad command line\r\nCLIENT_ERROR bad command line format\r\nCLIENT_ERROR Illegal slab id\r\n"
+    )
+
+
 async def test_watchers_come_and_go(service: Any, until: Any) -> None:
     assert await talk(service, b"watch nope\r\n") == b"ERROR\r\n"
     async with trio.open_nursery() as nursery:

@@ -16,10 +16,22 @@ from urllib.parse import quote_from_bytes
 
 import trio
 
+from ._causes import Cause
+
 # Bytes of lines that wait for one watcher. memcached's own number.
 QUEUE_SIZE: Final = 256 * 1024
 # The maximum number of watchers. memcached's own number.
 MAX_WATCHERS: Final = 20
+
+
+# memcached's words for why a connection has ended; any other cause is an error.
+_REASONS: Final = {
+    Cause.CLIENT_CLOSED: "normal",
+    Cause.QUIT: "normal",
+    Cause.IDLE_TIMEOUT: "idle_timeout",
+    Cause.DRAIN: "shutdown",
+    Cause.DRAIN_TIMEOUT: "shutdown",
+}
 
 
 class EventKind(Enum):
@@ -159,8 +171,9 @@ class Events:
         """Report that a client has connected."""
         self.report(EventKind.CONNEVENTS, "conn_new", None, f"{_peer(peer)} cfd={connection}")
 
-    def disconnected(self, connection: int, peer: str, reason: str) -> None:
+    def disconnected(self, connection: int, peer: str, cause: Cause | None) -> None:
         """Report that a connection has ended."""
+        reason = "error" if cause is None else _REASONS.get(cause, "error")
         self.report(EventKind.CONNEVENTS, "conn_close", None, f"{_peer(peer)} reason={reason} cfd={connection}")
 
 

@@ -11,7 +11,7 @@ import attrs
 from ...auth import Role, User
 from ..data import Bucket
 from ..shared import Shared
-from . import _activity, _contents, _item, _service, _tasks
+from . import _activity, _contents, _item, _memcached, _service, _tasks
 from ._errors import NoGroupError, NotForUserError
 from ._rows import RawRow, Row
 
@@ -60,6 +60,8 @@ _GROUPS: Final = (
     Group("items", _service.nothing),
     Group("slabs", _service.nothing),
     Group("sizes", _service.nothing),
+    Group("conns", _memcached.conns, Shows.OTHERS),
+    Group("cachedump", _memcached.cachedump, Shows.KEYS),
     Group("engine", _contents.engine),
     Group("keys", _contents.keys, Shows.KEYS),
     Group("key", _item.key, Shows.KEYS),

@@ -32,11 +32,16 @@ _NOTHING: Final = (
 )  # fmt: skip
 
 
+# memcached's names for which protocols are spoken.
+_BINDINGS: Final = {"binary": "binary", "text": "ascii", "binary,text": "auto-negotiate", "text,binary": "auto-negotiate"}
+
+
 def general(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
     """Memcached's general statistics, under the names that its tools know."""
     if argument:
         return None
     of_service = service_rows(shared, shared.connections.bytes_written())
+    watchers = len(shared.events)
     hits, accepting = dict(shared.limits.counts), int(not shared.life.draining)
 
     def rows() -> Iterator[Row]:
@@ -53,6 +58,7 @@ def general(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | No
         yield counter("store_too_large", hits["max-item-size"])
         yield gauge("total_malloced", engine.disk_bytes, "bytes")
         yield gauge("accepting_conns", accepting)
+        yield gauge("log_watchers", watchers)
         yield gauge("threads", shared.settings.workers + 2)
 
     return rows()
@@ -103,7 +109,7 @@ def settings(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | N
         Row("reqs_per_event", 0),
         Row("cas_enabled", True),
         Row("tcp_backlog", BACKLOG),
-        Row("binding_protocol", "binary"),
+        Row("binding_protocol", _BINDINGS[values.protocols]),
         Row("auth_enabled_sasl", shared.logins.required),
         Row("item_size_max", values.max_item_size),
         Row("flush_enabled", not values.disable_flush),

@@ -11,6 +11,9 @@ from ...statistics import RawRow, Row, as_text, ask
 from ._exchange import TextExchange
 from ._row import Command
 
+# The number of slab classes that memcached has, if not in use.
+_SLAB_CLASSES: Final = 64
+
 
 def stats(exchange: TextExchange, request: Request) -> None:
     """Return a group of statistics: ``STAT name value`` for each, and ``END``.
@@ -43,6 +46,8 @@ def _check_cachedump(words: Sequence[bytes]) -> list[str]:
     number, limit = parse_flags(words[1]), parse_flags(words[2])
     if number is None or limit is None:
         raise RemoteProtocolError("CLIENT_ERROR bad command line format")
+    if number >= _SLAB_CLASSES:
+        raise RemoteProtocolError("CLIENT_ERROR Illegal slab id")
     return ["cachedump", str(number), str(limit)]
 
 
