@@ -19,10 +19,12 @@ from trio_spool.mcbp import DOCUMENTS_EXTRAS, Opcode, Status, encode_response, p
 
 CASES = scaled(60, 10_000)
 COMMANDS = [
-    "get HERE k", "get HERE k --json", "get HERE k --collection s.c", "get HERE k -u ann", "set HERE k v", "delete HERE k", "scan HERE",
+    "get HERE k --long", "get HERE k j --json", "get HERE k --collection s.c", "get HERE k -u ann", "set HERE k v", "delete HERE k", "scan HERE",
     "scan HERE --format csv --collection s.c", "dump HERE", "dump HERE DIRECTORY/out", "stat HERE", "stat HERE --json", "bucket list HERE",
     "bucket create HERE b", "bucket delete HERE b", "collection list HERE", "collection create HERE s.c", "collection drop HERE s.c",
-    "backup HERE DIRECTORY/b", "backup HERE DIRECTORY/b --bucket x", "load HERE DIRECTORY/file",
+    "incr HERE n", "decr HERE n 5 --initial 1 --json", "touch HERE k 1h", "expire HERE k", "expire HERE k 45d --collection s.c",
+    "keys HERE", "keys HERE --json --collection s.c", "flush HERE", "flush HERE --collection s.c", "delete HERE k j",
+    "dump HERE DIRECTORY/out.gz", "backup HERE DIRECTORY/b", "backup HERE DIRECTORY/b --bucket x", "load HERE DIRECTORY/file",
 ]  # fmt: skip
 CONTENT = b"0123456789"
 MANIFEST = {
@@ -44,6 +46,11 @@ HONEST = {
     Opcode.GET: ok(Opcode.GET, extras=bytes(4), value=b"v", cas=1),
     Opcode.SET: ok(Opcode.SET, cas=1),
     Opcode.DELETE: ok(Opcode.DELETE),
+    Opcode.INCREMENT: ok(Opcode.INCREMENT, value=bytes(8)),
+    Opcode.DECREMENT: ok(Opcode.DECREMENT, value=b"\xff" * 8),
+    Opcode.TOUCH: ok(Opcode.TOUCH),
+    Opcode.FLUSH: ok(Opcode.FLUSH),
+    Opcode.SUBDOC_GET: ok(Opcode.SUBDOC_GET, value=b"4294967295"),
     Opcode.HELLO: ok(Opcode.HELLO, value=b"\0\7\0\x0b\0\x12"),
     Opcode.SASL_AUTH: ok(Opcode.SASL_AUTH, status=Status.AUTH_CONTINUE, value=b"r=x,s=AAAA,i=4096"),
     Opcode.STAT: ok(Opcode.STAT, key=b"uuid", value=b"value") * 3 + ok(Opcode.STAT),
@@ -110,6 +117,6 @@ def test_any_answers(tmp_path: Path) -> None:
         case = f"seed {seed}: {words}: {result.output[-500:]!r}"
         assert result.exit_code in (0, 1), case
         assert result.exception is None or isinstance(result.exception, SystemExit), case
-        assert all(text.isprintable() for text in result.output.split("\n")), case
+        assert all(text.isprintable() for line in result.output.split("\n") for text in line.split("\t")), case
         if result.exit_code:
             assert result.output.splitlines()[-1].startswith("Error: "), case
