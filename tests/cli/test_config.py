@@ -39,10 +39,19 @@ SHOWN = {
     "large": "1" + "0" * 98 + "…",
     "digits": "a number of",
 }
-ENDLESS = {"login_timeout", "frame_timeout", "idle_timeout", "keepalive", "send_timeout", "drain_timeout"}
+ENDLESS = {"login_timeout", "frame_timeout", "idle_timeout", "keepalive", "send_timeout", "drain_timeout", "slow_log"}
 TIMES = ENDLESS | {"max_scan_life", "snapshot_idle", "switch_interval"}
 SHARES = {"bucket_share", "user_share"}
-FLAGS = {"allow_network_storage", "metrics_public", "no_auth", "tls_client_required", "disable_flush", "verbose", "verify_reads"}
+FLAGS = {
+    "allow_network_storage",
+    "metrics_public",
+    "no_auth",
+    "tls_client_required",
+    "disable_flush",
+    "hide_keys",
+    "verbose",
+    "verify_reads",
+}
 PATHS = {"data_dir", "users", "tls_cert", "tls_key", "tls_client_ca"}
 WORDS = {"engine", "fsync", "protocols", "log_level", "log_format"}
 COUNTS = set(OPTIONS) - TIMES - SHARES - FLAGS - PATHS - WORDS - {"listen", "advertise", "management", "metrics", "unix_mode"}

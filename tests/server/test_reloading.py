@@ -117,7 +117,7 @@ async def test_every_setting_that_can_change_can_be_changed(changing) -> None:
     for name in LIVE - {"log_level"}:
         value = getattr(service.shared.settings, name)
         others[name] = not value if isinstance(value, bool) else value / 2 if isinstance(value, float) else value + 1
-    others["log_level"] = "info"
+    others |= {"log_level": "info", "slow_log": 1.0}
     wanted.append(Settings(**BEFORE | others))
     with structlog.testing.capture_logs() as logs:
         await service.reload()
@@ -136,7 +136,18 @@ def test_the_documentation_names_what_needs_a_restart() -> None:
 def test_the_documentation_has_every_limit() -> None:
     page = (Path(__file__).parent.parent.parent / "docs" / "service.rst").read_text(encoding="utf-8")
     table = page.partition(".. _limits:")[2].partition(".. _memory:")[0]
-    for name in LIVE - {"max_item_size", "max_buckets", "disable_flush", "window", "batch", "look_ahead", "workers", "log_level"}:
+    for name in LIVE - {
+        "max_item_size",
+        "max_buckets",
+        "disable_flush",
+        "window",
+        "batch",
+        "look_ahead",
+        "workers",
+        "log_level",
+        "slow_log",
+        "hide_keys",
+    }:
         if name not in ("snapshot_idle", "drain_timeout"):
             assert f"--{name.replace('_', '-')}" in table, name
 

@@ -21,7 +21,7 @@ FLOATS = [name for name in NAMES if isinstance(DEFAULTS[name], float) and name n
 INTS = [name for name in NAMES if type(DEFAULTS[name]) is int and name != "unix_mode"]
 BOOLS = [name for name in NAMES if isinstance(DEFAULTS[name], bool)]
 PATHS = ["data_dir", "users", "tls_cert", "tls_key", "tls_client_ca"]
-TIMES_WITHOUT_END = ["login_timeout", "frame_timeout", "idle_timeout", "keepalive", "send_timeout", "drain_timeout"]
+TIMES_WITHOUT_END = ["login_timeout", "frame_timeout", "idle_timeout", "keepalive", "send_timeout", "drain_timeout", "slow_log"]
 
 
 class Spelled:

@@ -76,6 +76,7 @@ EXPECTED = {
     "range-scans": {(GAUGE, ""): {"open", "open_max", "waiting"}, (COUNTER, ""): {"created", "expired", "lost"}},
     "snapshots": {(GAUGE, ""): {"kept", "kept_max"}, (COUNTER, ""): {"prepared", "expired"}},
     "collections": {(GAUGE, ""): {"0x0:0x0:items"}, (GAUGE, "bytes"): {"0x0:0x0:data_size"}},
+    "slow": {(GAUGE, "seconds"): {"limit"}, (COUNTER, ""): {"slow", "left_out"}},
     "scopes": {(GAUGE, ""): {"0x0:collections", "0x0:items"}, (GAUGE, "bytes"): {"0x0:data_size"}},
     "vbucket-details": {(COUNTER, ""): {"vb_0:high_seqno", "vb_0:last_persisted_seqno"}, (GAUGE, ""): {"vb_0:num_items"}},
     "limits": {(COUNTER, ""): set(LIMITS)},

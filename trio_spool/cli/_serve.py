@@ -53,6 +53,14 @@ def _setting(name: str, help_: str, **kwargs: Any) -> Callable[[_Function], _Fun
     )
 
 
+class _SlowLog(Duration):
+    """A time, or none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse a time."""
+        return 0.0 if isinstance(value, str) and value.strip().lower() == "none" else super().convert(value, param, ctx)
+
+
 class _Serve(click.Command):
     """The command, which keeps its arguments: SIGHUP has them read again, together with the configuration file."""
 
@@ -188,6 +196,11 @@ class _Serve(click.Command):
     "How long a thread may keep the interpreter while another waits for it. 0: Python's own default.",
     type=Duration(endless=False),
 )
+@_setting(
+    "slow-log", "Log commands that take longer than this, from their arrival to their answer. 0 or none: no command.",
+    type=_SlowLog(),
+)  # fmt: skip
+@_setting("hide-keys", "Leave the keys of items out of the log, and out of the statistics of slow commands.", is_flag=True)
 @_setting(
     "log-level", "Log what has this level or a higher one, to standard error.", type=click.Choice(LOG_LEVELS),
     default="info", metavar="LEVEL",

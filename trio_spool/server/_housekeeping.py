@@ -64,6 +64,7 @@ async def _look_at_incidents(shared: Shared) -> None:
     """Log which incidents are over or go on."""
     async for _ in periodic(shared.tuning.housekeeping):
         shared.incidents.look()
+        shared.slow.look()
 
 
 async def _sweep(shared: Shared) -> None:

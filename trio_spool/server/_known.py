@@ -38,6 +38,7 @@ class Known:
         self._began = self._clock()
         self._active = perf_counter()  # when something has arrived last
         self._session = Session(listener, shared.buckets.default, peer)
+        self._session.connection = number
         self._guest: Guest | None = None
         # While it runs.
         self._sender: Sender | None = None

@@ -127,6 +127,7 @@ class Service:
         finally:
             self._close_buckets_in_thread()
             self.shared.incidents.finish()
+            self.shared.slow.finish()
 
     def _close_buckets_in_thread(self) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -11,9 +11,9 @@ import trio
 
 from ..._core import Sender
 from ...engine import Edit, Get, Item, Operation, Outcome, Problem, Reader, StorageError, size_of
-from ..data import Bucket
+from ..data import Bucket, Spent
 from ..settings import EXCHANGE_SIZE
-from ..shared import Cause, Shared
+from ..shared import Cause, Shared, Told
 from ._jobs import Work
 from ._session import Session
 from ._waiting import Waits
@@ -47,11 +47,13 @@ class Exchange:
         cause: Why the connection ends once the replies are sent; None if it goes on.
         waits_for: What its operations or replies wait for, one of `Waits`; None while nothing waits.
         since: Since when, by `time.perf_counter`.
+        noted: While slow commands are logged: what the protocol makes the names and keys of its commands of, with `tell`. Entries
+            that stand for a run of requests have a list of them.
     """
 
     __slots__ = (
-        "_bucket", "_counted", "_growth", "_preparations", "began", "cause", "changes", "local", "operations", "pending",
-        "reader", "replies", "session", "shared", "since", "size", "waits_for", "work",
+        "_bucket", "_counted", "_growth", "_preparations", "_spent", "_turn", "began", "cause", "changes", "local", "noted",
+        "operations", "pending", "reader", "replies", "session", "shared", "since", "size", "waits_for", "work",
     )  # fmt: skip
 
     def __init__(self, shared: Shared, session: Session) -> None:
@@ -73,6 +75,9 @@ class Exchange:
         self.cause: Cause | None = None
         self.waits_for: Waits | None = None
         self.since = 0.0
+        self.noted: list[tuple[Any, Any]] = []
+        self._spent = Spent()
+        self._turn = 0.0  # when the commands before those that are collected now had been answered
         self.follow_session()
 
     @property
@@ -194,12 +199,9 @@ class Exchange:
             self._release()
             self.since = perf_counter()
             if self._preparations:
-                self.waits_for = Waits.WORKER
-                user = self.session.user
-                limiter = self.shared.workers.limiter(self.bucket.name, "" if user is None else user.name)
-                await trio.to_thread.run_sync(self._prepare_in_thread, limiter=limiter)  # type: ignore[arg-type]
+                await self._prepare()
             self.waits_for = Waits.WRITER
-            outcomes = await self.bucket.operate(list(self.operations))
+            outcomes = await self.bucket.operate(list(self.operations), self._spent if self.shared.slow.on else None)
             self.waits_for = None
             self._resolve(outcomes)
         data = self.take() if self.replies else b""
@@ -213,14 +215,57 @@ class Exchange:
                 self.waits_for, self.since = Waits.CLIENT, perf_counter()
                 await sender.send(data)
                 self.waits_for = None
+                self._spent.client += perf_counter() - self.since
                 self.size = 0
+        if self.noted:
+            self._look_at_time()
         if self.local:  # `_release`, without a call for each request of a client that waits for replies
             self.reader.release()
 
-    def _prepare_in_thread(self) -> None:
+    def go_on(self) -> None:
+        """Note that the commands that are collected next had to wait until now, for a long command."""
+        self._turn = perf_counter()
+
+    async def _prepare(self) -> None:
+        self.waits_for = Waits.WORKER
+        user, began = self.session.user, self.since
+        limiter = self.shared.workers.limiter(self.bucket.name, "" if user is None else user.name)
+        started = await trio.to_thread.run_sync(self._prepare_in_thread, limiter=limiter)  # type: ignore[arg-type]
+        self._spent.worker_wait += started - began
+        self._spent.worker += perf_counter() - started
+
+    def _look_at_time(self) -> None:
+        """Log the commands that have just been answered if they were slow, and forget them."""
+        now, slow, noted, spent = perf_counter(), self.shared.slow, self.noted, self._spent
+        arrived = self.session.arrived
+        if now - arrived >= slow.limit:
+            together = sum(len(each) if isinstance(each, list) else 1 for _, each in noted)
+            client = self.session.client(self.session.bucket or self._bucket)
+            queued = max(self.began, self._turn) - arrived
+            slow.note(self._told(), together, client, now - arrived, max(queued, 0.0), spent)
+            self._spent = Spent()
+        elif spent.writer or spent.client:
+            self._spent = Spent()
+        noted.clear()
+        self._turn = now
+
+    def _told(self) -> Iterator[Told]:
+        for what, each in self.noted:
+            if isinstance(each, list):
+                yield from (self.tell(what, one) for one in each)
+            else:
+                yield self.tell(what, each)
+
+    def tell(self, what: Any, key: Any) -> Told:
+        """Return the name and the key of a command that was noted. A protocol says it."""
+        raise NotImplementedError
+
+    def _prepare_in_thread(self) -> float:
+        started = perf_counter()
         while self._preparations:
             index, function = self._preparations.pop()
             self.operations[index] = function()
+        return started
 
     def _release(self) -> None:
         """Let the next read see what has been committed meanwhile."""

@@ -19,7 +19,7 @@ from ..._incidents import place_of
 from ...engine import DamagedError, Operation, Outcome
 from ..data import Bucket, Spent
 from ..settings import ServiceError
-from ..shared import CUT_OFF, SMALL, Shared
+from ..shared import CUT_OFF, SMALL, Shared, Told
 from ._session import Session
 from ._waiting import CutOff, Waits
 
@@ -68,6 +68,7 @@ class CommandContext(ABC):
         self.waits_for: Waits | None = None
         self.endless = False
         self.count_items: Callable[[], int] | None = None
+        self._arrived = session.arrived
         self._began = self._since = perf_counter()
         self._in_worker = False
         self._spool: Spool[bytes] | None = None
@@ -226,6 +227,16 @@ class CommandContext(ABC):
         """Return for how long the command has been running."""
         return perf_counter() - self._began
 
+    def look_at_time(self) -> None:
+        """Log the command, which has ended, if it was slow."""
+        slow, seconds = self.shared.slow, perf_counter() - self._arrived
+        if seconds >= slow.limit:
+            slow.note((self.tell(),), 1, self.session.client(self._bucket), seconds, self._began - self._arrived, self.spent)
+
+    def tell(self) -> Told:
+        """Return the command's name, and its key or what else it is about. A protocol whose commands have keys says it."""
+        return Told(self.command, self.label.encode(), stored=False)
+
     def waits(self) -> Waits | None:
         """Return what the command waits for now; None if it is at work."""
         if self._in_worker:
@@ -327,6 +338,8 @@ class Jobs:
                 if not context.endless:
                     self.cut_off.append(context.cut_off())
             shared.timings.record(context.command, context.seconds(), 1)
+            if shared.slow.on:
+                context.look_at_time()
             self.running.discard(context)
             if self._waiting is not None:
                 self._waiting.cancel()
@@ -349,7 +362,7 @@ class Jobs:
             self.shared.counters.stream_failures += 1
             self.shared.incidents.report(
                 "command failed", place=f"{context.command}: {place_of(exc)}", level="error", error=exc,
-                connection=self.connection, peer=context.session.peer, key=context.label,
+                connection=self.connection, peer=context.session.peer, **self.shared.key_of(context.label),
             )  # fmt: skip
             await context.fail()
 

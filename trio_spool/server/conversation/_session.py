@@ -8,7 +8,7 @@ from trio_util import AsyncBool
 
 from ...auth import ScramExchange, User
 from ..data import Bucket
-from ..shared import EVERYTHING, Listener
+from ..shared import EVERYTHING, Client, Listener
 from ._access import Refusal, Rule
 
 
@@ -24,6 +24,7 @@ class Session:
         logged_in: Whether there is a user; tasks can wait for it.
         scram: A login that has begun and not ended.
         failures: How many logins have failed.
+        connection: The number of the connection.
         arrived: When the bytes that are being answered have arrived, by `time.perf_counter`. The connection writes it.
         changed: Set whenever something above has changed. The protocol clears it once it has followed.
         allowed: For each command of the protocol, by its number, the `Refusal`, or 0.
@@ -43,12 +44,17 @@ class Session:
         self.logged_in = AsyncBool(False)
         self.scram: ScramExchange | None = None
         self.failures = 0
+        self.connection = 0
         self.arrived = 0.0
         self.changed = True
         self.allowed: tuple[int, ...] = ()
         self._default = bucket
         self._rules: Sequence[Rule] = ()
         self.log_in(None if listener.login else EVERYTHING)
+
+    def client(self, bucket: Bucket | None) -> Client:
+        """Return who is served, for the log of slow commands. The bucket is that of the command."""
+        return Client(self.connection, self.peer, None if self.user is None else self.user.name or None, bucket)
 
     def follow(self, rules: Sequence[Rule]) -> None:
         """Keep `allowed` by the rules of a protocol's commands."""

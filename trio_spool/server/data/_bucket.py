@@ -144,6 +144,14 @@ class Bucket:
         """Return the collection of a stored key, or None if it was dropped or never existed."""
         return self._collections.get(key[0] if key[0] < 0x80 else collection_id(key))
 
+    def collection_name(self, key: bytes) -> str | None:
+        """Return the names of the scope and the collection of a stored key, with a dot between them; None if there are none."""
+        found = self.collection_of(key)
+        for scope in self.manifest.scopes:
+            if found in scope.collections:
+                return f"{scope.name}.{found.name}" if found is not None else None
+        return None
+
     def note_accesses(self) -> Accesses:
         """Note reads of items from now on, and return what is known of those so far."""
         if self.accesses is None:

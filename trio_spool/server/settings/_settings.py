@@ -129,6 +129,8 @@ class Settings:
             only in steps of up to its receive buffer, some 130 kB on Linux. So a client that reads less than that in this time may
             be disconnected, however steadily it reads.
         drain_timeout: How long running answers may take to finish when the service stops.
+        slow_log: How long a command may take, from its arrival to its answer, that is not logged as slow. 0, or infinite: none is.
+        hide_keys: Leave keys out of the log and of the statistics of slow commands.
         log_level: The least level of the lines that are logged: ``debug``, ``info``, ``warning`` or ``error``.
         switch_interval: How long a thread may keep the interpreter while another wants it; 0 keeps Python's own setting.
     """
@@ -192,6 +194,8 @@ class Settings:
     workers: int = _live(8, whole(1))
     send_timeout: float = _live(30.0, seconds(0.001, or_never=True))
     drain_timeout: float = _live(10.0, seconds(0, or_never=True))
+    slow_log: float = _live(0.0, seconds(0, or_never=True))
+    hide_keys: bool = _live(False, whether)
     # Without a configuration of structlog, lines go to the standard output of the program that embeds the service: so only those
     # that somebody has to look at. ``trio-spool serve``, whose standard error is its log, begins with ``info``.
     log_level: str = _live("warning", one_of(*LOG_LEVELS))

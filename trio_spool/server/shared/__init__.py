@@ -47,6 +47,9 @@ from ._sequence_waits import SequenceWait as SequenceWait
 from ._sequence_waits import SequenceWaits as SequenceWaits
 from ._shared import Shared as Shared
 from ._shares import Shares as Shares
+from ._slow_log import Client as Client
+from ._slow_log import SlowLog as SlowLog
+from ._slow_log import Told as Told
 from ._throttle import Throttle as Throttle
 from ._timekeeper import Timekeeper as Timekeeper
 from ._timings import CUT_OFF as CUT_OFF

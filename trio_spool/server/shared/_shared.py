@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import trio
 
@@ -25,6 +26,7 @@ from ._logins import Logins
 from ._scans import Scans
 from ._sequence_waits import SequenceWaits
 from ._shares import Shares, Workers
+from ._slow_log import SlowLog
 from ._throttle import Throttle
 from ._timekeeper import Timekeeper
 from ._timings import LoopLag, Timings, Uptime
@@ -64,6 +66,7 @@ class Shared:
         entrances: The listeners for management. Their companion sets them when it begins.
         log: The log, for what happens seldom.
         incidents: The log, for what may happen often.
+        slow: Takes note of slow commands.
         admission: Who may connect.
         buffers: What all connections hold together.
         timekeeper: Ends connections that take too long.
@@ -85,6 +88,7 @@ class Shared:
         self.tuning = tuning
         self.life = Life()
         self.log = Log(settings.log_level)
+        self.slow = SlowLog(settings, self.log, tuning.clock)
         self.incidents = Incidents(self._write, tuning.clock)
         wake = trio.lowlevel.current_trio_token().run_sync_soon
         self.buckets = Buckets(settings, wake, incidents=self.incidents)
@@ -129,6 +133,7 @@ class Shared:
         """Go on with other settings. Those that can't change while the service runs must be the same as before."""
         self.settings = settings
         self.log.change(settings.log_level)
+        self.slow.change(settings)
         self.buckets.change(settings)
         self.snapshots.change(settings.max_snapshots, settings.max_snapshots_per_connection, settings.snapshot_idle)
         self.scans.change(settings.max_scans_per_connection)
@@ -140,6 +145,10 @@ class Shared:
         if error is not None:
             details = {**details, "exc_info": error}
         self.log.write(level, event, **details)
+
+    def key_of(self, key: str) -> dict[str, Any]:
+        """Return the detail of a line of the log that is a key, if keys may be logged."""
+        return {} if self.settings.hide_keys else {"key": key}
 
     def leave(self, bucket: Bucket, but: int) -> None:
         """End everything that uses a bucket, which is being deleted.
@@ -156,6 +165,7 @@ class Shared:
         """Begin counting anew."""
         self.counters.reset()
         self.timings.reset()
+        self.slow.reset()
         self.limits.reset()
         self.lag.reset()
 

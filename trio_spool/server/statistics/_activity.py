@@ -66,3 +66,24 @@ def incidents(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | 
         *(counter(event.replace(" ", "_"), count) for event, count in sorted(shared.incidents.counts().items())),
         *(Row(str(number), json.dumps(incident)) for number, incident in enumerate(shared.incidents.going_on(), 1)),
     ]
+
+
+def slow(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
+    """How many commands were slow; one JSON object for each of the last ones, keyed by its number, the oldest first."""
+    return None if argument else _slow(shared, keys=shared.slow.shows_keys)
+
+
+def slow_without_keys(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
+    """Return what `slow` does, without the keys of items."""
+    return None if argument else _slow(shared, keys=False)
+
+
+def _slow(shared: Shared, *, keys: bool) -> list[Row]:
+    log = shared.slow
+    rows = [(str(each.number), {"at": each.time, **each.describe(key=keys)}) for each in log]
+    return [
+        gauge("limit", shared.settings.slow_log, "seconds"),
+        counter("slow", log.count),
+        counter("left_out", log.left_out),
+        *(Row(number, json.dumps(description)) for number, description in rows),
+    ]

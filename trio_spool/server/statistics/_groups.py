@@ -33,11 +33,13 @@ class Group:
         run: Returns its rows, or None if it does not take the argument. Called in the event loop's thread; the rows may be a
             generator, which a worker thread runs.
         shows: What it shows.
+        without_keys: Stands in for `run` for those who may not read the items of all buckets.
     """
 
     name: str
     run: Callable[[Shared, Bucket, str], Iterable[Row] | Iterable[RawRow] | None]
     shows: Shows = Shows.OWN
+    without_keys: Callable[[Shared, Bucket, str], Iterable[Row] | None] | None = None
 
     @property
     def summary(self) -> str:
@@ -75,6 +77,7 @@ _GROUPS: Final = (
     Group("buckets", _contents.buckets, Shows.OTHERS),
     Group("connections", _activity.connections, Shows.OTHERS),
     Group("tasks", _tasks.tasks, Shows.OTHERS),
+    Group("slow", _activity.slow, Shows.OTHERS, without_keys=_activity.slow_without_keys),
     Group("incidents", _activity.incidents, Shows.OTHERS),
     Group("range-scans", _activity.range_scans, Shows.OTHERS),
     Group("snapshots", _activity.snapshots, Shows.OTHERS),
@@ -103,7 +106,8 @@ def ask(shared: Shared, bucket: Bucket, user: User, wanted: str) -> Iterable[Row
         raise NotForUserError(f"the group {name} shows keys, which needs the role read")
     if group.shows is Shows.OTHERS and not user.may(Role.STATS, None):
         raise NotForUserError(f"the group {name} shows all buckets, which needs the role stats for every bucket")
-    rows = group.run(shared, bucket, argument)
+    run = group.run if group.without_keys is None or user.may(Role.READ, None) else group.without_keys
+    rows = run(shared, bucket, argument)
     if rows is None:
         raise NoGroupError(f"the group of statistics {name!r} does not take the argument {argument!r:.120}")
     return rows

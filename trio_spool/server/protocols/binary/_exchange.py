@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from ...._incidents import place_of
 from ....engine import EngineError, Problem
 from ....mcbp import RemoteProtocolError, Request, Status, encode_response, encode_server_duration, status_name, with_framing
 from ...conversation import CommandContext, Exchange, Host
 from ...settings import ServiceError
-from ...shared import find_entrance
+from ...shared import Told, find_entrance
 from ._cluster import cluster_config
 from ._features import Features
 from ._problems import STATUS_OF, status_of_error, status_of_failure
@@ -70,6 +71,12 @@ class BinaryExchange(Exchange):
     def name(self, request: Request) -> str:
         return self.table.names[request.opcode]
 
+    def tell(self, what: int, key: Any) -> Told:
+        if isinstance(key, tuple):
+            key = key[1]  # of a run of GETs, after the opaque
+        shape = self.table.shapes[what]
+        return Told(self.table.names[what], key, shape is not None and shape.collection)
+
     def failure(self, request: Request) -> bytes:
         """Return the reply to a request whose command has just raised an error. It costs this request, and no other."""
         shared, command = self.shared, self.table.names[request.opcode]
@@ -78,7 +85,7 @@ class BinaryExchange(Exchange):
         assert error is not None
         shared.incidents.report(
             "command failed", place=f"{command}: {place_of(error)}", level="error", error=error, peer=self.session.peer,
-            key=request.key.decode("utf-8", "replace"),
+            **shared.key_of(request.key.decode("utf-8", "replace")),
         )  # fmt: skip
         return self.encode_error(request.opcode, request.opaque, Status.INTERNAL, "see the service's log")
 
@@ -130,6 +137,9 @@ class BinaryContext(CommandContext):
         self.request = request
         self.exchange = exchange
         self.features = exchange.features
+
+    def tell(self) -> Told:
+        return self.exchange.tell(self.request.opcode, self.request.key)
 
     def encode(self, *, status: int = 0, value: bytes = b"", datatype: int = 0) -> bytes:
         """Encode a reply: see `BinaryExchange.encode`."""

@@ -121,6 +121,7 @@ class BinaryGuest:
         handlers, changing = table.handlers, table.changing
         counts: dict[int, int] = {}
         in_flight = exchange.shared.settings.max_in_flight
+        noted = exchange.noted if exchange.shared.slow.on else None
         decoder.receive_data(data)
         exchange.began = started = perf_counter()
         while exchange.cause is None:
@@ -132,6 +133,8 @@ class BinaryGuest:
                 and (gets := decoder.next_gets())
             ):
                 counts[Opcode.GET] = counts.get(Opcode.GET, 0) + len(gets)
+                if noted is not None:
+                    noted.append((Opcode.GET, gets[:]))
                 while gets:
                     try:
                         get_run(exchange, gets)
@@ -161,6 +164,7 @@ class BinaryGuest:
                     self._awaiting = event, Waits.COMMANDS, perf_counter()
                     await jobs.wait(0, self._host.read_ahead)
                     self._awaiting = None
+                    exchange.go_on()
                 if buffers.tight:
                     await self._wait_room(event)
                 request: Request | None = event
@@ -181,6 +185,8 @@ class BinaryGuest:
                 if exchange.work is not None and request is not None:
                     await self._start_job(request)
                 else:
+                    if noted is not None:
+                        noted.append((opcode, event.key))
                     counts[opcode] = counts.get(opcode, 0) + 1
             if exchange.size > EXCHANGE_SIZE or len(exchange.replies) >= in_flight:  # `is_full`, without a call for each request
                 await exchange.finish(sender)
@@ -243,6 +249,7 @@ class BinaryGuest:
             await host.jobs.wait(0, host.read_ahead)
         elif exchange.changes:
             await host.jobs.wait_for(context, host.read_ahead)
+        exchange.go_on()
 
     def _reject(self, rejected: Rejected) -> None:
         exchange, features = self._exchange, self._features

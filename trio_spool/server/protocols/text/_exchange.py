@@ -13,6 +13,7 @@ from ....engine import EngineError, Operation, Outcome, Problem
 from ....mctext import Rejected, RemoteProtocolError, Request
 from ...conversation import READ_AND_WRITE, CommandContext, Encode, Exchange, Host, Refusal
 from ...settings import ServiceError
+from ...shared import Told
 from ._problems import INTERNAL, line_of_error, line_of_failure, line_of_problem, status_of_error, status_of_problem
 from ._row import Table
 
@@ -55,6 +56,10 @@ class TextExchange(Exchange):
     def name(self, request: Any) -> str:
         command: bytes = getattr(request, "command", b"get")  # of a line with keys, each key is a request
         return command.decode("ascii", "replace")
+
+    def tell(self, what: bytes, key: bytes) -> Told:
+        found = self.table.rows.get(what)
+        return Told("unknown" if found is None else found[1].name, PREFIX + key, True)
 
     def failure(self, request: Any) -> bytes:
         """Return the reply to a request whose command has just raised an error. It costs this request, and no other."""

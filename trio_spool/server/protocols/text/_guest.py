@@ -134,6 +134,8 @@ class TextGuest:
             ):
                 name = exchange.command = "mg" if run.meta is not None else "gets" if run.cas else "get"
                 counts[name] = counts.get(name, 0) + len(run.keys)
+                if exchange.shared.slow.on:
+                    exchange.noted.append((name.encode(), run.keys[:]))
                 answer_run(exchange, run)
             else:
                 event = decoder.next_event()
@@ -154,6 +156,8 @@ class TextGuest:
                         await self._run_job(event)
                     else:
                         counts[name] = counts.get(name, 0) + 1
+                        if exchange.shared.slow.on:
+                            exchange.noted.append((event.command, b"" if found is None else _key_of(event)))
             while exchange.rest is not None:
                 await self._go_on()
             if exchange.size > EXCHANGE_SIZE or len(exchange.replies) >= in_flight:
@@ -267,6 +271,7 @@ class TextGuest:
         self._commands += 1
         host.jobs.start(TextContext(host, exchange, request), work)
         await host.jobs.wait(0, host.read_ahead)
+        exchange.go_on()
 
     def _reject(self, rejected: Rejected) -> None:
         exchange = self._exchange
@@ -288,3 +293,9 @@ class TextGuest:
     def _report_bad(self, reason: str) -> None:
         peer = self._session.peer
         self._host.shared.incidents.report("bytes that are no request", place=host_of(peer), peer=peer, reason=reason)
+
+
+def _key_of(request: Request) -> bytes:
+    if request.line is not None:
+        return request.line.key
+    return request.arguments[0] if request.arguments else b""
