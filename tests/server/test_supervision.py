@@ -16,12 +16,12 @@ import trio.testing
 from support.supervising import Receiver
 from trio_spool._incidents import Incidents
 from trio_spool.engine import EngineFailedError
-from trio_spool.server import ListenError, SettingsError
+from trio_spool.server import ListenError, Service, Settings, SettingsError
 from trio_spool.server.shared import Stage
 from trio_spool.server.supervision import Supervisor, find_supervisor
 from trio_spool.server.supervision._activation import inherited_sockets
 from trio_spool.server.supervision._notifying import MAX_WAITING, Notifier
-from trio_spool.server.supervision._supervisor import NO_WATCHDOG, UNFED, UNUSED
+from trio_spool.server.supervision._supervisor import NO_WATCHDOG, SHORTEST_MEAL, UNFED, UNUSED
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="systemd is Linux's; abstract sockets are, too")
 
@@ -275,13 +275,14 @@ async def test_a_supervisor_that_does_not_read_gets_it_later(receiver, mock_cloc
 class Stuck:
     """What a supervisor looks at of a service: buckets whose writers may be stuck."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float | None = 30) -> None:
+        self._seconds = seconds
         self.incidents = Incidents(lambda *_: None)
         self.buckets = self
         self.names: list[str] = []
 
     def stuck(self, seconds: float) -> list[str]:
-        assert seconds == 30
+        assert self._seconds in (None, seconds)
         return self.names
 
 
@@ -354,3 +355,30 @@ async def test_why_the_storage_has_failed_is_the_last_that_is_told(receiver, run
     assert receiver.receive()["STATUS"] == "Opening the data"
     assert receiver.receive()["STOPPING"] == "1"
     assert receiver.receive() == {"STATUS": "The storage has failed: the disk is gone"}
+
+
+async def test_a_watchdog_of_a_microsecond_does_not_keep_the_loop_busy(receiver, mock_clock) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Supervisor(Notifier(receiver.address), 1e-6).run, Stuck(None))
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(SHORTEST_MEAL / 2)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert receiver.receive() == {"WATCHDOG": "1"}
+    receiver.socket.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        receiver.receive()
+
+
+async def test_sockets_stay_open_when_a_service_ends() -> None:
+    """A program may run one service after the other with them."""
+    with tcp() as listener:
+        address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        settings = Settings(listen=(address,), engine="memory")
+        for _ in range(2):
+            stop = trio.Event()
+            stop.set()
+            with trio.fail_after(20):
+                await Service(settings, sockets=[listener]).run(stop=stop)
+        with socket.create_connection(listener.getsockname(), timeout=20):
+            pass

@@ -26,6 +26,10 @@ _NUMBER: Final = re.compile("[0-9]{1,18}")
 
 NO_WATCHDOG: Final = "there is no watchdog: its variables are not numbers"
 UNUSED: Final = "addresses of --listen are not used: the supervisor has opened sockets"
+# Seconds between two meals at least. Picked, not measured: a watchdog of microseconds could not be fed in time anyway, and trying
+# would keep the event loop busy.
+SHORTEST_MEAL: Final = 0.001
+
 UNFED: Final = "the watchdog is not fed: writes wait for a disk that does not answer"
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("trio_spool")
@@ -133,7 +137,7 @@ async def _feed(notifier: Notifier, seconds: float, shared: Shared) -> NoReturn:
             shared.incidents.report(UNFED, place=name, level="error", bucket=name, seconds=round(seconds * PATIENCE, 1))
         if not stuck:
             notifier.tell(watchdog=1)
-        await trio.sleep(seconds * MEALS)
+        await trio.sleep(max(seconds * MEALS, SHORTEST_MEAL))
 
 
 def find_supervisor(environ: MutableMapping[str, str]) -> Supervisor:
