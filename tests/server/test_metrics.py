@@ -182,11 +182,11 @@ async def test_many_scrapers_share_what_is_gathered(run_service) -> None:
             answers.append(await ask(port_of(service), "/metrics"))
 
         async with trio.open_nursery() as nursery:
-            for _ in range(50):
+            for _ in range(30):
                 nursery.start_soon(one)
         assert {answer.status for answer in answers} == {200}
         after = (await scrape(port_of(service)))["trio_spool_scrapes_total", ()]
-        assert after - before < 50
+        assert after - before < 30
         # What one gets was gathered after it had asked: a scrape on its own is a new one.
         assert (await scrape(port_of(service)))["trio_spool_scrapes_total", ()] == after + 1
 

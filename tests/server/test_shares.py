@@ -120,6 +120,7 @@ async def test_a_bucket_leaves_workers_to_others(run_service, until) -> None:
             await until(lambda: blocking.began == 2)
             await wait_all_tasks_blocked()
             assert (service.inside.limiter.borrowed_tokens, blocking.began) == (2, 2)
+            assert service.inside.workers.waiting == 4
             async with service.connect() as other:
                 await select(other, b"other")
                 await other.send(encode_request(Opcode.STAT, key=b"keys"))

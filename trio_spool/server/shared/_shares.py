@@ -83,6 +83,12 @@ class Workers:
             del self._limiters[name]
 
     @property
+    def waiting(self) -> int:
+        """How many wait for a worker, or for a place in the share of their bucket or user."""
+        limiters = (self._everybody, *self._limiters.values())
+        return sum(limiter.statistics().tasks_waiting for limiter in limiters)
+
+    @property
     def everybody(self) -> trio.CapacityLimiter:
         """The limiter of all workers."""
         return self._everybody

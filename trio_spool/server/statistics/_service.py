@@ -193,7 +193,7 @@ def spool_rows(shared: Shared, statistics: SpoolStatistics, held: int) -> list[R
         *rows,
         gauge("workers", limiter.total_tokens),
         gauge("workers_busy", limiter.borrowed_tokens),
-        gauge("producers_waiting_for_worker", limiter.tasks_waiting),
+        gauge("producers_waiting_for_worker", shared.workers.waiting),
         gauge("producers_overdue", spools["overdue"]),
         gauge("window", shared.settings.window, "bytes"),
         gauge("batch", shared.settings.batch, "bytes"),
