@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -261,6 +262,36 @@ def test_several_documents_at_once(cluster: Any, collections: list[Any]) -> None
     cluster.transactions.run(work)
 
 
+def test_asyncio(address: str, cluster: Any, collections: list[Any]) -> None:
+    from acouchbase.cluster import AsyncCluster
+    from couchbase.auth import PasswordAuthenticator
+    from couchbase.options import ClusterOptions
+
+    async def run_all() -> None:
+        connected = await AsyncCluster.connect(f"couchbase://{address}", ClusterOptions(PasswordAuthenticator("a", "b")))
+        bucket = connected.bucket("default")
+        await bucket.on_connect()
+        collection = bucket.default_collection()
+
+        async def work(context: Any) -> None:
+            await context.insert(collection, "new", {"n": 1})
+            await context.replace(await context.get(collection, "kept"), {"n": 2})
+            await context.remove(await context.get(collection, "removed"))
+
+        async def failing(context: Any) -> None:
+            await work(context)
+            raise RuntimeError("no")
+
+        with pytest.raises(TransactionFailed):
+            await connected.transactions.run(failing)
+        assert seen(collections[:1]) == [(False, 1, True)]
+        await connected.transactions.run(work)
+        await connected.close()
+
+    asyncio.run(run_all())
+    assert seen(collections[:1]) == [(True, 2, False)]
+
+
 def test_an_attempt_that_expires(address: str, collections: list[Any]) -> None:
     hasty = connect(address, expiry=0.5)
     collection = hasty.bucket("default").default_collection()
@@ -317,6 +348,31 @@ def test_transfers(address: str, cluster: Any) -> None:
     accounts = [collection.get(f"account-{number}").content_as[dict]["money"] for number in range(ACCOUNTS)]
     assert sum(accounts) == ACCOUNTS * MONEY
     assert accounts != [MONEY] * ACCOUNTS
+
+
+def test_transfers_while_the_server_is_killed(tmp_path: Path) -> None:
+    """Whatever was acknowledged, or is done again because nobody knows whether it was done, the sum is kept."""
+    server = Process(str(tmp_path / "data"), "--listen=tcp://127.0.0.1:0")
+    outside = connect(server.address)
+    collection = outside.bucket("default").default_collection()
+    for number in range(ACCOUNTS):
+        collection.upsert(f"account-{number}", {"money": MONEY})
+    work = ("transfer", ACCOUNTS, 2 * TRANSFERRING)
+    try:
+        with client(server.address, *work, 1) as first, client(server.address, *work, 2) as second:
+            for _ in range(2):
+                time.sleep(TRANSFERRING / 2)
+                server.stop(signal.SIGKILL)
+                server = Process(str(tmp_path / "data"), f"--listen=tcp://{server.address}")
+            counts = [int(process.communicate(timeout=60)[0]) for process in (first, second)]
+        assert min(counts) > 0
+        cleaner = connect(server.address, cleaning=WINDOW)
+        eventually(lambda: not any(records(cleaner)))
+        cleaner.close()
+        assert sum(collection.get(f"account-{number}").content_as[dict]["money"] for number in range(ACCOUNTS)) == ACCOUNTS * MONEY
+        outside.close()
+    finally:
+        server.stop(signal.SIGKILL)
 
 
 @contextmanager
