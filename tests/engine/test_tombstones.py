@@ -208,6 +208,12 @@ class Counting(Transaction):
     def commit(self, state: Any, spaces: Any) -> None: ...
     def abort(self) -> None: ...
 
+    def used(self) -> int:
+        return 0
+
+    def cost(self, key: bytes, item: Item) -> int:
+        return 0
+
     def keys(self, prefix: bytes, limit: int) -> list[bytes]:
         return []
 

@@ -228,6 +228,8 @@ class Batch:
         if new and old is not None and old.expiry > self.now:
             edit = operation.operation if isinstance(operation, Planned) else operation
             return Outcome(Problem.NOT_STORED if isinstance(edit, Edit) and edit.add else Problem.CHANGED)
+        if self._room is not None and old is not None:
+            self._room.removed(buried_key, old)  # the new one was admitted as if there were none
         if stored is not None:  # it has expired
             self.transaction.delete(key, stored)
             self._count(key, -1, -_size(key, stored))
@@ -244,8 +246,7 @@ class Batch:
         buried_key = TOMBSTONE_PREFIX + key
         buried = self.stored(buried_key)
         if buried is not None:
-            self.transaction.delete(buried_key, buried)
-            self._count_tombstone(buried_key, -1, -_size(buried_key, buried))
+            self._delete(buried_key, buried)
 
     def _run_on_damaged(self, operation: Operation, key: bytes, remains: Item) -> Outcome:
         """Carry out an operation on a damaged item, if it asks nothing of the item: that is how to get rid of the damage."""

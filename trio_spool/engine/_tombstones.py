@@ -7,8 +7,8 @@ treat items. A key has a live item or a tombstone, never both: whatever stores a
 
 An ordinary deletion leaves no tombstone.
 
-What makes room in a store must leave alone whatever `is_tombstone` tells, and every item with extended attributes: an unfinished
-transaction is recorded in them. That goes for the documents that it has changed, and for the records of the attempts themselves.
+What makes room in a store must leave alone whatever `is_tombstone` tells, and items in whose attributes an unfinished transaction
+is recorded: `EngineOptions.may_evict` tells of these.
 """
 
 from __future__ import annotations

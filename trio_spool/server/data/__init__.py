@@ -24,5 +24,6 @@ from ._manifest import ManifestError as ManifestError
 from ._manifest import StillRemovingError as StillRemovingError
 from ._manifest import parse_manifest as parse_manifest
 from ._spent import Spent as Spent
+from ._staged import may_evict as may_evict
 from ._virtual import NANOSECONDS as NANOSECONDS
 from ._virtual import virtual_attributes as virtual_attributes

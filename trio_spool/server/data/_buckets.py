@@ -36,6 +36,7 @@ from ._bucket_directories import (
     remove_remains_in_thread,
 )
 from ._keys import space_of
+from ._staged import may_evict
 
 # Seconds by which the engine's limit on the life of a snapshot is above that of scans. The service ends a scan first, since it
 # knows the scan's client; the engine's limit is for the case that it fails to. Picked, not measured: many housekeeping intervals.
@@ -192,7 +193,7 @@ class Buckets:
             return self._open_engine(
                 settings.engine, directory, create=create, allow_network=settings.allow_network_storage, fsync=settings.fsync,
                 wake=self._wake, failed=self._fail_in_thread, incidents=self._incidents,
-                space_of=space_of, max_snapshots=settings.max_scans,
+                space_of=space_of, may_evict=may_evict, max_snapshots=settings.max_scans,
                 max_snapshot_life=settings.max_scan_life + LIFE_MARGIN, max_held_size=settings.max_held_size,
                 verify_reads=settings.verify_reads, scrub_rate=settings.scrub_rate,
             )  # fmt: skip

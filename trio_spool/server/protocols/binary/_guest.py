@@ -207,7 +207,7 @@ class BinaryGuest:
         exchange, shape = self._exchange, self._table.shapes[request.opcode]
         size = request.size
         if shape is not None and shape.collection and not self._session.allowed[request.opcode]:
-            size += exchange.expected_size(request.key)
+            size += exchange.expected_size(request.key, tombstones=True)
         buffers = exchange.shared.buffers
         if not buffers.has_room(exchange.size + size):
             await exchange.finish(self._host.sender)
