@@ -1,7 +1,7 @@
 """Tables that are made from the server's own descriptions: its commands, its groups of statistics, the states of a scan.
 
-``wire-table`` lists every command, ``statistics-groups`` every group, ``scan-states`` what each event makes of each state,
-``management-requests`` every request of management, ``metrics`` the metrics below one heading.
+``wire-table`` and ``text-table`` list every command, ``statistics-groups`` every group, ``scan-states`` what each event makes
+of each state, ``management-requests`` every request of management, ``metrics`` the metrics below one heading.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from trio_spool.server.conversation import Rule
 from trio_spool.server.management import ROUTES
 from trio_spool.server.metrics import EXPOSED
 from trio_spool.server.protocols.binary import TABLE, Command
+from trio_spool.server.protocols.text import TABLE as TEXT_TABLE
+from trio_spool.server.protocols.text import Command as TextCommand
 from trio_spool.server.shared._scan_state import TRANSITIONS
 from trio_spool.server.statistics import GROUPS, Group, Shows
 
@@ -96,6 +98,26 @@ class WireTable(_Table):
         return self.table(("command", "opcodes", "what it does", "role", "order"), (31, 14, 32, 12, 11), rows)
 
 
+class TextTable(_Table):
+    """Every command of the text protocol."""
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table from the rows of the commands, those together that one function runs for the same users."""
+        together: dict[object, list[TextCommand]] = {}
+        for command in TEXT_TABLE.commands:
+            together.setdefault((command.run, command.who), []).append(command)
+        rows = [
+            (
+                ", ".join(f"``{command.name}``" for command in commands),
+                summary(commands[0].run),
+                who(commands[0].who),
+                "noreply" if commands[0].noreply else "",
+            )
+            for commands in together.values()
+        ]
+        return self.table(("command", "what it does", "role", "quiet"), (24, 48, 16, 12), rows)
+
+
 class StatisticsGroups(_Table):
     """Every group of statistics."""
 
@@ -157,6 +179,7 @@ def _where(rule: Rule, role: str) -> str:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     app.add_directive("wire-table", WireTable)
+    app.add_directive("text-table", TextTable)
     app.add_directive("statistics-groups", StatisticsGroups)
     app.add_directive("scan-states", ScanStates)
     app.add_directive("management-requests", ManagementRequests)

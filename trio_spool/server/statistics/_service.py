@@ -108,6 +108,7 @@ def settings(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | N
         Row("detail_enabled", "no"),
         Row("reqs_per_event", 0),
         Row("cas_enabled", True),
+        Row("client_flags_size", 4),
         Row("tcp_backlog", BACKLOG),
         Row("binding_protocol", _BINDINGS[values.protocols]),
         Row("auth_enabled_sasl", shared.logins.required),
