@@ -67,13 +67,15 @@ def test_mapped_ports_are_advertised(words: list[str], monkeypatch: pytest.Monke
     published = [words[index + 1].split(":")[-2:] for index, word in enumerate(words) if word == "-p"]
     assert published
     assert sorted(settings.advertise) == sorted(":".join(pair) for pair in published)
-    assert {port for port in settings.advertised if port} == {int(outside) for outside, _ in published}
+    assert {port for port in settings.advertised + settings.management_advertised if port} == {
+        int(outside) for outside, _ in published
+    }
     assert settings.data_dir == Path("/data")
     assert settings.drain_timeout < 10  # that of `docker stop`
 
 
 def test_there_are_such_commands() -> None:
-    assert len(SERVERS) == 3
+    assert len(SERVERS) == 4
 
 
 def test_other_commands_exist() -> None:

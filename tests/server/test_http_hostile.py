@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import trio
 from hypothesis import given
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 
 from support.http import Site, run_site
 from support.service import wait_until
-from trio_spool.server.http import Request, Response
+from trio_spool.server.http import HttpError, Request, Response
 
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: here\r\n"
@@ -221,6 +224,41 @@ async def test_a_flood_of_connections_holds_no_more_than_it_may() -> None:
         assert 0 < highest <= 10
         async with site.visit() as visitor:
             assert (await visitor.ask(GET)).status == 200
+
+
+# Memory
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [GET, b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n", b"GET x HTTP/1.1\r\n\r\n", b"GET /404 HTTP/1.1\r\nHost: a\r\n\r\n",
+     b"GET /500 HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /"],
+    ids=["an answer", "a stream", "a bad request", "a refusal", "a failure", "half a request"],
+)  # fmt: skip
+async def test_a_connection_that_has_ended_is_gone(sent: bytes) -> None:
+    """Nothing of it waits for the next collection of garbage, which may be far away while clients come and go."""
+
+    async def handle(request: Request) -> Response:
+        if request.path == "/404":
+            raise HttpError(404, "nothing is here")
+        if request.path == "/500":
+            raise ZeroDivisionError
+        return Response(body=iter([b"page"]) if request.path == "/stream" else b"page")
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with run_site(handle) as site:
+            async with site.visit() as visitor:
+                await wait_until(lambda: any(place.connection is not None for place in site.server._open.values()))
+                (connection,) = [weakref.ref(place.connection) for place in site.server._open.values()]
+                await visitor.send(sent)
+                await visitor.stream.send_eof()
+                await visitor.everything()
+            with trio.fail_after(20):  # its task ends soon after it has left the server's list
+                await wait_until(lambda: connection() is None)
+    finally:
+        gc.enable()
 
 
 # Any bytes

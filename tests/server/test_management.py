@@ -100,6 +100,14 @@ async def test_a_bucket_that_can_not_be_made(manager, form, sentence: str) -> No
     assert [bucket["name"] for bucket in await manager.get(BUCKETS)] == ["default"]
 
 
+@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=x", "text/plain"])
+async def test_a_body_of_another_type_is_refused(manager, kind: str) -> None:
+    answer = await manager.ask("POST", BUCKETS, b'{"name": "a"}', **{"Content-Type": kind})
+    assert (answer.status, b"application/x-www-form-urlencoded" in answer.body) == (415, True)
+    form = {"Content-Type": "Application/X-WWW-Form-URLEncoded; charset=utf-8"}
+    assert (await manager.ask("POST", BUCKETS, b"name=a", **form)).status == 202
+
+
 async def test_the_default_bucket_is_not_deleted(manager) -> None:
     assert await manager.refused("DELETE", f"{BUCKETS}/default") == (400, "the bucket default can't be deleted; empty it instead")
 

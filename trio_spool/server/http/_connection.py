@@ -96,6 +96,7 @@ class HttpConnection:
                 request = await self._reader.next_request()
             except HttpError as exc:
                 self._refused(exc)
+                let_go(exc)
                 await self._reply(told(exc), "", close=True)
                 return True
             if request is None:
@@ -118,6 +119,7 @@ class HttpConnection:
             with trio.move_on_after(self._limits.answer_time):
                 return await self._handler(request)
         except HttpError as exc:
+            let_go(exc)
             return told(exc)
         except Exception as exc:
             raise _FailedError from exc

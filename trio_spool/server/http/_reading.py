@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 import h11
 import trio
 
+from ..._core import let_go
 from ._limits import READ_SIZE, HttpLimits
 from ._messages import Client, HttpError, Request, split_target
 
@@ -70,7 +71,8 @@ class RequestReader:
                 await self._wait_for_first_bytes()
             with trio.move_on_after(self._limits.request_time):
                 return await self._read()
-        except LeftError:
+        except LeftError as exc:
+            let_go(exc)
             return None
         raise HttpError(408, f"the request took more than {self._limits.request_time:g} seconds to arrive")
 

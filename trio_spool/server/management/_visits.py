@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Final
 from urllib.parse import parse_qsl
 
 import attrs
@@ -14,7 +15,8 @@ from ..http import HttpError, Request, Response
 from ..shared import Shared
 
 # The most fields of a form. Couchbase's own have twenty at most; picked, not measured.
-_MAX_FIELDS = 64
+_MAX_FIELDS: Final = 64
+_FORM: Final = "application/x-www-form-urlencoded"
 
 
 @attrs.frozen
@@ -46,11 +48,14 @@ class Visit:
         Raises:
             HttpError: The body is not a form.
         """
+        kind = self.request.headers.get("content-type", _FORM).partition(";")[0].strip().lower()
+        if self.request.body and kind != _FORM:
+            raise HttpError(415, f"the body must be a form of the type {_FORM}; got {kind:.80}")
         try:
             text = self.request.body.decode("ascii")
             return dict(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS))
         except ValueError:
-            raise HttpError(400, "the body is not a form (application/x-www-form-urlencoded)") from None
+            raise HttpError(400, f"the body is not a form of the type {_FORM}") from None
 
 
 def reply(content: object, status: int = 200) -> Response:
