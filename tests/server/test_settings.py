@@ -261,3 +261,10 @@ def test_what_are_no_protocols(value: object) -> None:
 @pytest.mark.parametrize("value", ["binary", "text", "binary,text", "text,binary"])
 def test_protocols(value: str) -> None:
     assert Settings(protocols=value).protocols == value
+
+
+def test_each_http_server_needs_memory() -> None:
+    without = Settings(engine="memory").memory_bytes(1)
+    one = Settings(engine="memory", management="tcp://127.0.0.1:8091").memory_bytes(1)
+    two = Settings(engine="memory", management="tcp://127.0.0.1:8091", metrics="tcp://127.0.0.1:9464").memory_bytes(1)
+    assert one - without == two - one > 64 * 256 * 1024

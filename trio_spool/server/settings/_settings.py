@@ -298,13 +298,14 @@ class Settings:
     def memory_bytes(self, buckets: int) -> int:
         """Return the most memory that the process needs, in bytes, apart from the pages of databases that the system can drop.
 
-        The sum of what the program takes by itself, of the objects of each connection that there may be, of an HTTP server for
-        management, of `max_buffered`, of what each worker and the event loop have in hand (a value, the reply with it, and the
-        batch with that), and of what each bucket's writer has: a group of operations, their pages, and a value more of each.
+        The sum of what the program takes by itself, of the objects of each connection that there may be, of the HTTP servers for
+        management and metrics, of `max_buffered`, of what each worker and the event loop have in hand (a value, the reply with it,
+        and the batch with that), and of what each bucket's writer has: a group of operations, their pages, and one value more.
         """
         in_hand = 3 * self.turn_bytes
         writer = 2 * (GROUP_BYTES + self.max_item_size)
-        program = PROGRAM_BYTES + self.max_connections * IDLE_CONNECTION_BYTES + bool(self.management) * HTTP_SERVER_BYTES
+        http = (bool(self.management) + bool(self.metrics)) * HTTP_SERVER_BYTES
+        program = PROGRAM_BYTES + self.max_connections * IDLE_CONNECTION_BYTES + http
         return program + self.max_buffered + (self.workers + 1) * in_hand + buckets * writer
 
     @property
