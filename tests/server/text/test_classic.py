@@ -171,3 +171,28 @@ async def test_both_protocols_on_one_port(service) -> None:
 async def test_flush_can_be_switched_off(run_service) -> None:
     async with run_service(disable_flush=True) as service:
         assert await talk(service, b"flush_all\r\nflush_all noreply\r\n") == b"CLIENT_ERROR flush_all not allowed\r\n"
+
+
+async def test_an_item_of_several_that_can_not_be_touched(service) -> None:
+    """One line stands for the end, so that the client finds the next reply."""
+    await talk(service, b"set a 0 0 1\r\n1\r\nset b 0 0 1\r\n2\r\nset c 0 0 1\r\n3\r\n")
+    async with service.connect() as raw:
+        assert (await raw.call(Opcode.GET_LOCKED, key=b"b", extras=(15).to_bytes(4, "big"))).status == 0
+        assert await talk(service, b"gat 5 a b c\r\nmn\r\n") == b"VALUE a 0 1\r\n1\r\nSERVER_ERROR the item is locked\r\nMN\r\n"
+
+
+async def test_a_million_bytes_of_keys_take_no_more_memory_than_that(service) -> None:
+    """A client that does not read its items would hold hundreds of thousands of keys otherwise."""
+    await talk(service, b"set kk 0 0 1000\r\n" + b"v" * 1000 + b"\r\n")
+    line = b"get" + b" kk" * 300_000 + b"\r\n"
+    async with service.connect() as raw, trio.open_nursery() as nursery:
+        nursery.start_soon(raw.send, line)
+        answer = b"VALUE kk 0 1000\r\n" + b"v" * 1000 + b"\r\n"
+        received = b""
+        while len(received) < len(answer) * 3000:
+            received += await raw.stream.receive_some(1 << 20)
+        assert received[: len(answer) * 3000] == answer * 3000
+        (connection,) = service.inside.connections
+        if service.inside.buckets.default.engine.local:
+            await trio.testing.wait_all_tasks_blocked()  # it waits for the client to read
+            assert 500_000 < connection.held() < 3_000_000

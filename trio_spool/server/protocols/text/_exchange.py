@@ -31,9 +31,10 @@ class TextExchange(Exchange):
         connection: The number of the connection.
         command: The name of the command that is being answered.
         rest: Goes on with a request whose answer is larger than an exchange, once what there is of it has been sent.
+        left: The bytes that are held for that.
     """
 
-    __slots__ = ("command", "connection", "rest", "table")
+    __slots__ = ("command", "connection", "left", "rest", "table")
 
     def __init__(self, host: Host, table: Table) -> None:
         super().__init__(host.shared, host.session)
@@ -41,6 +42,16 @@ class TextExchange(Exchange):
         self.connection = host.jobs.connection
         self.command = UNKNOWN
         self.rest: Callable[[], None] | None = None
+        self.left = 0
+
+    def continue_with(self, rest: Callable[[], None], held: int = 0) -> None:
+        """Go on with a request once what there is has been carried out and sent.
+
+        Args:
+            rest: Goes on.
+            held: The bytes that are held for that.
+        """
+        self.rest, self.left = rest, held
 
     def operate(self, request: Any, size: int, operation: Operation, encode: Encode) -> None:
         super().operate(request, size, operation, partial(_count_outcome, self.command, encode))

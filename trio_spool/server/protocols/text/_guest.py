@@ -72,7 +72,7 @@ class TextGuest:
     @property
     def held(self) -> int:
         """How many bytes it holds in all: of requests, and of replies that are not queued yet."""
-        return self._decoder.buffered + self._exchange.size
+        return self._decoder.buffered + self._exchange.size + self._exchange.left
 
     @property
     def commands(self) -> int:
@@ -243,7 +243,7 @@ class TextGuest:
             self._awaiting = b"get", Waits.ROOM, perf_counter()
             await buffers.wait_room(self._host.jobs.connection, size)
             self._awaiting = None
-        rest, exchange.rest = exchange.rest, None
+        rest, exchange.rest, exchange.left = exchange.rest, None, 0
         if rest is not None:
             try:
                 rest()

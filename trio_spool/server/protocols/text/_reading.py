@@ -17,25 +17,43 @@ from ._exchange import PREFIX, TextContext, TextExchange
 from ._problems import line_of_problem
 from ._row import Command
 
+# Keys that are held one by one. Further ones stay in one piece until these have been read: a million bytes of keys may be half a
+# million objects, and a client may be slow. Picked, not measured.
+_KEYS_AT_HAND: Final = 1000
+
 
 @attrs.define(eq=False)
 class Reading:
     """Items that are still to be returned.
 
     Attributes:
-        keys: Their keys.
+        keys: The keys of the next ones. `refill` adds those that are left.
         cas: Whether the CAS is returned.
         each: Whether each is the answer to a request of its own.
         single: Whether each request asks for one item: if that does not exist, the request ends with *not found*.
+        failure: The line that stands for the end, if an item can't be returned.
+        left: The keys of the others, with a blank between each two.
     """
 
     keys: list[bytes]
     cas: bool = False
     each: bool = False
     single: bool = attrs.field(init=False)
+    failure: bytes = attrs.field(init=False, default=b"")
+    left: bytes = attrs.field(init=False, default=b"")
 
     def __attrs_post_init__(self) -> None:
         self.single = self.each or len(self.keys) == 1
+        if len(self.keys) > _KEYS_AT_HAND and not self.each:  # a run is no longer than what was read at once
+            self.left = b" ".join(self.keys[_KEYS_AT_HAND:])
+            del self.keys[_KEYS_AT_HAND:]
+
+    def refill(self) -> bool:
+        """Return whether there are further keys."""
+        if not self.keys and self.left:
+            self.keys = self.left.split(b" ", _KEYS_AT_HAND)
+            self.left = self.keys.pop() if len(self.keys) > _KEYS_AT_HAND else b""
+        return bool(self.keys)
 
 
 def get(exchange: TextExchange, request: Request) -> None:
@@ -61,40 +79,40 @@ def _checked(keys: list[bytes]) -> list[bytes]:
 def read_on(exchange: TextExchange, reading: Reading) -> None:
     """Return as many items as one exchange has room for. If any are left, the exchange goes on with them."""
     if exchange.operations:
-        _read_behind(exchange, reading)
-    elif not _read_run(exchange, reading):
+        if reading.single:
+            _read_behind(exchange, reading)
+        else:  # once they have been carried out, nothing is easier than reading
+            exchange.continue_with(partial(read_on, exchange, reading), len(reading.left))
         return
-    if reading.keys:
-        exchange.rest = partial(read_on, exchange, reading)
+    if not _read_run(exchange, reading):
+        return
+    if reading.refill():
+        exchange.continue_with(partial(read_on, exchange, reading), len(reading.left))
     elif not reading.each:
         exchange.reply(END)
 
 
 def _read_behind(exchange: TextExchange, reading: Reading) -> None:
-    """Return items as the collected operations leave them."""
-    keys, most = reading.keys, exchange.shared.settings.max_in_flight
-    count = 0
-    for key in keys:
-        if count and (exchange.is_full or len(exchange.replies) >= most):
-            break
-        stored = PREFIX + key
-        exchange.operate((key, reading), 64 + exchange.expected_size(stored), Get(stored), _encode_outcome)
-        count += 1
-    del keys[:count]
+    """Return one item as the collected operations leave it."""
+    (key,) = reading.keys
+    stored = PREFIX + key
+    exchange.operate((key, reading), 64 + exchange.expected_size(stored), Get(stored), _encode_outcome)
 
 
 def _encode_outcome(exchange: TextExchange, request: tuple[bytes, Reading], outcome: Outcome) -> bytes:
     key, reading = request
     if outcome.problem not in (None, Problem.NOT_FOUND):
         return line_of_problem(outcome.problem)
-    item = outcome.item
+    return _encode_item(exchange, key, reading, outcome.item) + END
+
+
+def _encode_item(exchange: TextExchange, key: bytes, reading: Reading, item: Item | None) -> bytes:
     items.count_get(exchange.shared.counters, found=item is not None)
     note_read(exchange, PREFIX + key, item)
-    answer = b""
-    if item is not None:
-        cas = items.shown_cas(exchange.bucket, PREFIX + key, item.cas) if reading.cas else None
-        answer = encode_value(key, item.flags, item.value, cas)
-    return answer + END if reading.each else answer
+    if item is None:
+        return b""
+    cas = items.shown_cas(exchange.bucket, PREFIX + key, item.cas) if reading.cas else None
+    return encode_value(key, item.flags, item.value, cas)
 
 
 def _read_run(exchange: TextExchange, reading: Reading) -> bool:
@@ -152,11 +170,10 @@ def _read_run(exchange: TextExchange, reading: Reading) -> bool:
 
 async def _read_all(context: TextContext, reading: Reading) -> None:
     """Return items where reading has to wait."""
-    keys = reading.keys
-    while keys:
+    while reading.refill():
+        keys = reading.keys
         found = await context.in_worker(partial(_read_some_in_thread, context.bucket, list(keys)))
-        outcomes = [Outcome(None if item is not None else Problem.NOT_FOUND, item=item) for item in found]
-        encoded = [_encode_outcome(context.exchange, (key, reading), each) for key, each in zip(keys, outcomes, strict=False)]
+        encoded = [_encode_item(context.exchange, key, reading, item) for key, item in zip(keys, found, strict=False)]
         del keys[: len(found)]
         await context.reply(b"".join(encoded))
     await context.reply(END)
@@ -200,31 +217,36 @@ def get_and_touch(exchange: TextExchange, request: Request) -> None:
 
 
 def _touch_on(exchange: TextExchange, reading: Reading, expiry: int) -> None:
+    if not reading.refill():
+        exchange.reply(END)
+        return
     keys, most = reading.keys, exchange.shared.settings.max_in_flight
     count = 0
     for key in keys:
         if count and (exchange.is_full or len(exchange.replies) >= most):
             break
         operation = items.touch(exchange.bucket, PREFIX + key, expiry, keep_cas=True)
-        exchange.operate((key, reading), 64 + exchange.expected_size(PREFIX + key), operation, _encode_touched)
         count += 1
+        last = count == len(keys) and not reading.left
+        exchange.operate((key, reading, last), 64 + exchange.expected_size(PREFIX + key), operation, _encode_touched)
     del keys[:count]
-    if keys:
-        exchange.rest = partial(_touch_on, exchange, reading, expiry)
-    else:
-        exchange.reply(END)
+    if reading.refill():
+        exchange.continue_with(partial(_touch_on, exchange, reading, expiry), len(reading.left))
 
 
-def _encode_touched(exchange: TextExchange, request: tuple[bytes, Reading], outcome: Outcome) -> bytes:
-    key, reading = request
+def _encode_touched(exchange: TextExchange, request: tuple[bytes, Reading, bool], outcome: Outcome) -> bytes:
+    """Encode an item; behind the last one, the end, or why one of the items could not be returned."""
+    key, reading, last = request
+    answer = b""
     if outcome.problem not in (None, Problem.NOT_FOUND):
-        return line_of_problem(outcome.problem)
-    items.count_touch(exchange.shared.counters, outcome)
-    item: Item | None = outcome.item
-    note_read(exchange, PREFIX + key, item)
-    if item is None:
-        return b""
-    return encode_value(key, item.flags, item.value, item.cas if reading.cas else None)
+        reading.failure = line_of_problem(outcome.problem)
+    else:
+        item: Item | None = outcome.item
+        items.count_touch(exchange.shared.counters, outcome)
+        note_read(exchange, PREFIX + key, item)
+        if item is not None and not reading.failure:
+            answer = encode_value(key, item.flags, item.value, item.cas if reading.cas else None)
+    return answer + (reading.failure or END) if last else answer
 
 
 COMMANDS: Final = (

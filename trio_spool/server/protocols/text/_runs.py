@@ -32,7 +32,7 @@ def _answer_meta(exchange: TextExchange, keys: list[bytes], meta: MetaFlags, opa
     else:
         _answer_together(exchange, keys, meta, opaque)
     if keys:
-        exchange.rest = partial(_answer_meta, exchange, keys, meta, opaque)
+        exchange.continue_with(partial(_answer_meta, exchange, keys, meta, opaque))
 
 
 def _is_quick(exchange: TextExchange, meta: MetaFlags) -> bool:
