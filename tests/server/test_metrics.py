@@ -146,7 +146,18 @@ async def test_every_row_that_is_counted_is_a_metric(service) -> None:
     from trio_spool.server.statistics import GROUPS, service_rows
 
     made = {"bytes_written", *(f"spool_{name}" for name in SpoolStatistics.__slots__)}
-    spools = {"fragments", "bytes", "batches", "wakeups", "turns", "blocked_seconds", "high_water", "buffered", "producers_overdue"}
+    spools = {
+        "fragments",
+        "bytes",
+        "batches",
+        "wakeups",
+        "turns",
+        "blocked_seconds",
+        "high_water",
+        "buffered",
+        "producers_overdue",
+        "depth",
+    }
     spools |= {"waited_seconds", "held_seconds"}
     groups = {
         Source.GENERAL: service_rows(shared, 0),
@@ -210,6 +221,9 @@ class Busy:
         return self.bytes_written(), self.spool_statistics()
 
     def held(self) -> int:
+        return 1
+
+    def spooled(self) -> int:
         return 1
 
     def jobs(self) -> list[Any]:
@@ -277,3 +291,18 @@ async def test_what_is_counted_at_once_is_what_is_counted_apart(run_service) -> 
         assert connection.counted() == (connection.bytes_written(), connection.spool_statistics())
         assert connection.counted()[1].turns > 0
     assert connection.counted() == (connection.bytes_written(), connection.spool_statistics())
+
+
+async def test_what_a_client_that_does_not_read_keeps_waiting(run_service) -> None:
+    async with observed(run_service) as service, service.connect() as raw, service.connect() as stalled:
+        await raw.send(*(encode_request(Opcode.SETQ, key=b"a long key %06d" % number, extras=EXTRAS) for number in range(20_000)))
+        await raw.call(Opcode.NOOP)
+        assert (await scrape(port_of(service)))["trio_spool_spool_depth_bytes", ()] == 0
+        await stalled.send(encode_request(Opcode.STAT, key=b"keys"))
+        values: dict[Any, float] = {}
+        with trio.fail_after(60):
+            while values.get(("trio_spool_long_commands_running", (("state", "waiting"),))) != 1:
+                values = await scrape(port_of(service))
+        assert 0 < values["trio_spool_spool_depth_bytes", ()] <= values["trio_spool_held_bytes", ()]
+        rows = await raw.stat(b"spool")
+        assert 0 < int(rows[b"depth"]) <= int(rows[b"buffered"])

@@ -115,3 +115,16 @@ def test_promtool_finds_nothing_wrong_with_the_files(arguments: list[str]) -> No
     run = subprocess.run([PROMTOOL, *arguments], cwd=MONITORING, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert "SUCCESS" in run.stdout
+
+
+@needs_promtool
+def test_the_queries_of_the_dashboard_can_be_parsed(tmp_path) -> None:
+    """promtool reads rules, and a rule may be any query."""
+    dashboard = json.loads((MONITORING / "dashboard.json").read_text())
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    rules = [{"record": f"query:{number}", "expr": query.replace("$__rate_interval", "1m")} for number, query in enumerate(queries)]
+    file = tmp_path / "rules.yml"
+    file.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))  # JSON is YAML as well
+    run = subprocess.run([PROMTOOL, "check", "rules", file], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert f"{len(queries)} rules found" in run.stdout

@@ -42,6 +42,7 @@ EXPECTED = {
         (GAUGE, ""): {"workers", "workers_busy", "producers_waiting_for_worker", "producers_overdue", "loop_tasks"},
         (GAUGE, "bytes"): {
             "high_water",
+            "depth",
             "window",
             "batch",
             "connection_bytes_max",

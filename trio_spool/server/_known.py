@@ -137,6 +137,13 @@ class Known:
         overlapped = jobs.running or jobs.past_spools.turns
         return statistics.bytes, statistics.spools + jobs.spool_statistics() if overlapped else statistics.spools
 
+    def spooled(self) -> int:
+        """Return how many bytes its spools hold, and what of them is being written."""
+        sender = self._sender
+        if sender is None:
+            return 0
+        return sender.held - sender.queued + sum(context.held for context in self._jobs.running)
+
     def jobs(self) -> list[CommandContext]:
         """Return the long commands that are running."""
         return list(self._jobs.running) if self._sender is not None else []

@@ -137,6 +137,7 @@ def _made(shared: Shared, total: Total) -> Samples:
         "spool_held_seconds": [Sample((), spools.held_seconds)],
         "spool_high_water_bytes": [Sample((), float(spools.high_water))],
         "spool_overdue": [Sample((), float(spools.overdue))],
+        "spool_depth_bytes": [Sample((), float(total.spooled))],
         "held_bytes": [Sample((), float(total.held))],
         "loop_lag_seconds": [Sample((), _seconds(shared.lag.histogram.read()))],
         "incidents": [Sample((event,), float(times)) for event, times in events],

@@ -71,6 +71,9 @@ class OpenConnection(Protocol):
     def counted(self) -> tuple[int, SpoolStatistics]:
         """Return both."""
 
+    def spooled(self) -> int:
+        """Return how many bytes its spools hold, and what of them is being written."""
+
     def leave(self, bucket: Bucket, *, stay: bool) -> None:
         """Stop using a bucket that is being deleted: end if it is the selected one, or `stay` without a bucket."""
 
@@ -106,6 +109,7 @@ class Total(NamedTuple):
         written: How many bytes the kernel has accepted, from those that have ended as well.
         spools: The counters of all spools, likewise.
         held: How many bytes those hold that are open.
+        spooled: Those of them that are in spools.
         working: How many long commands are running whose producers work.
         waiting: How many others are running: they wait for their client to take something, or for a worker.
     """
@@ -113,6 +117,7 @@ class Total(NamedTuple):
     written: int
     spools: SpoolStatistics
     held: int
+    spooled: int
     working: int
     waiting: int
 
@@ -160,10 +165,12 @@ class Connections:
         What is counted never becomes less from one call to the next: a connection that ends meanwhile is counted once.
         """
         seen: dict[int, tuple[int, SpoolStatistics]] = {}
-        held = working = waiting = 0
+        held = spooled = working = waiting = 0
         for number, connection in enumerate(self, 1):
             seen[connection.number] = connection.counted()
-            held += connection.held()
+            if more := connection.held():
+                held += more
+                spooled += connection.spooled()
             for job in connection.jobs():
                 is_working = job.describe()["state"] == "working"
                 working, waiting = working + is_working, waiting + (not is_working)
@@ -175,7 +182,7 @@ class Connections:
             written += more_written
             if more_spools.turns:  # most connections never stream anything, and adding takes ten times as long as this
                 spools += more_spools
-        return Total(written, spools, held, working, waiting)
+        return Total(written, spools, held, spooled, working, waiting)
 
     def bytes_written(self) -> int:
         """Return how many bytes the kernel has accepted from all connections, ended ones included."""

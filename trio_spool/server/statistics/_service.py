@@ -176,7 +176,8 @@ def spool(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None
     """What all spools together have done, and how many workers are busy."""
     if argument:
         return None
-    return spool_rows(shared, shared.connections.spool_statistics(), shared.buffers.held())
+    spooled = sum(connection.spooled() for connection in shared.connections)
+    return [*spool_rows(shared, shared.connections.spool_statistics(), shared.buffers.held()), gauge("depth", spooled, "bytes")]
 
 
 def spool_rows(shared: Shared, statistics: SpoolStatistics, held: int) -> list[Row]:
