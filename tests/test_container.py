@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import subprocess
 import sys
+import threading
 from collections import defaultdict
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import attrs
@@ -16,7 +18,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from support.process import command, running
+from support.process import running
+from support.users import ANN, write_users
 from trio_spool.cli import main
 from trio_spool.cli._serve import serve
 from trio_spool.server import Settings
@@ -125,19 +128,52 @@ def test_every_package_of_the_image_is_named_with_hashes(name: str) -> None:
     assert all("--require-hashes --only-binary :all:" in words for words in installed)
 
 
-def test_the_health_check_finds_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is a command of this program, which succeeds while a server runs, with users or without, and fails if none does."""
-    (check,) = FINAL["HEALTHCHECK"]
-    options, words = check.split(" CMD ")
+@pytest.fixture(scope="module")
+def check() -> Callable[[int], int]:
+    """Returns the status of the image's health check, for a server whose metrics have this port."""
+    (instruction,) = FINAL["HEALTHCHECK"]
+    options, words = instruction.split(" CMD ")
     assert {option.partition("=")[0] for option in options.split()} == {"--interval", "--timeout", "--start-period", "--retries"}
     program, *arguments = json.loads(words)
-    assert program == "trio-spool"
+    assert program == "python"
     variables = dict(variable.split("=", 1) for line in FINAL["ENV"] for variable in line.split())
-    assert variables["TRIO_SPOOL_SERVER"].partition(":")[2] == variables["TRIO_SPOOL_LISTEN"].rpartition(":")[2]
-    with running("--engine", "memory", "--listen", "tcp://127.0.0.1:0") as server:
-        environment = {**os.environ, "TRIO_SPOOL_SERVER": server.address}
-        assert subprocess.run(command(*arguments), env=environment, capture_output=True, timeout=60).returncode == 0
-    assert subprocess.run(command(*arguments), env=environment, capture_output=True, timeout=60).returncode != 0
+    port = variables["TRIO_SPOOL_METRICS"].rpartition(":")[2]
+    assert str(arguments).count(port) == 1
+
+    def check(its: int) -> int:
+        replaced = [word.replace(port, str(its)) for word in arguments]
+        return subprocess.run([sys.executable, *replaced], capture_output=True, timeout=60).returncode
+
+    return check
+
+
+def test_a_server_is_healthy_until_it_ends(check: Callable[[int], int], tmp_path: Path) -> None:
+    users = write_users(tmp_path / "users.json", ANN)
+    listen = ("--listen", "tcp://127.0.0.1:0", "--metrics", "tcp://127.0.0.1:0")
+    with running("--engine", "memory", "--users", str(users), *listen, listeners=2) as server:
+        port = int(server.addresses[1].rpartition(":")[2])
+        assert check(port) == 0
+    assert check(port) != 0
+
+
+@pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False), (404, False)])
+def test_a_server_that_says_so_is_not_healthy(check: Callable[[int], int], status: int, healthy: bool) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/healthz" else 500)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            assert (check(server.server_address[1]) == 0) == healthy
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_options_of_other_blocks_exist() -> None:
