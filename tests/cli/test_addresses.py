@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +31,7 @@ from trio_spool.cli._server_command import ServerArgument, ServerCommand
         ("[::1]:5", Address("::1", 5)), ("[::1]", Address("::1", 11210)), ("::1", Address("::1", 11210)),
         ("tcp://db", Address("db", 11210)), ("tcp://db:5/", Address("db", 5)), ("tcp://[::1]:5", Address("::1", 5)),
         ("tls://db", Address("db", 11207, tls=True)), ("tls://db:5", Address("db", 5, tls=True)),
-        ("memcached://db", Address("db", 11211)),
+        ("memcached://db", Address("db", 11211, classic=True)),
         ("couchbase://db", Address("db", 11210)), ("couchbases://db", Address("db", 11207, tls=True)),
         ("couchbase://ann@db:5/shop", Address("db", 5, username="ann", bucket="shop")),
         ("couchbases://a%40b@[::1]/sh%20op", Address("::1", 11207, tls=True, username="a@b", bucket="sh op")),
@@ -175,8 +180,6 @@ def test_a_server_that_nobody_has_started(unused: int) -> None:
 
 @pytest.fixture
 def unused() -> int:
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
@@ -223,3 +226,37 @@ def test_errors_of_sockets(here: Here, tmp_path: Path) -> None:
     assert "connection refused" in one_line("get", f"unix:{tmp_path}", "k")
     assert "path too long" in one_line("get", "unix:" + "x" * 200, "k").lower()
     assert "is not encrypted" in run("get", here.unix, "k", "--tls", status=2)
+
+
+@pytest.mark.skipif(shutil.which("memcached") is None, reason="there is no memcached")
+def test_memcached(unused: int, tmp_path: Path) -> None:
+    """It falls silent after a request with a body that it does not know, such as HELLO."""
+    user = ["-u", "nobody"] if os.getuid() == 0 else []
+    arguments = ["memcached", "-l", "127.0.0.1", "-p", str(unused), *user]
+    with subprocess.Popen(arguments) as process:
+        try:
+            there = f"memcached://127.0.0.1:{unused}"
+            for _ in range(1000):
+                with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", unused)):
+                    break
+                time.sleep(0.01)
+            assert "stored 1 bytes" in run("set", there, "n", "5", "--timeout", "20s")
+            assert run("incr", there, "n") == "6\n"
+            assert run("touch", there, "n", "10m").startswith("expires in 10m")
+            assert run("get", there, "n") == "6"
+            file = tmp_path / "documents"
+            file.write_text(
+                '{"key": "x", "value": "y"}\n{"bucket": "default", "collection": "_default._default", "key": "z", "value": "y"}\n'
+            )
+            assert run("load", there, file) == "stored 2 documents\n"
+            file.write_text('{"bucket": "shop", "key": "z", "value": "y"}\n')
+            assert "memcached has no buckets" in one_line("load", there, file)
+            assert "curr_items" in run("stat", there)
+            assert run("flush", there) == "deleted all items of the bucket default\n"
+            assert "not found" in one_line("get", there, "x")
+            for words in (("scan",), ("keys",), ("dump",), ("expire", "n"), ("bucket", "list"), ("bucket", "delete", "x")):
+                group = 2 if words[0] == "bucket" else 1
+                assert "memcached has nothing for" in run(*words[:group], there, *words[group:], status=2)
+            assert "no buckets and no collections" in run("get", there, "n", "--collection", "a.b", status=2)
+        finally:
+            process.terminate()

@@ -154,9 +154,9 @@ def test_no_answer(words: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         here = f"127.0.0.1:{listener.getsockname()[1]}"
         message = one_line(*words.replace("HERE", here).split(), "--timeout", 0.05)
-    assert (
-        message
-        == f"Error: {here} did not answer within 0.05 seconds; is it a trio-spool server? If it is slow, choose a longer --timeout\n"
+    assert message == (
+        f"Error: {here} did not answer within 0.05 seconds; is it a trio-spool server? "
+        "If it is slow, choose a longer --timeout; if it is memcached, put memcached:// before its address\n"
     )
 
 

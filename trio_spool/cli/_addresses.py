@@ -38,6 +38,7 @@ class Address:
         tls: Whether to encrypt the connection.
         username: The user that the address names.
         bucket: The bucket that the address names.
+        classic: Whether it is memcached, which has no extensions: a request that it does not know may make it fall silent.
         default_port: Whether the address says no port.
         word: The address as it was given, if it may have been meant as something else; else empty.
     """
@@ -47,6 +48,7 @@ class Address:
     tls: bool = False
     username: str | None = None
     bucket: str | None = None
+    classic: bool = False
     default_port: bool = attrs.field(default=False, eq=False)
     word: str = attrs.field(default="", eq=False)
 
@@ -117,8 +119,8 @@ def _parse_url(scheme: str, rest: str, text: str) -> Address:
     if "," in match["place"]:
         raise ValueError(f"{text!r:.200} names several servers; name one")
     return attrs.evolve(
-        _parse_place(match["place"], text, default), tls=tls, username=unquote(user) if user else None,
-        bucket=unquote(path) if path else None,
+        _parse_place(match["place"], text, default), tls=tls, classic=scheme == "memcached",
+        username=unquote(user) if user else None, bucket=unquote(path) if path else None,
     )  # fmt: skip
 
 

@@ -33,6 +33,7 @@ T = TypeVar("T")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs. By default, print text for people.")
 
 
+_MEMCACHED: Final = "; if it is memcached, put memcached:// before its address"
 # With these, errors carry a reason beside their status, values keep their datatypes, and attributes can be stored.
 FEATURES: Final = (Feature.XERROR, Feature.JSON, Feature.XATTR)
 
@@ -45,14 +46,13 @@ def run_with_client(
     Args:
         server: The server.
         work: What to do with the client.
-        negotiate: Whether to ask for `FEATURES`, which costs a request; servers of other makes may not know it. By default, with a
-            login.
+        negotiate: Whether to ask for `FEATURES`, which costs a request. By default, with a login. memcached is never asked.
         missing: The message for an item that does not exist.
     """
 
     async def connect_and_work() -> T:
         async with server.open() as client:
-            if negotiate or (negotiate is None and not server.anonymous):
+            if not server.address.classic and (negotiate or (negotiate is None and not server.anonymous)):
                 with server.answering():
                     await say_hello(client)
             return await work(client)
@@ -65,7 +65,7 @@ async def say_hello(client: Client) -> None:
     try:
         await client.hello("trio-spool", FEATURES)
     except ServerError:
-        pass  # memcached has no features
+        pass  # a server of another make may have no features
 
 
 def run_with_server(server: Server, work: Callable[[], Awaitable[T]], *, missing: str = "") -> T:
@@ -95,7 +95,7 @@ def _explain(error: Exception, server: Server) -> CliError:
     text = str(error)
     if isinstance(error, trio.TooSlowError):
         text = f"{server.address} did not answer within {server.answer_timeout:g} seconds; is it a trio-spool server?"
-        return kind(f"{text} If it is slow, choose a longer --timeout")
+        return kind(f"{text} If it is slow, choose a longer --timeout{'' if server.address.classic else _MEMCACHED}")
     if isinstance(error, LocalProtocolError):
         return kind(f"the request can't be sent: {text}")
     hint = _hint(error, server)

@@ -19,15 +19,25 @@ class Destinations:
         bucket: The bucket of all documents, whatever their lines say; None for what they say, or the default one.
         collection: The collection of all documents, likewise. It is in `bucket`, or in the default one.
         note: Called with a sentence about anything that was made, or is not as the file says.
+        has_collections: Whether the server may be asked for collections.
     """
 
-    def __init__(self, client: Client, bucket: str | None, collection: str | None, note: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        bucket: str | None,
+        collection: str | None,
+        note: Callable[[str], object],
+        *,
+        has_collections: bool = True,
+    ) -> None:
         self._client = client
         self._bucket = bucket or (None if collection is None else DEFAULT_BUCKET)
         self._collection = collection
         self._note = note
         self._selected = bucket or DEFAULT_BUCKET
-        self._negotiated: bool | None = None  # whether keys are prefixed; None before that is known
+        self._has_collections = has_collections
+        self._negotiated = None if has_collections else False  # whether keys are prefixed; None before that is known
         self._prefixes: dict[Place, bytes] = {}
         self._first: Place | None = None  # what the first document says
 
@@ -45,6 +55,8 @@ class Destinations:
             self._bucket or item.place.bucket or DEFAULT_BUCKET, self._collection or item.place.collection or DEFAULT_COLLECTION
         )
         if place.bucket != self._selected:
+            if not self._has_collections:
+                raise ConnectionFailedError(f"memcached has no buckets, and {item.key!r:.100} is of {place.bucket!r}")
             await self._select(place.bucket)
         if not self._negotiated:
             if place.collection != DEFAULT_COLLECTION:
@@ -78,6 +90,8 @@ class Destinations:
             return
         if self._negotiated is None:
             self._negotiated = await negotiate_collections(self._client)
+        if not self._negotiated:
+            return  # there is nothing to make; a document of another collection is refused
         place = Place(self._bucket or declared.place.bucket, declared.place.collection)
         if place.bucket != self._selected:
             await self._select(place.bucket)

@@ -184,7 +184,7 @@ def load(server: Server, file: Path, field: str | None, collection: str | None, 
     async def work(client: Client) -> int:
         with progress_bar(as_json) as progress, closing(source.items()) as items:
             task = progress.add_task(file.name, total=source.size)
-            destinations = Destinations(client, server.bucket, collection, _note)
+            destinations = Destinations(client, server.bucket, collection, _note, has_collections=not server.address.classic)
             return await store_all(
                 client, items, lambda: progress.update(task, completed=source.progress), destinations
             )  # fmt: skip

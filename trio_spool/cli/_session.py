@@ -26,6 +26,10 @@ from ._server_command import OPTION, WORD
 
 PASSWORD_VARIABLE: Final = "TRIO_SPOOL_PASSWORD"
 
+# The commands that do with memcached what they do elsewhere, and the groups that have others of the same name.
+_MEMCACHED: Final = ("get", "set", "delete", "incr", "decr", "touch", "flush", "load", "stat", "ping")
+_GROUPS: Final = ("bucket", "collection")
+
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -159,6 +163,16 @@ def _origin(address: Address) -> str:
     return ""
 
 
+def _check_memcached(bucket: str | None, collection: str | None) -> None:
+    """Refuse what memcached does not have."""
+    context = click.get_current_context()
+    if context.info_name not in _MEMCACHED or (context.parent is not None and context.parent.info_name in _GROUPS):
+        commands = f"it has {', '.join(_MEMCACHED)}"
+        raise click.UsageError(f"memcached has nothing for {context.command_path}; {commands}")
+    if bucket is not None or collection is not None:
+        raise click.UsageError("memcached has no buckets and no collections; leave --bucket and --collection out")
+
+
 def session_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of a session. What `server_argument` found becomes its parameter `server`, a `Server`."""
 
@@ -205,6 +219,8 @@ def session_options(function: Callable[..., Any]) -> Callable[..., Any]:
             if address.is_unix:
                 raise click.UsageError(f"--tls can't be used with {address}: a Unix domain socket is not encrypted")
             address = address.encrypted()
+        if address.classic:
+            _check_memcached(bucket, values.get("collection"))
         if address.username is not None and _source("username") is not ParameterSource.COMMANDLINE:
             username = address.username
         if from_stdin and username is None:
