@@ -168,7 +168,7 @@ def test_a_server_that_fails_tells_whoever_leaves_the_block(tmp_path: Path) -> N
         "import failing\n"
         "from trio_spool.testing._hosted import HostedServer\n"
         "from trio_spool.testing._running import stopping\n"
-        "with stopping(HostedServer({'engine': 'memory'}, buckets=(), username='', password='', serve=failing.serve)):\n"
+        "with stopping(HostedServer({'engine': 'memory'}, buckets=(), collections=(), username='', password='', serve=failing.serve)):\n"
         "    print('started')\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}

@@ -260,7 +260,7 @@ def test_a_server_that_fails_tells_whoever_leaves_the_block() -> None:
 
     before = threads()
     with pytest.raises(OSError, match="the server's own") as caught:
-        with stopping(ServerThread(Job({"engine": "memory"}, (), "ada", "secret", serve))):
+        with stopping(ServerThread(Job({"engine": "memory"}, (), (), "ada", "secret", serve))):
             failing.set()
             while threads() != before:
                 time.sleep(0.001)

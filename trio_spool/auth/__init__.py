@@ -11,6 +11,7 @@ from ._scram import ScramKeys as ScramKeys
 from ._scram import derive_keys as derive_keys
 from ._scram import matches as matches
 from ._users import ITERATIONS as ITERATIONS
+from ._users import MIN_ITERATIONS as MIN_ITERATIONS
 from ._users import Role as Role
 from ._users import User as User
 from ._users import Users as Users

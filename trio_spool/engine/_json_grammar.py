@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable
 from functools import cached_property
 from typing import Final
 
@@ -156,8 +157,13 @@ def members_without(key: str) -> re.Pattern[bytes]:
     return re.compile(_items(other + _member(_value(LEVELS)), b"*" + _ONCE))
 
 
-def compile_all_in_thread() -> None:
-    """Compile all patterns, so that nobody has to wait for that. Takes some tenths of a second, and lets other threads run."""
+def compile_all_in_thread(between: Callable[[], object] = lambda: None) -> None:
+    """Compile all patterns, so that nobody has to wait for that. Takes some tenths of a second, and lets other threads run.
+
+    Args:
+        between: Called before each of them. What it raises ends this.
+    """
     for name, member in vars(Grammar).items():
         if isinstance(member, cached_property):
+            between()
             getattr(GRAMMAR, name)

@@ -229,7 +229,7 @@ class Service:
 
 async def _prepare_documents() -> None:
     """Compile what documents are read with, so that the first client that looks into one need not wait for that."""
-    await trio.to_thread.run_sync(compile_all_in_thread, abandon_on_cancel=True)
+    await trio.to_thread.run_sync(compile_all_in_thread, trio.from_thread.check_cancelled)
 
 
 async def serve(

@@ -7,6 +7,7 @@ is stopped at the end of the stream, and the process ends at the end of standard
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import socket
@@ -37,7 +38,9 @@ def main() -> None:
     # Plain tracebacks: the default ones show local variables, which are pages of what a test has stored.
     renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     stamper = structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False)
-    structlog.configure(processors=[structlog.processors.add_log_level, stamper, renderer])
+    # What a test wants to see when it has failed, and not that each server has begun and ended.
+    warnings = structlog.make_filtering_bound_logger(logging.WARNING)
+    structlog.configure(processors=[structlog.processors.add_log_level, stamper, renderer], wrapper_class=warnings)
     control = socket.socket(fileno=os.dup(0))
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,9 +14,9 @@ import attrs
 import trio
 
 from .._core import raise_the_one
-from ..client import Client, ExistsError, ServerError, open_client
-from ..mcbp import Opcode
+from ..client import Collections, ExistsError, ServerError, open_client
 from ..server import Settings, serve
+from ._contents import Collection
 from ._server import Server
 
 if sys.version_info < (3, 11):
@@ -27,6 +30,7 @@ class Job:
     Attributes:
         settings: The settings of the server, by their names.
         buckets: The buckets to create.
+        collections: The collections to create, with their scopes.
         username: The user who creates them, if there are users.
         password: The password of this user.
         serve: What runs instead of `trio_spool.server.serve`, for tests.
@@ -34,6 +38,7 @@ class Job:
 
     settings: Mapping[str, Any]
     buckets: tuple[str, ...]
+    collections: tuple[Collection, ...]
     username: str
     password: str = attrs.field(repr=False)
     serve: Callable[..., Awaitable[None]] | None = None
@@ -60,38 +65,47 @@ async def run(job: Job, *, stop: trio.Event, task_status: trio.TaskStatus[Server
                 await (job.serve or serve)(settings, task_status=task_status, stop=stop)
 
             addresses = await nursery.start(serve_it)
-            await _create_buckets(job, addresses, login=settings.users is not None)
-            task_status.started(_describe(job, addresses[0]))
+            await _create_contents(job, addresses, login=settings.users is not None)
+            task_status.started(_describe(job, addresses[0], login=settings.users is not None))
     except BaseExceptionGroup as group:
         raise_the_one(group)
 
 
-def _describe(job: Job, address: str) -> Server:
+def _describe(job: Job, address: str, *, login: bool) -> Server:
     first = urlsplit(address)
     assert first.hostname is not None and first.port is not None
     return Server(
-        host=first.hostname, port=first.port, username=job.username, password=job.password, tls=first.scheme == "tls"
+        host=first.hostname, port=first.port, username=job.username, password=job.password, tls=first.scheme == "tls",
+        users=login, buckets=job.buckets, collections=job.collections,
     )  # fmt: skip
 
 
-async def _create_buckets(job: Job, addresses: list[str], *, login: bool) -> None:
-    if not job.buckets:
+async def _create_contents(job: Job, addresses: list[str], *, login: bool) -> None:
+    """Create the buckets and the collections."""
+    if not job.buckets and not job.collections:
         return
     plain = next((url for url in map(urlsplit, addresses) if url.scheme == "tcp"), None)
     if plain is None or plain.hostname is None or plain.port is None:
-        raise ValueError("buckets can only be created without TLS: also listen on a tcp:// address")
-    async with open_client(plain.hostname, plain.port) as client:
-        if login:
-            await _call(client, Opcode.SASL_AUTH, b"PLAIN", b"\0".join([b"", job.username.encode(), job.password.encode()]))
+        raise ValueError("buckets and collections can only be created without TLS: also listen on a tcp:// address")
+    username, password = (job.username, job.password) if login else (None, None)
+    async with open_client(plain.hostname, plain.port, username=username, password=password) as client:
         for name in job.buckets:
             try:
-                await _call(client, Opcode.CREATE_BUCKET, name.encode())
+                await client.create_bucket(name)
             except ExistsError:
                 pass  # from an earlier run in the same data directory
             except ServerError as exc:
                 raise ValueError(f"the bucket {name!r} can't be created: {exc}") from exc
+        for bucket, collections in groupby(sorted(job.collections, key=attrgetter("bucket")), attrgetter("bucket")):
+            try:
+                await client.select_bucket(bucket)
+                await client.change_collections(partial(_with_all, list(collections)))
+            except ServerError as exc:
+                raise ValueError(f"the collections of the bucket {bucket!r} can't be created: {exc}") from exc
 
 
-async def _call(client: Client, opcode: Opcode, key: bytes, value: bytes = b"") -> None:
-    call = await client.start(opcode, key=key, value=value)
-    await call.expect_success()
+def _with_all(wanted: list[Collection], there: Collections) -> Collections:
+    for collection in wanted:
+        if there.find(collection.path) is None:  # an earlier run in the same data directory may have made it
+            there = there.with_collection(collection.path)
+    return there

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
+
+from ._accounts import login_of, users_file
+from ._contents import names_in, parse_collection
 
 if TYPE_CHECKING:
     from ._hosted import HostedServer
     from ._server import Server
     from ._thread import ServerThread
 
-# A server without users takes any login. These are the ones in the documentation of Couchbase.
-USERNAME: Final = "Administrator"
-PASSWORD: Final = "password"
 # Seconds. Picked, not measured: at the end of a test, nobody waits for replies.
 DRAIN_TIMEOUT: Final = 1.0
 
 
 @contextmanager
 def running_server(
-    *, buckets: Iterable[str] = (), username: str = USERNAME, password: str = PASSWORD, thread: bool = False, **settings: Any
+    *,
+    buckets: Iterable[str] = (),
+    collections: Iterable[str] = (),
+    users: str | os.PathLike[str] | Mapping[str, str | tuple[str, ...]] | None = None,
+    username: str | None = None,
+    password: str | None = None,
+    thread: bool = False,
+    **settings: Any,
 ) -> Iterator[Server]:
     """Run a server on a free port of 127.0.0.1 until the block ends.
 
@@ -31,8 +39,14 @@ def running_server(
 
     Args:
         buckets: Buckets to create, unless they exist, beside the default one.
-        username: A user who may log in. With `users` and `buckets`, this user creates the buckets.
-        password: The password of this user.
+        collections: Collections to create, unless they exist, with their scopes: ``SCOPE.COLLECTION`` in the default bucket, or
+            ``BUCKET:SCOPE.COLLECTION`` in another one.
+        users: Who may log in: a mapping of names to passwords, such as ``{"ada": "secret"}``, or the path of a file of users. A
+            name may have a tuple of a password and roles, such as ``("secret", "read", "orders:write")``; with a password alone, a
+            user may do everything. By default, anybody may log in.
+        username: A user who may log in. With `users`, this user creates the buckets and collections. By default, the first user of
+            the mapping who may do everything; without a mapping, ``Administrator``.
+        password: The password of this user. By default, the one in the mapping; without a mapping, ``password``.
         thread: Run the server in a thread of this process instead. Then a debugger reaches it, and settings may be any objects,
             such as an engine of your own. But a client that keeps the interpreter while it waits gets no answer: every scan of
             Couchbase's SDK fails after 75 seconds.
@@ -46,19 +60,29 @@ def running_server(
     Raises:
         SettingsError: The settings can't be used.
         TypeError: There is no such setting.
-        ValueError: The first address to listen on is not a TCP address, a bucket can't be created, or a setting can't be sent to
-            another process.
+        ValueError: The first address to listen on is not a TCP address, a bucket, a collection or a user can't be created, or a
+            setting can't be sent to another process.
         ListenError: The server can't listen on an address.
         DataDirectoryError: The data directory can't be used.
-        ServerError: The user who creates the buckets can't log in.
+        ServerError: The user who creates the buckets and collections can't log in.
         ServerDiedError: The process of the server has ended.
         Exception: At the end of the block: the error that ended the server before.
     """
     settings.setdefault("listen", ("tcp://127.0.0.1:0",))
     settings.setdefault("engine", "memory" if settings.get("data_dir") is None else "lmdb")
     settings.setdefault("drain_timeout", DRAIN_TIMEOUT)
-    with stopping(_make(thread, settings, buckets=tuple(buckets), username=username, password=password)) as server:
-        yield server
+    username, password = login_of(users, username, password)
+    job = {
+        "buckets": names_in("buckets", buckets),
+        "collections": tuple(map(parse_collection, names_in("collections", collections))),
+        "username": username,
+        "password": password,
+    }
+    with users_file(users) as path:
+        if path is not None:
+            settings["users"] = path
+        with stopping(_make(thread, settings, **job)) as server:
+            yield server
 
 
 def _make(thread: bool, settings: dict[str, Any], **job: Any) -> HostedServer | ServerThread:

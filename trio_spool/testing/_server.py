@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import attrs
 
+from ._contents import DEFAULT_BUCKET, Collection
+
 
 @attrs.frozen(kw_only=True)
 class Server:
@@ -16,14 +18,20 @@ class Server:
         password: The password of this user. A server without a file of users takes any name and any password.
         bucket: The default bucket, which always exists.
         tls: Whether connections must be encrypted.
+        users: Whether clients must log in.
+        buckets: The buckets that were created beside the default one.
+        collections: The collections that were created, each with its `bucket`, `scope` and `name`.
     """
 
     host: str
     port: int
     username: str
     password: str
-    bucket: str = "default"
+    bucket: str = DEFAULT_BUCKET
     tls: bool = False
+    users: bool = False
+    buckets: tuple[str, ...] = ()
+    collections: tuple[Collection, ...] = ()
 
     @property
     def address(self) -> str:
