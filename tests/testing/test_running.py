@@ -283,8 +283,9 @@ def test_importing_it_does_not_load_the_server() -> None:
     assert "trio_spool.testing" in loaded
     assert not {name.partition(".")[0] for name in loaded} & {"trio", "structlog", "lmdb", "rich", "click", "prometheus_client"}
     assert {name for name in loaded if name.startswith("trio_spool.")} == {
-        "trio_spool._version", "trio_spool.testing", "trio_spool.testing._errors", "trio_spool.testing._running",
-        "trio_spool.testing._server", "trio_spool.testing.plugin",
+        "trio_spool._version", "trio_spool.testing", "trio_spool.testing._accounts", "trio_spool.testing._contents",
+        "trio_spool.testing._errors", "trio_spool.testing._options", "trio_spool.testing._running", "trio_spool.testing._server",
+        "trio_spool.testing.plugin",
     }  # fmt: skip
 
 
