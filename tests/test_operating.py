@@ -12,6 +12,7 @@ from support.events import events
 from trio_spool.cli import main
 from trio_spool.cli._serve import serve
 from trio_spool.engine._directory import FORMAT, OLDEST_FORMAT
+from trio_spool.server.conversation._waiting import Waits
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "operating.rst").read_text(encoding="utf-8")
@@ -78,3 +79,8 @@ def test_formats_of_data_directories(number: int) -> None:
 def test_every_alert_has_something_to_do() -> None:
     rules = (ROOT / "docs" / "examples" / "monitoring" / "alerts.yml").read_text(encoding="utf-8")
     assert sorted(re.findall(r"``(TrioSpool\w+)``", PAGE)) == sorted(re.findall(r"alert: (\w+)", rules))
+
+
+def test_what_a_connection_can_wait_for_is_explained() -> None:
+    section = PAGE.partition("\nA client hangs\n")[2].partition("\nThe disk is slow\n")[0]
+    assert not [waits.value for waits in Waits if f"``{waits.value}``" not in section]
