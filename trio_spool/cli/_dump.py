@@ -131,7 +131,9 @@ def dump(server: Server, file: Path | None, prefix: str, collection: str | None)
 
     They are the documents of all collections of all buckets that the user may read; with --bucket or --collection, those of one.
     What is left out is named on standard error. Each line has the bucket and the collection of its document. A line without a
-    document says that there is a collection. Each collection is written as it is when its turn comes.
+    document says that there is a collection. Each collection is written as it is when its turn comes. Deleted documents
+    are left out, and with them the staged inserts of transactions of Couchbase's SDKs that have not ended: dump while none runs, or
+    make a backup.
 
     They go to FILE, or to standard output if there is no FILE or if it is -. Keys and values that are not UTF-8 are written in
     base64, and flags, expiry times, datatypes and extended attributes are kept. If the name of FILE ends in .gz or .zst, it is

@@ -166,7 +166,6 @@ class Batch:
                 current = self._tombstone(key)
             except DamagedItemError:
                 return Outcome(Problem.DAMAGED)
-            locked = False  # the lock was of an item that has expired since
         version = Version(self._cas + 1, self._seqno + 1) if isinstance(operation, (Edit, Planned)) else NO_VERSION
         outcome, change = apply(operation, current, locked=locked, version=version)
         if self._room is not None and isinstance(change, Item) and (problem := self._room.admit(key, change, stored)):
