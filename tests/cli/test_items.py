@@ -122,7 +122,9 @@ def test_counting(server) -> None:
     assert run_json("incr", here, "n", "7") == {"key": "n", "number": 7}
     assert output_of("get", here, "n") == b"7"
     run("set", here, "text", "no number")
-    assert "increment" in one_line("incr", here, "text")
+    assert "the value of 'text' is not a number of decimal digits" in one_line("incr", here, "text")
+    run("set", here, "text", "18446744073709551616")
+    assert "below 2^64" in one_line("decr", here, "text")
     assert "'x' is not a whole number from 0 to 18446744073709551615" in run("incr", here, "n", "x", status=2)
     assert "'18446744073709551616' is not" in run("incr", here, "n", 2**64, status=2)
     assert run("incr", here, "n", 2**64 - 7) == "0\n"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any, Final
 
 import click
 
-from ..client import Client
+from ..client import Client, NotANumberError
 from ._collections import collection_option
 from ._common import KeyCommand, json_option, run_with_client, server_argument, server_command
+from ._errors import ConnectionFailedError
 from ._keys_of_items import fields_of, key_argument, missing
 from ._keyspace import request_prefix
 from ._quantities import Expiry
@@ -90,7 +92,12 @@ def _count(
     async def work(client: Client) -> int:
         with server.answering():
             full_key = await request_prefix(client, collection) + key
-            number: int = await change(client, full_key, delta, initial=initial, expiry=expiry)
+            try:
+                number: int = await change(client, full_key, delta, initial=initial, expiry=expiry)
+            except NotANumberError:
+                raise ConnectionFailedError(
+                    f"the value of {os.fsdecode(key)!r} is not a number of decimal digits below 2^64"
+                ) from None
             return number
 
     absent = f"{missing(key, collection)}; --initial makes it"
