@@ -30,7 +30,6 @@ from ._replies import TOUCHED as TOUCHED
 from ._replies import encode_error as encode_error
 from ._replies import encode_key as encode_key
 from ._replies import encode_line as encode_line
-from ._replies import encode_statistic as encode_statistic
 from ._replies import encode_value as encode_value
 from ._replies import is_text as is_text
 from ._replies import quote_key as quote_key

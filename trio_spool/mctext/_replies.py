@@ -35,11 +35,6 @@ def encode_value(key: bytes, flags: int, value: bytes, cas: int | None = None) -
     return b"VALUE %b %d %d %d\r\n%b\r\n" % (key, flags, len(value), cas, value)
 
 
-def encode_statistic(name: bytes, value: bytes) -> bytes:
-    """Encode one statistic."""
-    return b"STAT %b %b\r\n" % (name, value)
-
-
 def encode_key(key: bytes, *, base64: bool) -> bytes:
     """Encode the flag that returns a key, followed by the flag b if it is in base64."""
     return b" k" + b64encode(key) + b" b" if base64 else b" k" + key

@@ -11,8 +11,9 @@ import trio
 from support.clocks import Clock
 from trio_spool.mcbp import Opcode
 from trio_spool.server.data import Accesses
-from trio_spool.server.shared import EventKind, Events
+from trio_spool.server.shared import EventKind, Events, Prefixes
 from trio_spool.server.shared._events import MAX_WATCHERS, QUEUE_SIZE
+from trio_spool.server.shared._prefixes import MAX_PREFIXES
 
 
 @pytest.fixture
@@ -75,23 +76,34 @@ async def test_what_crawlers_are_told(service: Any) -> None:
 
 
 async def test_what_happens_to_items(service: Any) -> None:
+    """A store looks for its item first, as in memcached."""
+    get_a, get_b = b"item_get key=a status=not_found clsid=0 size=0", b"item_get key=b status=not_found clsid=0 size=0"
+    found = b"item_get key=x%25%FF status=found clsid=1 size=3"
+    steps = [
+        (b"get a\r\n", [get_a]),
+        (
+            b"set x%\xff 0 100 3\r\nabc\r\n",
+            [
+                b"item_get key=x%25%FF status=not_found clsid=0 size=0",
+                b"item_store key=x%25%FF status=stored cmd=set ttl=100 clsid=1 size=3",
+            ],
+        ),
+        (b"get x%\xff b\r\n", [found, get_b]),
+        (b"add x%\xff 0 0 1\r\nx\r\n", [found, b"item_store key=x%25%FF status=exists cmd=add ttl=0 clsid=1 size=1"]),
+        (b"ms a 1 MA\r\nx\r\n", [get_a, b"item_store key=a status=not_stored cmd=append ttl=0 clsid=1 size=1"]),
+        (b"mg b v\r\n", [get_b]),
+        (b"cas b 0 0 1 5\r\nx\r\n", [get_b, b"item_store key=b status=not_found cmd=cas ttl=0 clsid=1 size=1"]),
+        (b"delete b\r\n", []),
+        (b"set big 0 0 99999999\r\n", [b"item_store key=big status=too_large cmd=set ttl=0 clsid=1 size=99999999"]),
+    ]
     async with service.connect() as raw, service.connect() as other:
         lines = Lines(raw)
         await lines.watch(b"fetchers mutations deletions")
-        await other.send(
-            b"get a\r\nset a%\xff 0 100 3\r\nabc\r\nget a%\xff b\r\nadd a%\xff 0 0 1\r\nx\r\nms a 1 MA\r\nx\r\nmg b v\r\ncas b 0 0 1 5\r\nx\r\n"
-            b"set big 0 0 99999999\r\n"
-        )
-        number = b" cfd=2"
-        assert await lines.next() == b"type=item_get key=a status=not_found clsid=0" + number + b" size=0"
-        assert await lines.next() == b"type=item_store key=a%25%FF status=stored cmd=set ttl=100 clsid=1" + number + b" size=3"
-        assert await lines.next() == b"type=item_get key=a%25%FF status=found clsid=1" + number + b" size=3"
-        assert await lines.next() == b"type=item_get key=b status=not_found clsid=0" + number + b" size=0"
-        assert await lines.next() == b"type=item_store key=a%25%FF status=exists cmd=add ttl=0 clsid=1" + number + b" size=1"
-        assert await lines.next() == b"type=item_store key=a status=not_stored cmd=append ttl=0 clsid=1" + number + b" size=1"
-        assert await lines.next() == b"type=item_get key=b status=not_found clsid=0" + number + b" size=0"
-        assert await lines.next() == b"type=item_store key=b status=not_found cmd=cas ttl=0 clsid=1" + number + b" size=1"
-        assert await lines.next() == b"type=item_store key=big status=too_large cmd=set ttl=0 clsid=1" + number + b" size=99999999"
+        for sent, expected in steps:
+            await other.send(sent)
+            assert await other.stream.receive_some(1000)
+            for line in expected:
+                assert (await lines.next()).replace(b" cfd=2", b"") == b"type=" + line
         async with service.connect() as binary:
             await binary.call(Opcode.SET, key=b"b", value=b"xy", extras=bytes(8))
             await binary.call(Opcode.GET, key=b"b")
@@ -141,6 +153,25 @@ async def test_groups_of_statistics_for_tools(service: Any) -> None:
     assert await talk(service, b"stats cachedump\r\nstats cachedump x 1\r\nstats cachedump 64 1\r\n") == (
         b"CLIENT_ERROR bad command line\r\nCLIENT_ERROR bad command line format\r\nCLIENT_ERROR Illegal slab id\r\n"
     )
+
+
+async def test_uses_by_prefix(service: Any) -> None:
+    sent = (
+        b"set foo:a 0 0 1\r\nx\r\nstats detail on\r\nset foo:a 0 0 1\r\nx\r\nset none 0 0 1\r\nx\r\nget foo:a foo:b none bar:x\r\ndelete foo:a\r\n"
+        b"delete foo:zz\r\nadd foo:a 0 0 1\r\nx\r\nmg foo:a\r\nstats detail off\r\nget foo:a\r\nstats detail dump\r\n"
+    )
+    dump = b"PREFIX bar get 1 hit 0 set 0 del 0\r\nPREFIX foo get 3 hit 2 set 2 del 2\r\nEND\r\n"
+    assert (await talk(service, sent)).endswith(b"END\r\n" + dump)
+    async with service.connect() as raw:
+        assert await raw.stat(b"detail dump") == {b"bar": b"get 1 hit 0 set 0 del 0", b"foo": b"get 3 hit 2 set 2 del 2"}
+    assert await talk(service, b"stats reset\r\nstats detail dump\r\n") == b"RESET\r\nEND\r\n"
+
+
+def test_prefixes_have_a_bound() -> None:
+    prefixes = Prefixes()
+    for number in range(MAX_PREFIXES + 10):
+        prefixes.find(b"p%d:k" % number).gets += 1
+    assert len(prefixes.read()) == MAX_PREFIXES
 
 
 async def test_watchers_come_and_go(service: Any, until: Any) -> None:

@@ -31,6 +31,7 @@ from ._logins import EVERYTHING as EVERYTHING
 from ._logins import PLAIN as PLAIN
 from ._logins import Logins as Logins
 from ._pace import Pace as Pace
+from ._prefixes import Prefixes as Prefixes
 from ._range_scan import Continue as Continue
 from ._range_scan import ContinueLimits as ContinueLimits
 from ._range_scan import Ending as Ending

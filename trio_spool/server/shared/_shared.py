@@ -23,6 +23,7 @@ from ._life import Life
 from ._listener import Listener
 from ._log import Log
 from ._logins import Logins
+from ._prefixes import Prefixes
 from ._scans import Scans
 from ._sequence_waits import SequenceWaits
 from ._shares import Shares, Workers
@@ -61,6 +62,7 @@ class Shared:
         waits: The clients that wait until a bucket has reached a sequence number.
         connections: The open connections.
         events: What happens, for those who watch.
+        prefixes: How often items are used, by the beginning of their keys, if a client has switched that on.
         listening: The addresses that it listens on, with the ports that the system chose. The service sets them when it begins.
         listeners: The same, as clients see them. The service sets them when it begins.
         entrances: The listeners for management. Their companion sets them when it begins.
@@ -112,6 +114,7 @@ class Shared:
         )  # fmt: skip
         self.waits = SequenceWaits(tuning.clock)
         self.events = Events()
+        self.prefixes = Prefixes()
         self.connections = Connections()
         self.listening: list[Address] = []
         self.listeners: list[Listener] = []
@@ -164,6 +167,7 @@ class Shared:
     def reset_statistics(self) -> None:
         """Begin counting anew."""
         self.counters.reset()
+        self.prefixes.reset()
         self.timings.reset()
         self.slow.reset()
         self.limits.reset()

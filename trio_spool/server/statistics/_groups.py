@@ -58,7 +58,7 @@ _GROUPS: Final = (
     Group("spool", _service.spool),
     Group("threads", _service.threads),
     Group("reset", _service.reset),
-    Group("detail", _service.detail),
+    Group("detail", _service.detail, Shows.OTHERS),
     Group("items", _service.nothing),
     Group("slabs", _service.nothing),
     Group("sizes", _service.nothing),

@@ -19,7 +19,7 @@ from ...engine import find_engine
 from ..data import Bucket
 from ..settings import BACKLOG
 from ..shared import Shared
-from ._rows import Row, counter, gauge, ranges, summary
+from ._rows import RawRow, Row, counter, gauge, ranges, summary
 
 # Of how commands varied: for people and programs that know this server, and as Couchbase's tools read it.
 TIMINGS: Final = "timings"
@@ -105,10 +105,11 @@ def settings(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | N
         Row("chunk_size", 0),
         Row("num_threads", values.workers + 2),
         Row("stat_key_prefix", ":"),
-        Row("detail_enabled", "no"),
+        Row("detail_enabled", shared.prefixes.on),
         Row("reqs_per_event", 0),
         Row("cas_enabled", True),
         Row("client_flags_size", 4),
+        Row("shutdown_command", False),
         Row("tcp_backlog", BACKLOG),
         Row("binding_protocol", _BINDINGS[values.protocols]),
         Row("auth_enabled_sasl", shared.logins.required),
@@ -216,11 +217,21 @@ def reset(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None
     return ()
 
 
-def detail(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
-    """Statistics by prefix of the key, which are not kept: accepted for the tools that ask (``on``, ``off``, ``dump``)."""
+def detail(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | Iterable[RawRow] | None:
+    """How often items are used, by the part of their keys before the first colon.
+
+    The argument ``on`` begins to count, ``off`` stops, and ``dump`` shows the counts. That is counted for all buckets together, for
+    10,000 prefixes at most.
+    """
     if argument in ("on", "off"):
+        shared.prefixes.on = argument == "on"
         return ()
-    return (Row("detailed", ""),) if argument == "dump" else None
+    if argument != "dump":
+        return None
+    return [
+        RawRow(prefix, b"get %d hit %d set %d del %d" % (uses.gets, uses.hits, uses.sets, uses.deletions))
+        for prefix, uses in shared.prefixes.read()
+    ]
 
 
 def nothing(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:

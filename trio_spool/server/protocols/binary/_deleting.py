@@ -6,7 +6,7 @@ from typing import Final
 
 from ....engine import Outcome
 from ....mcbp import Opcode, Request, item_shape, shape
-from ...commands import items
+from ...commands import items, noting
 from ...commands.errors import NotSupportedError
 from ...conversation import ADMIN_OF_BUCKET, WRITE
 from ._exchange import BinaryExchange
@@ -21,8 +21,8 @@ def delete(exchange: BinaryExchange, request: Request) -> None:
 
 def _encode_delete(exchange: BinaryExchange, request: Request, outcome: Outcome) -> bytes:
     items.count_delete(exchange.shared.counters, outcome)
-    if exchange.shared.events.deletions and outcome.problem is None:
-        exchange.shared.events.deleted(request.key[1:], exchange.connection, "delete")
+    if noting.changes_wanted(exchange.shared):
+        noting.deleted(exchange.shared, exchange.connection, request.key, "delete", outcome)
     return encode_mutation(exchange, request, outcome, cas=exchange.features.cas_of_delete(outcome.cas))
 
 

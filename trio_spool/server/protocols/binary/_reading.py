@@ -72,7 +72,7 @@ def get_run(exchange: BinaryExchange, gets: list[tuple[int, bytes]]) -> None:
     items.count_gets(exchange.shared.counters, len(found) - misses, misses)
     if misses:
         exchange.count_failure(Opcode.GET, Status.NOT_FOUND, misses)
-    if noting.is_wanted(exchange.shared, exchange.bucket):
+    if noting.reads_wanted(exchange.shared, exchange.bucket):
         for (_, key), item in zip(gets, found, strict=False):
             noting.read(exchange.shared, exchange.bucket, exchange.connection, key, item and (len(item[0]), item[3]))
     del gets[: len(found)]
@@ -98,7 +98,7 @@ def _encode_outcome(exchange: BinaryExchange, request: Request, outcome: Outcome
 def _encode(exchange: BinaryExchange, request: Request, item: Item | None) -> bytes:
     opcode = request.opcode
     items.count_get(exchange.shared.counters, found=item is not None)
-    if noting.is_wanted(exchange.shared, exchange.bucket):
+    if noting.reads_wanted(exchange.shared, exchange.bucket):
         seen = None if item is None else (len(item.value), item.cas)
         noting.read(exchange.shared, exchange.bucket, exchange.connection, request.key, seen)
     if item is None:

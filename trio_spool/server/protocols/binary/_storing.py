@@ -71,7 +71,7 @@ async def _concatenate_large(context: BinaryContext, operation: Concat, size: in
 
 def _encode(exchange: BinaryExchange, request: Request, outcome: Outcome) -> bytes:
     items.count_store(exchange.shared.counters, outcome, request.cas)
-    if exchange.shared.events.mutations:
+    if noting.changes_wanted(exchange.shared):
         command = exchange.table.names[request.opcode]
         expiry = int.from_bytes(request.extras[4:8], "big")
         noting.stored(exchange.shared, exchange.connection, request.key, command, outcome, expiry, len(request.value))

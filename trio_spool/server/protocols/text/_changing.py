@@ -19,7 +19,7 @@ from ....mctext import (
     parse_expiry,
     parse_unsigned,
 )
-from ...commands import items
+from ...commands import items, noting
 from ...conversation import ADMIN_OF_BUCKET, READ_AND_WRITE, WRITE
 from ._exchange import PREFIX, TextExchange
 from ._problems import line_of_problem
@@ -109,8 +109,8 @@ def note_deleted(exchange: TextExchange, key: bytes, command: str, outcome: Outc
     """Count a deletion, and report it to those who watch."""
     shared = exchange.shared
     items.count_delete(shared.counters, outcome)
-    if shared.events.deletions and outcome.problem is None:
-        shared.events.deleted(key, exchange.connection, command)
+    if noting.changes_wanted(shared):
+        noting.deleted(shared, exchange.connection, PREFIX + key, command, outcome)
 
 
 def flush_all(exchange: TextExchange, request: Request) -> None:

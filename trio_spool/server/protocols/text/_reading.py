@@ -160,7 +160,7 @@ def _read_run(exchange: TextExchange, reading: Reading) -> bool:
     items.count_gets(exchange.shared.counters, len(found) - misses, misses)
     if misses and reading.single:
         exchange.count_failure("not_found", misses)
-    if noting.is_wanted(exchange.shared, exchange.bucket):
+    if noting.reads_wanted(exchange.shared, exchange.bucket):
         for whole, item in zip(stored, found, strict=False):
             seen = None if item is None else (len(item[0]), item[3])
             noting.read(exchange.shared, exchange.bucket, exchange.connection, whole, seen)
@@ -194,7 +194,7 @@ def _read_some_in_thread(bucket: Bucket, keys: list[bytes]) -> list[Item | None]
 
 def note_read(exchange: TextExchange, key: bytes, item: Item | None, *, bump: bool = True) -> None:
     """Note that an item was read, given its stored key, if somebody wants to know."""
-    if noting.is_wanted(exchange.shared, exchange.bucket):
+    if noting.reads_wanted(exchange.shared, exchange.bucket):
         seen = None if item is None else (len(item.value), item.cas)
         noting.read(exchange.shared, exchange.bucket, exchange.connection, key, seen, bump=bump)
 

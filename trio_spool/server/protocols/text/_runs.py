@@ -41,7 +41,7 @@ def _is_quick(exchange: TextExchange, meta: MetaFlags) -> bool:
         _QUICK.issuperset(meta.letters)
         and not meta.base64
         and meta.cas is meta.create_ttl is meta.recache is meta.ttl is None
-        and not noting.is_wanted(exchange.shared, exchange.bucket)
+        and not noting.reads_wanted(exchange.shared, exchange.bucket)
         and not exchange.bucket.engine.locks
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from ....mctext import END, OK, RESET, RemoteProtocolError, Request, encode_statistic, parse_flags
+from ....mctext import END, OK, RESET, RemoteProtocolError, Request, parse_flags
 from ...conversation import STATS
 from ...statistics import RawRow, Row, as_text, ask
 from ._exchange import TextExchange
@@ -13,6 +13,9 @@ from ._row import Command
 
 # The number of slab classes that memcached has, if not in use.
 _SLAB_CLASSES: Final = 64
+# The form of a line, and that of the lines of some groups.
+_FORM: Final = b"STAT %b %b\r\n"
+_FORMS: Final = {"cachedump": b"ITEM %b %b\r\n", "detail": b"PREFIX %b %b\r\n"}
 
 
 def stats(exchange: TextExchange, request: Request) -> None:
@@ -33,10 +36,8 @@ def stats(exchange: TextExchange, request: Request) -> None:
         exchange.reply(RESET)
     elif group == "detail" and words[1] != "dump":
         exchange.reply(OK)
-    elif group == "cachedump":
-        exchange.later(lambda context: context.spool(_cached(rows)))
     else:
-        lines = _lines(rows) if group != "detail" else iter((END,))
+        lines = _lines(rows, _FORMS.get(group, _FORM))
         exchange.later(lambda context: context.spool(lines))
 
 
@@ -51,16 +52,10 @@ def _check_cachedump(words: Sequence[bytes]) -> list[str]:
     return ["cachedump", str(number), str(limit)]
 
 
-def _lines(rows: Iterable[Row] | Iterable[RawRow]) -> Iterator[bytes]:
+def _lines(rows: Iterable[Row] | Iterable[RawRow], form: bytes) -> Iterator[bytes]:
     """Encode statistics, in a worker thread. The end comes only if they end well."""
-    for name, value in as_text(rows):
-        yield encode_statistic(name, value)
-    yield END
-
-
-def _cached(rows: Iterable[Row] | Iterable[RawRow]) -> Iterator[bytes]:
-    for name, value in as_text(rows):
-        yield b"ITEM %b %b\r\n" % (name, value)
+    for each in as_text(rows):
+        yield form % each
     yield END
 
 

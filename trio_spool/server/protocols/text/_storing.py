@@ -23,6 +23,7 @@ def store(exchange: TextExchange, request: Request) -> None:
     """
     line = request.line
     assert line is not None
+    note_look(exchange, line.key)
     operation = items.store(
         exchange.bucket, PREFIX + line.key, request.value, mode=_MODES[request.command], flags=line.flags, expiry=line.expiry,
         cas=items.compared(line.cas),
@@ -37,6 +38,7 @@ def concatenate(exchange: TextExchange, request: Request) -> None:
     """
     line = request.line
     assert line is not None
+    note_look(exchange, line.key)
     operation: Operation = items.concatenate(
         PREFIX + line.key, request.value, prepend=request.command == b"prepend", cas=0,
         max_size=exchange.shared.settings.max_item_size,
@@ -60,11 +62,18 @@ def _encode(exchange: TextExchange, request: Request, outcome: Outcome) -> bytes
     return NOT_STORED if problem is Problem.NOT_STORED else line_of_problem(problem)
 
 
+def note_look(exchange: TextExchange, key: bytes) -> None:
+    """Report to those who watch reads that an item is looked for before it is stored, as memcached does."""
+    if exchange.shared.events.fetchers and exchange.local:
+        item = exchange.reader.get(PREFIX + key)
+        noting.looked(exchange.shared, exchange.connection, PREFIX + key, None if item is None else len(item.value))
+
+
 def note_stored(exchange: TextExchange, command: str, line: BlockLine, outcome: Outcome) -> None:
     """Count a store, and report it to those who watch."""
     shared = exchange.shared
     items.count_store(shared.counters, outcome, 0 if line.cas is None else line.cas or items.NO_CAS)
-    if shared.events.mutations:
+    if noting.changes_wanted(shared):
         noting.stored(shared, exchange.connection, PREFIX + line.key, command, outcome, line.expiry, line.length)
 
 
@@ -86,7 +95,7 @@ def _encode_too_big(exchange: TextExchange, rejected: Rejected, outcome: Outcome
     line = rejected.line
     assert line is not None
     name = rejected.command.decode() if rejected.command != b"ms" else "set"
-    if exchange.shared.events.mutations:
+    if noting.changes_wanted(exchange.shared):
         too_big = Outcome(Problem.TOO_BIG)
         noting.stored(exchange.shared, exchange.connection, PREFIX + line.key, name, too_big, line.expiry, line.length)
     return b"" if line.noreply and line.meta is None else encode_line(rejected.reply)
