@@ -170,6 +170,14 @@ def test_a_unix_socket_has_no_tls(inherit) -> None:
         inherit(unix(f"\0trio-spool-{os.getpid()}"), names="tls")
 
 
+@pytest.mark.parametrize("name", ["metrics", "management-inside"])
+def test_a_socket_for_others_than_clients_is_not_served_to_clients(inherit, name: str) -> None:
+    with pytest.raises(
+        ListenError, match=f"would be for clients: leave it out, and give the address with --{name.partition('-')[0]}"
+    ):
+        inherit(tcp(), names=name)
+
+
 def test_a_socket_that_was_not_passed(inherit) -> None:
     with pytest.raises(ListenError, match=f"file descriptor {FIRST + 1}, which the supervisor has passed, is not open"):
         inherit(tcp(), LISTEN_FDS="2")

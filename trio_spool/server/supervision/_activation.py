@@ -25,6 +25,8 @@ FIRST: Final = 3
 _MAX_SOCKETS: Final = 1024
 # The name of sockets whose connections are encrypted. It may be followed by a hyphen and anything else.
 TLS_NAME: Final = "tls"
+# Names that say that a socket is for somebody else than clients. The service opens these ports by itself.
+_NOT_FOR_CLIENTS: Final = ("management", "metrics")
 
 
 @attrs.frozen
@@ -88,13 +90,17 @@ def _inherit(fd: int, name: str) -> InheritedSocket:
         why = "is not open" if exc.errno == errno.EBADF else f"can't be used: {explain(exc)}"
         raise ListenError(f"{what} {why}: check LISTEN_FDS, and what has started this process") from exc
     try:
-        return InheritedSocket(found, name, _address(found, what, tls=name.partition("-")[0] == TLS_NAME))
+        return InheritedSocket(found, name, _address(found, what, name))
     except BaseException:
         found.close()
         raise
 
 
-def _address(found: socket.socket, what: str, *, tls: bool) -> Address:
+def _address(found: socket.socket, what: str, name: str) -> Address:
+    kind = name.partition("-")[0]
+    if kind in _NOT_FOR_CLIENTS:
+        raise ListenError(f"{what} would be for clients: leave it out, and give the address with --{kind}")
+    tls = kind == TLS_NAME
     if found.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
         raise ListenError(f"{what} is neither a TCP socket nor a Unix domain socket: use ListenStream= with a port or a path")
     if found.type != socket.SOCK_STREAM:
@@ -102,9 +108,9 @@ def _address(found: socket.socket, what: str, *, tls: bool) -> Address:
     with suppress(AttributeError):  # a system that can't tell
         if not found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             raise ListenError(f"{what} does not listen: is it a connection? Use Accept=no")
-    name = found.getsockname()
+    place = found.getsockname()
     if found.family != socket.AF_UNIX:
-        return TcpAddress(name[0].partition("%")[0], name[1], tls)
+        return TcpAddress(place[0].partition("%")[0], place[1], tls)
     if tls:
         raise ListenError(f"{what} is a Unix domain socket, and these have no TLS: give it another name with FileDescriptorName=")
-    return UnixAddress("@" + os.fsdecode(name[1:]) if isinstance(name, bytes) else name)
+    return UnixAddress("@" + os.fsdecode(place[1:]) if isinstance(place, bytes) else place)
