@@ -215,6 +215,10 @@ PIECES = st.lists(
                 b"set k 0 0 3\r\nabcd\r\n",
                 b"ms k 3 q\r\nabc\r\n",
                 b"ms k 3\r\nabc\r\n",
+                b"ms k 3 F0 \r\nabc\r\n",
+                b"ms k 3  q   T1\r\nabc\r\n",
+                b"set k 0 0 3 \r\nabc\r\n",
+                b"mg k v \r\n",
                 b"add k 1 2 3 noreply\r\nabc\r\n",
                 b"ms k 3 O1 q v v\r\nabc\r\n",
                 b"set k 0 0 5000\r\n",
@@ -231,6 +235,7 @@ PIECES = st.lists(
 @given(PIECES, st.lists(st.integers(1, 40), max_size=20), st.booleans())
 @example([b"get a\r\n"] * 3 + [b"mg k v\r\n"] * 3, [], True)
 @example([b"mg a2V5 b k\r\n"] * 2, [], True)
+@example([b"ms k 3 F0 \r\nabc\r\n"], [], True)
 def test_any_bytes_in_any_pieces(pieces: list[bytes], cuts: list[int], runs: bool) -> None:
     """They give requests or refusals and nothing else, the same ones whatever the pieces, in runs and without."""
     data = b"".join(pieces)

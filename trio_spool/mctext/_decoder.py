@@ -66,7 +66,7 @@ class Run(NamedTuple):
 def _meta_gets(flags: bytes) -> tuple[re.Pattern[bytes], MetaFlags, bytes] | None:
     """Return what finds a run of ``mg`` with the same flags, and the flags; None if these have to be looked at one by one."""
     try:
-        meta, opaque = parse_flags_of(b" ".join(flag for flag in flags.split(b" ") if flag))
+        meta, opaque = parse_flags_of(flags)
     except RemoteProtocolError:
         return None
     if meta.base64 or flags.count(b" ") >= MAX_TOKENS:

@@ -158,7 +158,7 @@ def parse_flags_of(text: bytes) -> tuple[MetaFlags, bytes]:
     """Parse the flags of a request.
 
     Args:
-        text: The flags, with one blank between each two.
+        text: The flags, with any number of blanks before, between and behind them.
 
     Returns:
         The flags; and the opaque flag, its letter included, which is empty if there is none.
@@ -166,6 +166,8 @@ def parse_flags_of(text: bytes) -> tuple[MetaFlags, bytes]:
     Raises:
         RemoteProtocolError: They are no flags.
     """
+    if b"  " in text or text.endswith(b" ") or text.startswith(b" "):
+        text = b" ".join(filter(None, text.split(b" ")))
     start = 0 if text.startswith(b"O") else text.find(b" O") + 1
     if not start and not text.startswith(b"O"):
         return _parse(text), b""
