@@ -8,12 +8,14 @@ import logging
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +150,12 @@ def test_an_object_on_each_line(capfdbinary) -> None:
     }  # fmt: skip
 
 
+def test_numbers_for_people(capfdbinary) -> None:
+    log = structlog.get_logger("trio_spool")
+    text = logged(capfdbinary, lambda: log.info("x", a=3.4e-05, b=0.0, c=-0.5, d=1e9, e=1234.5, f=True, g=10**20), "text")
+    assert text.split()[4:] == ["a=0.000034", "b=0", "c=-0.5", "d=1000000000.0", "e=1234.5", "f=true", "g=100000000000000000000"]
+
+
 def test_lines_for_people(capfdbinary) -> None:
     log = structlog.get_logger("trio_spool")
     text = logged(
@@ -220,8 +228,18 @@ def test_nothing_stays_set_up(capfdbinary) -> None:
 # The process
 
 
-def serve(*arguments: str, **kwargs: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(command("serve", *MEMORY, *arguments), stdout=subprocess.PIPE, text=True, **kwargs)
+@contextmanager
+def serving(words: list[str], **kwargs: Any) -> Iterator[subprocess.Popen[str]]:
+    """A server, which is killed at the end of the block if it has not ended."""
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, **kwargs) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def serve(*arguments: str, **kwargs: Any) -> AbstractContextManager[subprocess.Popen[str]]:
+    return serving(command("serve", *MEMORY, *arguments), **kwargs)
 
 
 def address_of(process: subprocess.Popen[str]) -> str:
@@ -233,7 +251,7 @@ def address_of(process: subprocess.Popen[str]) -> str:
 def test_the_first_and_the_last_line(tmp_path: Path) -> None:
     words = command("serve", tmp_path / "data", "--listen", "tcp://127.0.0.1:0", "--fsync", "no")
     for count in (0, 1):
-        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        with serving(words, stderr=subprocess.PIPE) as process:
             address = address_of(process)
             run("set", address, "key", "value")
             process.send_signal(signal.SIGTERM)
@@ -288,26 +306,45 @@ def test_verbose_is_stronger(start) -> None:
         assert "stopping" in process.stop()[1]
 
 
-def test_a_pipe_that_nobody_reads_stops_nothing() -> None:
-    """Neither the service, whose log is full, nor its end."""
+@pytest.fixture
+def full_pipe() -> Iterator[int]:
+    """A pipe that is full, and that nobody reads."""
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
     os.set_blocking(writing, False)
-    while True:
-        try:
-            os.write(writing, bytes(1000))
-        except BlockingIOError:
-            break
+    for size in (1000, 1):
+        with suppress(BlockingIOError):
+            while True:
+                os.write(writing, bytes(size))
     os.set_blocking(writing, True)
-    with serve("-v", stderr=writing) as process:
-        os.close(writing)
+    yield writing
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_pipe_that_nobody_reads_stops_nothing(full_pipe: int) -> None:
+    """Neither the service, whose log is full, nor its end."""
+    with serve("-v", stderr=full_pipe) as process:
         address = address_of(process)
         for number in range(20):
             run("set", address, f"key{number}", "value")
         assert run_json("get", address, "key0")["value"] == "value"
         process.send_signal(signal.SIGTERM)
         assert process.wait(LIMIT) == 0
-    os.close(reading)
+
+
+def test_nor_the_end_of_one_that_has_failed(full_pipe: int, tmp_path: Path) -> None:
+    """It has a line to print that is none of the log."""
+    words = command("serve", tmp_path / "data", "--listen", "tcp://127.0.0.1:0")
+    with serving(words, stderr=full_pipe) as process:
+        address_of(process)
+        shutil.rmtree(tmp_path / "data")
+        assert process.wait(LIMIT) == 74
+
+
+def test_nor_the_end_of_one_that_has_to_be_ended(full_pipe: int) -> None:
+    script = "from trio_spool.server._signals import end_soon; end_soon('the disk hangs', 0.01); import threading; threading.Event().wait(100)"
+    assert subprocess.run([sys.executable, "-c", script], stderr=full_pipe, timeout=LIMIT).returncode == 74
 
 
 @pytest.mark.parametrize("format_", ["text", "json"])

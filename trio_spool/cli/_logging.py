@@ -217,6 +217,8 @@ def _event(value: object) -> str:
 
 def _value(value: object) -> str:
     """Return a value so that it can't be taken for anything else, in quotes if it has to be."""
+    if isinstance(value, float) and abs(value) < 1:
+        return f"{value:.6f}".rstrip("0").rstrip(".")  # and not 3.4e-05
     if isinstance(value, (bool, int, float)) or value is None:
         return json.dumps(value)
     if isinstance(value, (str, bytes)):
