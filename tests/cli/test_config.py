@@ -53,7 +53,7 @@ FLAGS = {
     "verify_reads",
 }
 PATHS = {"data_dir", "users", "tls_cert", "tls_key", "tls_client_ca"}
-WORDS = {"engine", "fsync", "protocols", "log_level", "log_format"}
+WORDS = {"engine", "evict", "fsync", "protocols", "log_level", "log_format"}
 COUNTS = set(OPTIONS) - TIMES - SHARES - FLAGS - PATHS - WORDS - {"listen", "advertise", "management", "metrics", "unix_mode"}
 
 
@@ -67,7 +67,7 @@ def taken(option: str, kind: str) -> bool:
         return kind == "true"
     if option in PATHS:
         return kind == "text"
-    if option in WORDS | {"unix_mode"}:
+    if option in WORDS | {"unix_mode", "max_size"}:  # a bound of 5 bytes is too small
         return False
     if option in ("advertise", "management", "metrics"):
         return kind in ("text", "texts", "empty")

@@ -38,7 +38,7 @@ async def put(raw, key: bytes, value: bytes = b"v") -> None:
 
 
 async def create(raw, name: bytes) -> int:
-    return (await raw.call(Opcode.CREATE_BUCKET, key=name, value=b"ignored")).status
+    return (await raw.call(Opcode.CREATE_BUCKET, key=name, value=b"")).status
 
 
 async def delete(raw, name: bytes) -> int:

@@ -16,7 +16,7 @@ from trio_spool.server import Settings, SettingsError
 NAMES = [field.name for field in attrs.fields(Settings)]
 DEFAULTS = {field.name: field.default for field in attrs.fields(Settings)}
 SHARES = ["bucket_share", "user_share"]
-RATES = ["min_read_rate", "max_stream_rate", "scrub_rate"]
+RATES = ["max_size", "min_read_rate", "max_stream_rate", "scrub_rate"]
 FLOATS = [name for name in NAMES if isinstance(DEFAULTS[name], float) and name not in SHARES]
 INTS = [name for name in NAMES if type(DEFAULTS[name]) is int and name != "unix_mode"]
 BOOLS = [name for name in NAMES if isinstance(DEFAULTS[name], bool)]
@@ -56,6 +56,7 @@ def test_every_setting_is_of_a_kind() -> None:
             "engine",
             "fsync",
             "log_level",
+            "evict",
             "unix_mode",
         ]
     ) == sorted(NAMES)

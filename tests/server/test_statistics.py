@@ -18,7 +18,15 @@ COUNTERS = [name for name in attrs.fields_dict(Counters) if not name.startswith(
 # By group, kind and unit: all rows that are not a text or a number that is a name.
 EXPECTED = {
     "": {
-        (COUNTER, ""): {*COUNTERS, *_NOTHING, "expired_unfetched", "reclaimed", "listen_disabled_num", "store_too_large"},
+        (COUNTER, ""): {
+            *COUNTERS,
+            *_NOTHING,
+            "evictions",
+            "expired_unfetched",
+            "reclaimed",
+            "listen_disabled_num",
+            "store_too_large",
+        },
         (COUNTER, "bytes"): {"bytes_read", "bytes_written"},
         (COUNTER, "seconds"): {"uptime", "rusage_user", "rusage_system"},
         (GAUGE, ""): {

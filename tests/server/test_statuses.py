@@ -59,6 +59,8 @@ ERRORS = {
     "StatisticsError": Status.INTERNAL,
     "NoGroupError": Status.NOT_FOUND,
     "NotForUserError": Status.NO_ACCESS,
+    "ExistsError": Status.EXISTS,
+    "NoKeyError": Status.NOT_FOUND,
 }
 
 

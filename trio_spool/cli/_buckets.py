@@ -9,6 +9,7 @@ import click
 from ..client import Client
 from ._commands import Group, print_table
 from ._common import ServerCommand, json_option, run_with_client, server_argument
+from ._quantities import Size
 from ._session import Name, Server, session_options
 
 name_argument = click.argument("name", type=Name())
@@ -25,8 +26,17 @@ def bucket() -> None:
 @bucket.command(cls=ServerCommand)
 @server_argument
 @name_argument
+@click.option(
+    "--max-size", type=Size(), help="How much its items may take. 0: no bound. By default, what the server's --max-size says."
+)
+@click.option(
+    "--evict",
+    type=click.Choice(["size-aware", "none"]),
+    help="What happens when they would take more: what is used least for its size is evicted, or what does not fit is refused. By "
+    "default, what the server's --evict says.",
+)
 @session_options
-def create(server: Server, name: str) -> None:
+def create(server: Server, name: str, max_size: int | None, evict: str | None) -> None:
     """Create the bucket NAME.
 
     The user needs the role admin.
@@ -34,7 +44,7 @@ def create(server: Server, name: str) -> None:
 
     async def work(client: Client) -> None:
         with server.answering():
-            await client.create_bucket(name)
+            await client.create_bucket(name, max_size=max_size, evict=evict)
 
     run_with_client(server, work, negotiate=True)
     click.echo(f"created the bucket {name}")

@@ -12,7 +12,7 @@ import click
 import platformdirs
 from click.core import ParameterSource
 
-from ..engine import ENGINES, EngineError, EngineFailedError, StorageError
+from ..engine import ENGINES, EVICTION_POLICIES, EngineError, EngineFailedError, StorageError
 from ..server import FAILED_STATUS, ListenError, Settings, SettingsError
 from ..server.settings import LOG_LEVELS
 from ..server.supervision import Supervisor, find_supervisor
@@ -151,6 +151,17 @@ class _Serve(click.Command):
 @_setting("max-buckets", "The maximum number of buckets. Each has its own store and writer thread.", type=int)
 @_setting("disable-flush", "Refuse the command FLUSH, which deletes all items of a bucket.", is_flag=True)
 @_setting("max-item-size", "The maximum size of a value.", type=Size())
+@_setting(
+    "max-size",
+    "How much the items of each bucket may take that was not made with a bound of its own: 4 MiB or more. 0: no bound.",
+    type=Size(),
+)
+@_setting(
+    "evict",
+    "What happens when the items of a bucket would take more. size-aware: what is used least for its size is evicted. none: what "
+    "does not fit is refused.",
+    type=click.Choice(EVICTION_POLICIES),
+)
 @_setting("max-connections", "The maximum number of connections. Further ones get an error, and are closed.", type=int)
 @_setting(
     "max-connections-per-address",

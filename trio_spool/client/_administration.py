@@ -45,14 +45,21 @@ class Administration(Connection):
             raise ConnectionLostError("the server sent names of buckets twice, or too many of them")
         return [name.decode() for name in names]
 
-    async def create_bucket(self, name: str) -> None:
+    async def create_bucket(self, name: str, *, max_size: int | None = None, evict: str | None = None) -> None:
         """Create a bucket.
+
+        Args:
+            name: Its name.
+            max_size: Bytes that its items may take, 0 for no bound; None for what the server's settings say.
+            evict: What happens when they would take more: ``size-aware`` or ``none``; None likewise.
 
         Raises:
             ExistsError: A bucket has this name already.
             AccessError: The user may not create buckets.
         """
-        await self._call(Opcode.CREATE_BUCKET, key=name.encode())
+        config = {"max_size": max_size, "evict": evict}
+        value = ";".join(f"{key}={value}" for key, value in config.items() if value is not None)
+        await self._call(Opcode.CREATE_BUCKET, key=name.encode(), value=value.encode())
 
     async def delete_bucket(self, name: str) -> None:
         """Delete a bucket and all its data. Other connections that work on it are closed.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...auth import User
 from ...engine import EngineError
-from ..data import Bucket
+from ..data import DEFAULT_OPTIONS, Bucket, BucketError, BucketOptions, check_bound, parse_size
 from ..shared import Shared
 from .errors import NoAccessError, UnavailableError
 
@@ -29,7 +31,33 @@ def names(shared: Shared, user: User | None) -> list[str]:
     return sorted(bucket.name for bucket in shared.buckets if user is not None and user.may_use(bucket.name))
 
 
-async def create(shared: Shared, name: str) -> None:
+def parse_config(config: str) -> BucketOptions:
+    """Parse what clients may say of a bucket that they make: ``max_size=BYTES;evict=POLICY``, both optional.
+
+    What kv_engine's clients send is accepted, too: there, the path of a module comes first, and ends with a zero byte. Of what
+    follows, the keys that mean nothing here are left out.
+
+    Raises:
+        BucketError: It says something else.
+    """
+    module, zero, rest = config.partition("\0")
+    options: dict[str, Any] = {}
+    for part in (rest if zero else module).strip("\0").split(";"):
+        key, _, value = (text.strip() for text in part.partition("="))
+        try:
+            if key == "max_size":
+                options["max_size"] = parse_size(value)
+            elif key == "evict":
+                check_bound(None, value)
+                options["evict"] = value
+            elif key and not zero:
+                raise ValueError(f"it may set max_size and evict; got {part!r:.80}")
+        except ValueError as exc:
+            raise BucketError(f"the configuration of a bucket is not valid: {exc}") from None
+    return BucketOptions(**options)
+
+
+async def create(shared: Shared, name: str, options: BucketOptions = DEFAULT_OPTIONS) -> None:
     """Make a bucket.
 
     Raises:
@@ -37,7 +65,7 @@ async def create(shared: Shared, name: str) -> None:
         UnavailableError: Its directory can't be used.
     """
     try:
-        await shared.buckets.create(name)
+        await shared.buckets.create(name, options)
     except EngineError as exc:
         raise UnavailableError(str(exc)) from exc
 

@@ -52,8 +52,8 @@ class Exchange:
     """
 
     __slots__ = (
-        "_bucket", "_counted", "_growth", "_preparations", "_spent", "_turn", "began", "cause", "changes", "local", "noted",
-        "operations", "pending", "reader", "replies", "session", "shared", "since", "size", "waits_for", "work",
+        "_bucket", "_counted", "_growth", "_max_operations", "_preparations", "_spent", "_turn", "began", "cause", "changes",
+        "local", "noted", "operations", "pending", "reader", "replies", "session", "shared", "since", "size", "waits_for", "work",
     )  # fmt: skip
 
     def __init__(self, shared: Shared, session: Session) -> None:
@@ -68,6 +68,7 @@ class Exchange:
         self.pending: list[tuple[int, Encode, Any]] = []
         self._growth: dict[bytes, int] = {}  # by how much the operations make each item larger, as far as they are counted
         self._counted = 0
+        self._max_operations = 0
         self._preparations: list[tuple[int, Callable[[], Operation]]] = []
         self.size = 0
         self.work: Work | None = None
@@ -96,6 +97,7 @@ class Exchange:
         if bucket is not None and bucket is not self._bucket:
             self._release()
             self.reader, self._bucket = bucket.reader, bucket
+            self._max_operations = bucket.max_operations
             self.local = bucket.engine.local
 
     def use(self, bucket: Bucket) -> None:
@@ -121,6 +123,8 @@ class Exchange:
         self.replies.append(b"")
         self.operations.append(operation)
         self.size += size
+        if len(self.operations) == self._max_operations:
+            self.size += EXCHANGE_SIZE + 1  # it is full, until they are carried out
 
     def prepare(self, function: Callable[[], Operation]) -> None:
         """Let a worker thread make the next operation that is collected, before it is carried out: the one given replaces it."""

@@ -1,6 +1,8 @@
 """What is stored: buckets, their manifests, and how their keys are laid out. Knows no connection and no protocol."""
 
 from ._accesses import Accesses as Accesses
+from ._bounds import check_bound as check_bound
+from ._bounds import parse_size as parse_size
 from ._bucket import SWEEP as SWEEP
 from ._bucket import Bucket as Bucket
 from ._bucket import OutcomeUnknownError as OutcomeUnknownError
@@ -9,6 +11,7 @@ from ._bucket_directories import DEFAULT_BUCKET as DEFAULT_BUCKET
 from ._bucket_directories import bucket_names_in_thread as bucket_names_in_thread
 from ._bucket_directories import directory_of as directory_of
 from ._bucket_directories import remove_remains_in_thread as remove_remains_in_thread
+from ._bucket_options import DEFAULT_OPTIONS as DEFAULT_OPTIONS
 from ._bucket_options import BucketOptions as BucketOptions
 from ._buckets import BucketError as BucketError
 from ._buckets import BucketExistsError as BucketExistsError

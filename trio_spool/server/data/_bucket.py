@@ -24,9 +24,12 @@ from ...engine import (
     Remember,
     Remove,
     Space,
+    StorageError,
     WorkClock,
 )
+from ..settings import Settings
 from ._accesses import Accesses
+from ._bounds import bound_for, check_bound
 from ._bucket_options import BucketOptions, parse_options
 from ._keys import collection_id, prefix_of
 from ._manifest import Manifest, ManifestError, StillRemovingError, check_change, parse_manifest
@@ -36,7 +39,8 @@ from ._turns import Turns
 # The namespace of the uuids of buckets and vbuckets. A random UUID: it only has to stay the same.
 _NAMESPACE: Final = UUID("6f1f9b52-6a5e-4b8e-9d0f-5a1c6f0f7c11")
 _MANIFEST: Final = b"manifest"
-_OPTIONS: Final = b"options"
+# The name under which the options are stored.
+OPTIONS: Final = b"options"
 # Operations on very large items that are planned at a time. One works and another waits for its commit; more would take memory, and
 # be no faster, as they take turns.
 _PLANNERS: Final = 2
@@ -59,6 +63,9 @@ class Bucket:
         reader: Point reads for the event loop's thread, if the engine is local.
         manifest: The scopes and collections.
         options: What administrators have set.
+        bound: How large it may become.
+        max_value: The largest value that it can take, in bytes.
+        max_operations: The number of operations from which on one client's should be carried out before more are collected.
         vbuckets: The number of vbuckets.
         turns: Makes those wait for each other who plan operations on the same key.
         accesses: When items were last read; None until somebody asks for that.
@@ -68,11 +75,12 @@ class Bucket:
         DataDirectoryError: The stored manifest, or the options, are damaged.
     """
 
-    def __init__(self, name: str, engine: Engine, vbuckets: int) -> None:
+    def __init__(self, name: str, engine: Engine, settings: Settings) -> None:
         self.name = name
         self.engine = engine
         self.reader = engine.open_reader()
-        self.vbuckets = vbuckets
+        engine.count_uses(self.reader)
+        self.vbuckets = settings.vbuckets
         self.turns = Turns()
         self.accesses: Accesses | None = None
         self.planners = trio.CapacityLimiter(_PLANNERS)
@@ -89,9 +97,24 @@ class Bucket:
         except ManifestError as exc:
             raise DataDirectoryError(f"the stored manifest of the bucket {name} is damaged: {exc}; restore a backup") from exc
         try:
-            self.options = parse_options(engine.recall(_OPTIONS))
-        except ValueError as exc:
+            self.options = parse_options(engine.recall(OPTIONS))
+            check_bound(self.options.max_size, self.options.evict)
+        except (ValueError, TypeError) as exc:
             raise DataDirectoryError(f"the stored options of the bucket {name} are damaged: {exc}; restore a backup") from exc
+        self.follow(settings)
+
+    def follow(self, settings: Settings) -> None:
+        """Be as the settings say, as far as they can change."""
+        self._settings = settings
+        self.engine.limit_held(settings.max_held_size)
+        self._limit()
+
+    def _limit(self) -> None:
+        self.bound = bound = bound_for(self.options, self._settings)
+        self.engine.limit_size(bound)
+        # What is stored beside the largest value is less than two pages.
+        self.max_value = bound.item_size - 8192 if bound.size else self._settings.max_item_size
+        self.max_operations = bound.group_operations if bound.size else self._settings.max_in_flight
 
     def _use(self, manifest: Manifest) -> None:
         before = self._collections
@@ -242,10 +265,21 @@ class Bucket:
     async def change_options(self, options: BucketOptions) -> Problem | None:
         """Store other options, and use them from then on."""
         async with self._changing:
-            (outcome,) = await self.operate([Remember(_OPTIONS, options.to_json())])
+            (outcome,) = await self.operate([Remember(OPTIONS, options.to_json())])
             if outcome.problem is None:
                 self.options = options
+                self._limit()
         return outcome.problem
+
+    def set_options_in_thread(self, options: BucketOptions) -> None:
+        """Store other options, while nobody else uses the bucket.
+
+        Raises:
+            EngineError: They can't be stored.
+        """
+        store_options_in_thread(self.engine, options)
+        self.options = options
+        self._limit()
 
     def _is_dropped(self, space: bytes) -> bool:
         try:
@@ -273,6 +307,17 @@ class Bucket:
     def background(self) -> list[BackgroundWork]:
         """Return what goes on in the background."""
         return [*self.engine.background(), self._sweeps.read("sweep", "removes the items of dropped collections")]
+
+
+def store_options_in_thread(engine: Engine, options: BucketOptions) -> None:
+    """Store the options of a bucket in its store.
+
+    Raises:
+        EngineError: They can't be stored.
+    """
+    (outcome,) = engine.execute([Remember(OPTIONS, options.to_json())])
+    if outcome.problem is not None:
+        raise StorageError(f"the options of the bucket can't be stored: {outcome.problem.value}")
 
 
 def _note_writing(spent: Spent, submitted: float, began: float) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 import trio
@@ -19,12 +19,13 @@ from ...engine import (
     Engine,
     EngineError,
     EngineFailedError,
+    Evicted,
     UnfinishedDirectoryError,
     find_engine,
     open_engine,
 )
 from ..settings import LimitHits, ServiceError, Settings
-from ._bucket import Bucket
+from ._bucket import Bucket, store_options_in_thread
 from ._bucket_directories import (
     DEFAULT_BUCKET,
     bucket_names_in_thread,
@@ -35,6 +36,7 @@ from ._bucket_directories import (
     remove_bucket_in_thread,
     remove_remains_in_thread,
 )
+from ._bucket_options import DEFAULT_OPTIONS, BucketOptions
 from ._keys import space_of
 from ._staged import may_evict
 
@@ -70,6 +72,8 @@ class Buckets:
         failed: Set when the engine of a bucket has failed.
         failure: Why, once `failed` is set. The first failure counts.
         limits: How often each limit was reached.
+        watches_evictions: Returns whether somebody wants to know what is evicted. Called in threads of engines.
+        evicted: Called with a bucket and what was evicted from it, if somebody wants to know.
     """
 
     def __init__(
@@ -92,6 +96,8 @@ class Buckets:
         self.failed = trio.Event()
         self.failure: EngineFailedError | None = None
         self.limits = LimitHits()
+        self.watches_evictions: Callable[[], bool] = lambda: False
+        self.evicted: Callable[[Bucket, list[Evicted]], object] = lambda bucket, evicted: None
 
     def __iter__(self) -> Iterator[Bucket]:
         """Iterate over the buckets that can be used."""
@@ -104,7 +110,7 @@ class Buckets:
         """Go on with other settings: see `LIVE`."""
         self._settings = settings
         for bucket in self:
-            bucket.engine.limit_held(settings.max_held_size)
+            bucket.follow(settings)
 
     def get(self, name: str) -> Bucket | None:
         """Return the bucket of a name; None if there is none, or if it is broken."""
@@ -180,14 +186,24 @@ class Buckets:
             self._broken[name] = str(exc)
 
     def _open_in_thread(self, name: str, *, create: bool = True) -> Bucket:
-        engine = self._open_store_in_thread(self._directory(name), create=create)
+        bucket = self._open_once_in_thread(name, create=create)
+        if not bucket.engine.wants_compaction:
+            return bucket
+        bucket.engine.close()
+        return self._open_once_in_thread(name, create=False, compact=True)
+
+    def _open_once_in_thread(self, name: str, *, create: bool, compact: bool = False) -> Bucket:
+        # It gets its bound once its options are known: by that of the settings, it might evict what it may keep.
+        engine = self._open_store_in_thread(
+            self._directory(name), create=create, compact=compact, evicted=partial(self._evicted_in_thread, name)
+        )
         try:
-            return Bucket(name, engine, self._settings.vbuckets)
+            return Bucket(name, engine, self._settings)
         except BaseException:
             engine.close()
             raise
 
-    def _open_store_in_thread(self, directory: Path | None, *, create: bool) -> Engine:
+    def _open_store_in_thread(self, directory: Path | None, *, create: bool, **options: Any) -> Engine:
         settings = self._settings
         try:
             return self._open_engine(
@@ -195,11 +211,20 @@ class Buckets:
                 wake=self._wake, failed=self._fail_in_thread, incidents=self._incidents,
                 space_of=space_of, may_evict=may_evict, max_snapshots=settings.max_scans,
                 max_snapshot_life=settings.max_scan_life + LIFE_MARGIN, max_held_size=settings.max_held_size,
-                verify_reads=settings.verify_reads, scrub_rate=settings.scrub_rate,
+                verify_reads=settings.verify_reads, scrub_rate=settings.scrub_rate, **options,
             )  # fmt: skip
         except (OSError, MemoryError) as exc:  # no descriptor is left, for example
             reason = explain(exc) if isinstance(exc, OSError) else "out of memory"
             raise DataDirectoryError(f"can't open {directory or 'the store'}: {reason}; correct this, and try again") from exc
+
+    def _evicted_in_thread(self, name: str, evicted: list[Evicted]) -> None:
+        if self.watches_evictions():
+            self._wake(partial(self._evicted, name, evicted))
+
+    def _evicted(self, name: str, evicted: list[Evicted]) -> None:
+        bucket = self._buckets.get(name)
+        if bucket is not None:
+            self.evicted(bucket, evicted)
 
     def _directory(self, name: str) -> Path | None:
         data_dir = self._settings.data_dir
@@ -227,8 +252,12 @@ class Buckets:
 
     # Making and deleting
 
-    async def create(self, name: str) -> None:
+    async def create(self, name: str, options: BucketOptions = DEFAULT_OPTIONS) -> None:
         """Make a bucket.
+
+        Args:
+            name: Its name.
+            options: Its options.
 
         Raises:
             BucketError: The name is not valid, is taken, or the limit of buckets is reached.
@@ -249,22 +278,30 @@ class Buckets:
                     f"the limit of {self._settings.max_buckets} buckets is reached: delete one, or raise --max-buckets"
                 )
             with trio.CancelScope(shield=True):
-                self._buckets[name] = await trio.to_thread.run_sync(self.create_in_thread, name)
+                self._buckets[name] = await trio.to_thread.run_sync(self.create_in_thread, name, options)
 
-    def create_in_thread(self, name: str) -> Bucket:
-        """Make a bucket, and open it.
+    def create_in_thread(self, name: str, options: BucketOptions = DEFAULT_OPTIONS) -> Bucket:
+        """Make a bucket, and open it, while the event loop runs.
 
         Raises:
             EngineError: It can't be made or opened. It is not there then, and will not be after a restart.
         """
         if self._root is None:
-            return self._open_in_thread(name)
-        make_bucket_in_thread(self._root, name, lambda new: self._open_store_in_thread(new, create=True).close())
+            bucket = self._open_in_thread(name)
+            bucket.set_options_in_thread(options)
+            return bucket
+        make_bucket_in_thread(self._root, name, partial(self._fill_in_thread, options))
         try:
             return self._open_in_thread(name, create=False)
         except BaseException:
             remove_bucket_in_thread(self._root, name)
             raise
+
+    def _fill_in_thread(self, options: BucketOptions, directory: Path) -> None:
+        """Make the store of a bucket, with its options."""
+        with self._open_store_in_thread(directory, create=True) as engine:
+            if options != DEFAULT_OPTIONS:
+                store_options_in_thread(engine, options)
 
     async def delete(self, name: str, leave: Callable[[Bucket], object]) -> None:
         """Delete a bucket and everything in it, also a broken one.

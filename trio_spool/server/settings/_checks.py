@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from ...engine import ENGINES, EngineKind
+from ...engine import ENGINES, SMALLEST_BOUND, EngineKind
 from ._errors import SettingsError
 
 Check: TypeAlias = Callable[[object, "attrs.Attribute[Any]", Any], None]
@@ -19,6 +19,8 @@ Check: TypeAlias = Callable[[object, "attrs.Attribute[Any]", Any], None]
 MAX_SECONDS = 1e9
 # Bytes of one buffer: a terabyte is more memory than such a machine has.
 MAX_BYTES = 1 << 40
+# Bytes on a disk.
+MAX_BOUND = 1 << 50
 # Of anything that is counted: the largest C int.
 MAX_COUNT = (1 << 31) - 1
 # Of the whole. A smaller share of what there is some tens of would be none. Picked, not measured.
@@ -45,6 +47,13 @@ def size() -> Check:
 def rate() -> Check:
     """Accept a number of bytes per second, and 0 for no limit."""
     return whole(0, MAX_BYTES, " bytes per second (0: no limit)")
+
+
+def bound(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Accept a bound on the size of a store in bytes, and 0 for none."""
+    whole(0, MAX_BOUND, " bytes (0: no bound)")(instance, attribute, value)
+    if 0 < value < SMALLEST_BOUND:
+        raise _error(attribute, f"must be {SMALLEST_BOUND} bytes or more, or 0 for no bound", value)
 
 
 def share(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:

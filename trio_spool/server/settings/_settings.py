@@ -8,13 +8,14 @@ from typing import Any, Final
 import attrs
 
 from ..._core import SpoolLimits
-from ...engine import EngineKind
+from ...engine import EVICTION_POLICIES, EngineKind
 from ._addresses import Address, check_distinct, parse_address
 from ._advertised import advertised_ports
 from ._checks import (
     MAX_BYTES,
     Check,
     addresses,
+    bound,
     engine,
     one_of,
     path_or_none,
@@ -100,6 +101,9 @@ class Settings:
         max_buckets: The maximum number of buckets. Each has its own store and writer thread.
         disable_flush: Refuse FLUSH.
         max_item_size: The largest value.
+        max_size: How much the items of each bucket may take that was not made with a bound of its own; 0 for no bound.
+        evict: What happens when they would take more: ``size-aware`` evicts what is used least for its size, ``none`` refuses what
+            does not fit.
         max_connections: The maximum number of connections. Further ones are answered with an error and closed.
         max_connections_per_address: The maximum number of connections from one IPv4 address, or from one IPv6 network of 64 bits,
             which is what one host has. Unix domain sockets have no address, and no such maximum.
@@ -166,6 +170,8 @@ class Settings:
     max_buckets: int = _live(32, whole(1))
     disable_flush: bool = _live(False, whether)
     max_item_size: int = _live(DEFAULT_MAX_ITEM_SIZE, size())
+    max_size: int = _live(0, bound)
+    evict: str = _live(EVICTION_POLICIES[0], one_of(*EVICTION_POLICIES))
     max_connections: int = _live(4096, whole(1))
     # A quarter of all. Picked, not measured.
     max_connections_per_address: int = _live(1024, whole(1))

@@ -9,7 +9,8 @@ import trio
 
 from ..._incidents import Incidents
 from ..._version import __version__
-from ..data import Bucket, Buckets
+from ...engine import Evicted
+from ..data import Bucket, Buckets, space_of
 from ..settings import Address, Settings, TcpAddress, UnixAddress
 from ._admission import Admission
 from ._allocator import Allocator, find_trim
@@ -115,6 +116,8 @@ class Shared:
         self.waits = SequenceWaits(tuning.clock)
         self.events = Events()
         self.prefixes = Prefixes()
+        self.buckets.watches_evictions = lambda: self.events.evictions
+        self.buckets.evicted = self._report_evicted
         self.connections = Connections()
         self.listening: list[Address] = []
         self.listeners: list[Listener] = []
@@ -152,6 +155,14 @@ class Shared:
     def key_of(self, key: str) -> dict[str, Any]:
         """Return the detail of a line of the log that is a key, if keys may be logged."""
         return {} if self.settings.hide_keys else {"key": key}
+
+    def _report_evicted(self, bucket: Bucket, evicted: list[Evicted]) -> None:
+        """Report what was evicted to those who watch."""
+        accesses, now = bucket.note_accesses(), time.time()
+        for key, size, expiry, cas in evicted:
+            ttl = max(int(expiry - now), 0) if expiry else -1
+            fetched = accesses.find(key, cas) is not None
+            self.events.evicted(key[len(space_of(key)) :], ttl, accesses.since(key, cas), size, fetched=fetched)
 
     def leave(self, bucket: Bucket, but: int) -> None:
         """End everything that uses a bucket, which is being deleted.

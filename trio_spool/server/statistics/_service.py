@@ -27,7 +27,7 @@ SUMMARY: Final = "summary"
 HISTOGRAM: Final = "histogram"
 # Names of memcached's statistics of what does not exist here, but that its tools miss when they are not there.
 _NOTHING: Final = (
-    "evictions", "conn_yields", "store_no_memory", "direct_reclaims", "lru_crawler_starts", "crawler_items_checked",
+    "conn_yields", "store_no_memory", "direct_reclaims", "lru_crawler_starts", "crawler_items_checked",
     "crawler_reclaimed", "moves_to_cold", "moves_to_warm", "moves_within_lru",
 )  # fmt: skip
 
@@ -49,7 +49,8 @@ def general(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | No
         yield from of_service
         yield gauge("curr_items", engine.items)
         yield gauge("bytes", sum(space.bytes for space in bucket.engine.spaces.values()), "bytes")
-        yield gauge("limit_maxbytes", engine.map_bytes, "bytes")
+        yield gauge("limit_maxbytes", engine.max_size or engine.map_bytes, "bytes")
+        yield counter("evictions", engine.evictions)
         for name in _NOTHING:
             yield counter(name, 0)
         yield counter("expired_unfetched", engine.expired)
@@ -91,14 +92,14 @@ def settings(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | N
         return None
     values = shared.settings
     rows = [
-        Row("maxbytes", 0),
+        Row("maxbytes", bucket.bound.size),
         Row("maxconns", values.max_connections),
         Row("tcpport", shared.port(tls=False)),
         Row("udpport", 0),
         Row("inter", ", ".join(map(str, shared.listening))),
         Row("verbosity", shared.verbosity),
         Row("oldest", 0),
-        Row("evictions", "off"),
+        Row("evictions", "on" if bucket.bound.size and bucket.bound.evicts else "off"),
         Row("domain_socket", shared.unix_path() or "NULL"),
         Row("umask", f"{values.unix_mode:o}"),  # memcached's name for the mode of its socket
         Row("growth_factor", "1.00"),

@@ -33,13 +33,14 @@ def list_buckets(exchange: BinaryExchange, request: Request) -> None:
 def create_bucket(exchange: BinaryExchange, request: Request) -> None:
     """Create a bucket.
 
-    Key: the name of the bucket. Value: ignored.
+    Key: the name of the bucket. Value: its configuration, such as ``max_size=67108864;evict=none``, or nothing.
     """
     exchange.later(_create)
 
 
 async def _create(context: BinaryContext) -> None:
-    await buckets.create(context.shared, _name(context.request))
+    options = buckets.parse_config(context.request.value.decode("utf-8", "replace"))
+    await buckets.create(context.shared, _name(context.request), options)
     await context.reply(context.encode())
 
 

@@ -30,6 +30,9 @@ def store(exchange: BinaryExchange, request: Request) -> None:
     flags, expiry = _EXTRAS.unpack(request.extras)
     value, large = request.value, False
     datatype = request.datatype
+    if len(value) > exchange.bucket.max_value:
+        _refuse_too_big(exchange, request)
+        return
     mode = _MODES[exchange.loud(request)]
     if not exchange.features.classic:
         large = len(value) > documents.LARGE
@@ -80,15 +83,18 @@ def _encode(exchange: BinaryExchange, request: Request, outcome: Outcome) -> byt
 
 def refuse_too_big(exchange: BinaryExchange, rejected: Rejected) -> None:
     """Reply TOO_BIG. In a classic session, a SET deletes the old value: nobody should read it for the new one."""
-    request = Request(rejected.opcode, 0, 0, rejected.opaque, 0, b"", rejected.key, b"", 0)
+    _refuse_too_big(exchange, Request(rejected.opcode, 0, 0, rejected.opaque, 0, b"", rejected.key, b"", 0))
+
+
+def _refuse_too_big(exchange: BinaryExchange, request: Request) -> None:
     if exchange.features.classic and exchange.loud(request) == Opcode.SET:
-        exchange.operate(request, request.size, items.delete(rejected.key), _encode_too_big)
+        exchange.operate(request, request.size, items.delete(request.key), _encode_too_big)
     else:
         exchange.reply(_encode_too_big(exchange, request, Outcome()))
 
 
 def _encode_too_big(exchange: BinaryExchange, request: Request, outcome: Outcome) -> bytes:
-    limit = exchange.shared.settings.max_item_size
+    limit = min(exchange.shared.settings.max_item_size, exchange.bucket.max_value)
     exchange.shared.limits.hit("max-item-size")
     return exchange.encode_error(request.opcode, request.opaque, Status.TOO_BIG, f"the limit for a value is {limit} bytes")
 

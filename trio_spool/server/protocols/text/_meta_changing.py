@@ -14,7 +14,7 @@ from ._exchange import PREFIX, TextExchange
 from ._meta_getting import Wanted, returned, ttl_left
 from ._problems import line_of_problem
 from ._row import Command
-from ._storing import note_look, note_stored
+from ._storing import note_look, note_stored, refuse_too_big, too_big
 
 _STORING: Final = {b"": StoreMode.SET, b"S": StoreMode.SET, b"E": StoreMode.ADD, b"R": StoreMode.REPLACE}
 _CONCATENATING: Final = frozenset((b"A", b"P"))
@@ -47,6 +47,9 @@ def meta_set(exchange: TextExchange, request: Request) -> None:
     assert meta is not None
     key, new_cas = PREFIX + line.key, meta.new_cas or 0
     note_look(exchange, line.key)
+    if len(request.value) > exchange.bucket.max_value:
+        refuse_too_big(exchange, too_big(request))
+        return
     if meta.mode in _CONCATENATING:
         operation: Operation = items.concatenate_or_create(
             exchange.bucket, key, request.value, prepend=meta.mode == b"P", cas=items.compared(meta.cas),

@@ -9,7 +9,7 @@ from ....mctext import EXISTS, NOT_FOUND, NOT_STORED, STORED, BlockLine, Rejecte
 from ...commands import items, noting
 from ...conversation import WRITE, Refusal
 from ._exchange import PREFIX, TextExchange
-from ._problems import line_of_problem
+from ._problems import TOO_LARGE, line_of_problem
 from ._row import Command
 
 _MODES: Final = {b"set": StoreMode.SET, b"add": StoreMode.ADD, b"replace": StoreMode.REPLACE, b"cas": StoreMode.SET}
@@ -24,6 +24,9 @@ def store(exchange: TextExchange, request: Request) -> None:
     line = request.line
     assert line is not None
     note_look(exchange, line.key)
+    if len(request.value) > exchange.bucket.max_value:
+        refuse_too_big(exchange, too_big(request))
+        return
     operation = items.store(
         exchange.bucket, PREFIX + line.key, request.value, mode=_MODES[request.command], flags=line.flags, expiry=line.expiry,
         cas=items.compared(line.cas),
@@ -75,6 +78,11 @@ def note_stored(exchange: TextExchange, command: str, line: BlockLine, outcome: 
     items.count_store(shared.counters, outcome, 0 if line.cas is None else line.cas or items.NO_CAS)
     if noting.changes_wanted(shared):
         noting.stored(shared, exchange.connection, PREFIX + line.key, command, outcome, line.expiry, line.length)
+
+
+def too_big(request: Request) -> Rejected:
+    """Return a request whose value is larger than any that its bucket can take, as the decoder would have rejected it."""
+    return Rejected(TOO_LARGE.rstrip(), command=request.command, line=request.line)
 
 
 def refuse_too_big(exchange: TextExchange, rejected: Rejected) -> None:
