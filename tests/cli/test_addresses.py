@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
 import socket
@@ -134,6 +135,8 @@ def arguments_of(words: str, monkeypatch: pytest.MonkeyPatch | None = None, vari
         ("set user:17 v", {"server": "127.0.0.1:11210", "key": b"user:17", "value": "v"}),
         ("set -s db k v", {"server": "db:11210", "key": b"k"}),
         ("set k v --server db", {"server": "db:11210", "key": b"k"}),
+        ("set -s db 10.0.0.1:80 v", {"server": "db:11210", "key": b"10.0.0.1:80"}),
+        ("stat keys:5 -s db", {"server": "db:11210", "group": "keys:5"}),
         ("set --server=tcp://db -- 10.0.0.1:80 v", {"server": "db:11210", "key": b"10.0.0.1:80"}),
         ("set -- 10.0.0.1:80 v", {"server": "127.0.0.1:11210", "key": b"10.0.0.1:80"}),
         ("set 10.0.0.1:80 -- -k -v", {"server": "10.0.0.1:80", "key": b"-k", "value": "-v"}),
@@ -155,6 +158,43 @@ def arguments_of(words: str, monkeypatch: pytest.MonkeyPatch | None = None, vari
 def test_which_argument_is_the_server(words: str, expected: dict[str, object]) -> None:
     found = arguments_of(words)
     assert {name: found[name] for name in expected} == expected
+
+
+@given(
+    st.sampled_from(["get", "set", "stat", "dump", "load", "expire", "scan"]),
+    st.lists(
+        st.sampled_from(
+            [
+                "k",
+                "db:5",
+                "10.0.0.1:5",
+                "tcp://db",
+                "--",
+                "-",
+                "-s",
+                "db",
+                "--file",
+                "-u",
+                "--json",
+                "-5",
+                "--x",
+                "-h",
+                "--server=db",
+                "",
+            ]
+        )
+        | st.text(max_size=3),
+        max_size=6,
+    ),
+)
+def test_any_arguments_are_parsed_or_refused(name: str, words: list[str]) -> None:
+    command = main.get_command(click.Context(main), name)
+    with contextlib.suppress(click.UsageError, click.exceptions.Exit), contextlib.redirect_stdout(io.StringIO()):
+        context = command.make_context(name, words)
+        found = context.params.get("server_word")
+        assert isinstance(found or context.params["server"], Address)
+        if found is not None:  # --server leaves no argument for the server
+            assert context.get_parameter_source("server") is not click.core.ParameterSource.COMMANDLINE
 
 
 def test_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
