@@ -113,6 +113,14 @@ def test_blocks(head: bytes, line: BlockLine) -> None:
     assert decode(data) == [Request(head.split()[0], (), len(data), line, b"\r\n\0")]
 
 
+@pytest.mark.parametrize("flags", [b" q  O2", b"  q", b" q ", b"   ", b" "])
+def test_further_blanks_before_a_block(flags: bytes) -> None:
+    data = b"ms k 3" + flags + b"\r\nabc\r\n"
+    (event,) = decode(data)
+    assert isinstance(event, Request)
+    assert event.value == b"abc"
+
+
 def test_an_empty_block() -> None:
     assert decode(b"set k 0 0 0\r\n\r\n") == [Request(b"set", (), 15, BlockLine(b"k", 0), b"")]
 
@@ -148,6 +156,8 @@ def test_an_empty_block() -> None:
         (b"ms k 2 T1 T2\r\nab\r\n", [b"CLIENT_ERROR duplicate flag"]),
         (b"ms k 2 !\r\nab\r\n", [b"CLIENT_ERROR invalid flag"]),
         (b"ms k 2 Tx q\r\nab\r\n", [b"CLIENT_ERROR bad token in command line format"]),
+        (b"ms k 2 MI\r\nab\r\n", [b"CLIENT_ERROR invalid mode for ms M token"]),
+        (b"ms k 1 MI\r\n\r\nx\r\n", [b"CLIENT_ERROR invalid mode for ms M token", b"ERROR"]),
         (b"ms k!! 2 b\r\nab\r\n", [b"CLIENT_ERROR error decoding key"]),
     ],
 )

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
+from trio_spool import mctext
 from trio_spool.engine import Edit, Item, Step, StepKind, apply, is_json
 from trio_spool.mcbp import (
     NEED_DATA,
@@ -55,6 +56,45 @@ def decoder(data: bytes) -> None:
     whole = _events(RequestDecoder(TABLE.shapes, _MOST, _MOST), [data])
     assert _events(RequestDecoder(TABLE.shapes, _MOST, _MOST), [data[:cut], data[cut:]]) == whole
     assert _events(RequestDecoder(TABLE.shapes, _MOST, _MOST), [data[i : i + 1] for i in range(len(data))]) == whole
+
+
+def text_decoder(data: bytes) -> None:
+    """So are those of the text protocol, whether runs are decoded together or not."""
+    cut = data[0] if data else 0
+    whole = _text_events([data], runs=False)
+    assert _text_events([data], runs=True) == whole
+    assert _text_events([data[:cut], data[cut:]], runs=True) == whole
+    assert _text_events([data[i : i + 1] for i in range(len(data))], runs=False) == whole
+
+
+def _text_events(pieces: list[bytes], *, runs: bool) -> list[object]:
+    decoder = mctext.RequestDecoder(_MOST)
+    events: list[object] = []
+    for piece in pieces:
+        decoder.receive_data(piece)
+        while True:
+            while runs and (run := decoder.next_run()):
+                name = b"mg" if run.meta is not None else b"gets" if run.cas else b"get"
+                events += [(name, key, run.meta, run.opaque) for key in run.keys]
+            event = decoder.next_event()
+            if event is mctext.NEED_DATA:
+                break
+            events.append(_as_run(event))
+            if isinstance(event, mctext.Rejected) and event.closing:
+                return events
+    return events
+
+
+def _as_run(event: object) -> object:
+    """Show a request that may be part of a run as one of a run is shown."""
+    if not isinstance(event, mctext.Request) or event.command not in (b"get", b"gets", b"mg"):
+        return event
+    if event.command != b"mg":
+        return event if len(event.arguments) != 1 else (event.command, event.arguments[0], None, b"")
+    try:
+        return (b"mg", *mctext.parse_meta_line(event.arguments))
+    except mctext.RemoteProtocolError as exc:
+        return str(exc)
 
 
 def responses(data: bytes) -> None:
@@ -137,8 +177,13 @@ _FRAMES = [
     encode_request(Opcode.HELLO, key=b"agent", value=b"\0\x08\0\x0f"),
 ]
 _DOCUMENT = b'{"a":{"b":[1,2,{"c":null}]},"d":"\\u00e9"}'
+_LINES = [
+    b"get a\r\nget b\r\n", b"gets a b\r\ngets a\r\n", b"mg a v k O1\r\nmg b v k O1\r\n", b"mg YQ== b v N30 R20\r\n", b"set a 1 2 3\r\nabc\r\n",
+    b"cas a 0 0 3 5 noreply\r\nabc\r\n", b"ms a 3 F1 T30 MA q O2 c k\r\nabc\r\n", b"set a 0 0 99999\r\n", b"delete a noreply\r\nmn\r\n",
+]  # fmt: skip
 TARGETS = {
     "decoder": Target(decoder, _FRAMES),
+    "text_decoder": Target(text_decoder, [*_LINES, b"".join(_LINES)]),
     "responses": Target(responses, [encode_response(Opcode.GET, 0, 7, value=b"value"), b"".join(_FRAMES)]),
     "scan": Target(scan, [encode_scan_request(ScanRequest(start=b"a", end=b"z")), b"\0" * 25 + b"\3key\5value"]),
     "fragment": Target(fragment, [encode_fragment_request(FragmentRequest(id=1, offset=0, length=10))]),

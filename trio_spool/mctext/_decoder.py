@@ -13,7 +13,17 @@ from typing import Final, Literal, NamedTuple, Union
 
 from ._errors import RemoteProtocolError
 from ._meta import MAX_TOKENS, MetaFlags, parse_flags_of
-from ._requests import BAD_LINE, NOREPLY, BlockLine, Rejected, Request, block_length, parse_block_line, parse_meta_block_line
+from ._requests import (
+    BAD_LINE,
+    NOREPLY,
+    STORE_MODES,
+    BlockLine,
+    Rejected,
+    Request,
+    block_length,
+    parse_block_line,
+    parse_meta_block_line,
+)
 
 # The longest line, in bytes, unless it may have many keys: memcached's limit.
 MAX_LINE: Final = 2048
@@ -168,11 +178,13 @@ class RequestDecoder:
             command = b"ms"
             key, size, text = match.groups()
             length, at = int(size), match.end()
+            if text and (b"  " in text or text[:1] == b" " or text[-1:] == b" "):
+                return None
             try:
                 meta, opaque = parse_flags_of(text or b"")
             except RemoteProtocolError:
                 return None
-            if meta.base64 or (text and text.count(b" ") > MAX_TOKENS - 4):
+            if meta.base64 or meta.mode not in STORE_MODES or (text and text.count(b" ") > MAX_TOKENS - 4):
                 return None
             line = BlockLine(key, length, meta.flags, meta.ttl or 0, meta.cas, meta.quiet, meta, opaque)
         end = at + length

@@ -12,6 +12,8 @@ from ._numbers import parse_expiry, parse_flags, parse_signed, parse_unsigned
 MAX_KEY: Final = 250
 NOREPLY: Final = b"noreply"
 BAD_LINE: Final = "CLIENT_ERROR bad command line format"
+# The modes of ``ms``: set, which is the default, add, append, prepend, replace.
+STORE_MODES: Final = frozenset((b"", b"S", b"E", b"A", b"P", b"R"))
 # The largest length of a block that a line may announce: memcached counts with 32 bits, and two bytes more.
 _MAX_LENGTH: Final = (1 << 31) - 3
 
@@ -124,6 +126,8 @@ def parse_meta_block_line(arguments: list[bytes], length: int) -> BlockLine:
         RemoteProtocolError: It can't be parsed; the block follows all the same.
     """
     meta, opaque = parse_flags_of(b" ".join(arguments[2:]))
+    if meta.mode not in STORE_MODES:
+        raise RemoteProtocolError("CLIENT_ERROR invalid mode for ms M token")
     key = decode_key(arguments[0]) if meta.base64 else arguments[0]
     return BlockLine(key, length, meta.flags, meta.ttl or 0, meta.cas, meta.quiet, meta, opaque)
 

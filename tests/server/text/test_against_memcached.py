@@ -64,12 +64,13 @@ NUMBERS = st.sampled_from([b"0", b"1", b"5", b"-1", b"+3", b"x", b"", b"100", b"
 QUIET = st.sampled_from([b"", b"", b"", b" noreply", b" x", b" noreply noreply"])
 BLOCKS = st.sampled_from([b"", b"1", b"10", b"abc", b"5 ", b"18446744073709551615", b"x\r\ny"])
 LENGTHS = st.sampled_from([b"", b"", b"", b"", b"1", b"-1", b"x", b"2147483647"])
+# What changes the time left comes before what asks for it: the documentation says what is different otherwise.
 FLAGS = st.lists(
     st.sampled_from(
         b"v k s f c t q h T30 T0 N30 N0 R20 R90 O1 Oab C1 C0 F3 MS ME MA MP MR MI MD M+ M- MX D2 J7 I u Tx ! b".split(b" ")
     ),
     max_size=5,
-).map(lambda flags: b"".join(b" " + flag for flag in flags))
+).map(lambda flags: b"".join(b" " + flag for flag in sorted(flags, key=lambda flag: flag[:1] not in b"TN")))
 
 
 def _stores(command: bytes, key: bytes, flags: bytes, expiry: bytes, block: bytes, length: bytes, quiet: bytes) -> bytes:

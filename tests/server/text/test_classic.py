@@ -65,6 +65,7 @@ CASES = [
      b"get k\r\nincr k 1 noreply\r\nincr k x noreply\r\ntouch k 0 noreply\r\ntouch k x noreply\r\ndelete k 5 noreply\r\n"
      b"delete k noreply\r\nflush_all noreply\r\nflush_all 0 noreply\r\nverbosity 0 noreply\r\nget k\r\n",
      b"VALUE k 0 1\r\na\r\nEND\r\nVALUE k 0 2\r\nab\r\nEND\r\nEND\r\n"),
+    (b"set noreply 0 0 1\r\nx\r\ndelete noreply\r\nget noreply\r\n", b"STORED\r\nDELETED\r\nEND\r\n"),
     # What is malformed
     (b"set k 0 0\r\nset k 0 0 -1\r\nset k x 0 1\r\nset k 0 0 1 noreply more\r\n", b"ERROR\r\n" + BAD * 2 + b"ERROR\r\n"),
     (b"set k 0 0 1\r\nab\r\nget k\r\n", b"CLIENT_ERROR bad data chunk\r\nERROR\r\nEND\r\n"),

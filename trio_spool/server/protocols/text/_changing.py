@@ -98,7 +98,7 @@ def delete(exchange: TextExchange, request: Request) -> None:
 
 def _encode_delete(exchange: TextExchange, request: Request, outcome: Outcome) -> bytes:
     note_deleted(exchange, request.arguments[0], "delete", outcome)
-    if _is_quiet(request):
+    if len(request.arguments) > 1 and _is_quiet(request):  # alone, it is a key
         return b""
     if outcome.problem is None:
         return DELETED

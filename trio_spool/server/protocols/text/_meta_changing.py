@@ -55,7 +55,7 @@ def meta_set(exchange: TextExchange, request: Request) -> None:
             exchange.bucket, key, request.value, prepend=meta.mode == b"P", cas=items.compared(meta.cas),
             max_size=exchange.shared.settings.max_item_size, flags=meta.flags, expiry=meta.create_ttl, new_cas=new_cas,
         )  # fmt: skip
-    elif meta.mode in _STORING:
+    else:
         mode = _STORING[meta.mode]
         # A CAS makes a set of it, and of a replace; what is new has none to compare with.
         cas = items.compared(meta.cas) if mode is not StoreMode.ADD else 0
@@ -63,8 +63,6 @@ def meta_set(exchange: TextExchange, request: Request) -> None:
             exchange.bucket, key, request.value, mode=mode, flags=meta.flags, expiry=line.expiry, cas=cas, new_cas=new_cas,
             or_stale=meta.stale and bool(meta.cas),
         )  # fmt: skip
-    else:
-        raise RemoteProtocolError("CLIENT_ERROR invalid mode for ms M token")
     exchange.operate(request, request.size, operation, _encode_set)
 
 
