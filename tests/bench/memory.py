@@ -116,8 +116,7 @@ def _spool_statistics(port: int) -> dict[str, str] | None:
     result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     if result.returncode:
         return None
-    output = result.stdout
-    return {row["name"]: row["value"] for row in map(json.loads, output.splitlines())}
+    return {name: str(value) for name, value in json.loads(result.stdout).items()}
 
 
 def one_large_stream(size: int) -> list[Row]:

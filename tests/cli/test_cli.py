@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from click.testing import CliRunner
 
-from support.commands import one_line, run, run_json, run_rows
+from support.commands import one_line, run, run_json
 from support.process import command
 from trio_spool.cli import main
 from trio_spool.mcbp import Opcode, Status, encode_response
@@ -76,8 +76,7 @@ def test_wrong_use(server) -> None:
 def test_stat(server) -> None:
     run("set", server.address, "key", "value")
     assert "curr_items" in run("stat", server.address)
-    rows = run_rows("stat", server.address, "keys")
-    assert [row["name"] for row in rows] == ["key"]
+    assert list(run_json("stat", server.address, "keys")) == ["key"]
     assert "no group of statistics 'nothing'" in one_line("stat", server.address, "nothing")
     assert run("stat", server.address, "reset") == ""
 
@@ -240,9 +239,8 @@ def test_options_from_a_file_and_from_variables(start, tmp_path) -> None:
     config = tmp_path / "spool.toml"
     config.write_text('engine = "memory"\nmax-item-size = 1000\nmax_connections = 7\nlisten = ["tcp://127.0.0.1:0"]\n')
     with start("--config", str(config), env={"TRIO_SPOOL_MAX_CONNECTIONS": "8"}) as process:
-        rows = run_rows("stat", process.address, "settings")
-        settings = {row["name"]: row["value"] for row in rows}
-        assert (settings["item_size_max"], settings["maxconns"], settings["engine"]) == ("1000", "8", "memory")
+        settings = run_json("stat", process.address, "settings")
+        assert (settings["item_size_max"], settings["maxconns"], settings["engine"]) == (1000, 8, "memory")
 
 
 def test_default_directory(start, tmp_path) -> None:

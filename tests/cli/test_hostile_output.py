@@ -141,7 +141,9 @@ def test_statistics(count: int) -> None:
     with playing({Opcode.STAT: ok(Opcode.STAT, key=DATA, value=DATA) * count + ok(Opcode.STAT)}) as here:
         assert_harmless(run("stat", here, env={"COLUMNS": "200"}))
         assert_harmless(run("stat", here))
-        assert run_rows("stat", here) == [{"name": ESCAPES, "value": ESCAPES}] * count
+        assert run_json("stat", here) == {ESCAPES: ESCAPES}
+        assert_harmless(run("stat", here, "timings", "--json"))
+        assert_harmless(run("stat", here, "timings", env={"COLUMNS": "40"}))
         assert_harmless(run("stat", here, "--json"))
 
 

@@ -33,6 +33,7 @@ CLIENTS = [
     ["keys", NOWHERE],
     ["flush", NOWHERE],
     ["stat", NOWHERE],
+    ["ping", NOWHERE],
     ["scan", NOWHERE],
     ["dump", NOWHERE],
     ["load", NOWHERE, __file__],

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.commands import run, run_json, run_rows
+from support.commands import run, run_json
 from support.process import command
 from trio_spool.cli import _documents
 from trio_spool.cli._errors import DocumentError
@@ -100,7 +100,7 @@ def test_head_ends_it_cleanly_at_both_ends(start) -> None:
 
 
 def open_scans(address: str) -> int:
-    return int({row["name"]: row["value"] for row in run_rows("stat", address, "range-scans")}["open"])
+    return int(run_json("stat", address, "range-scans")["open"])
 
 
 def test_all_vbuckets(tmp_path) -> None:

@@ -14,7 +14,7 @@ import structlog
 import trio
 import trio.testing
 
-from support.commands import run_rows
+from support.commands import run_json
 from trio_spool import SpoolStatistics
 from trio_spool._incidents import Incidents
 from trio_spool.engine._submissions import GROUP_BYTES
@@ -345,8 +345,9 @@ async def test_statistics(small) -> None:
 # The process
 
 
-def statistics(address: str, *group: str) -> dict[str, str]:
-    return {row["name"]: row["value"] for row in run_rows("stat", address, *group)}
+def statistics(address: str, *group: str) -> dict[str, Any]:
+    statistics: dict[str, Any] = run_json("stat", address, *group)
+    return statistics
 
 
 def memory(pid: int, kind: str) -> int:

@@ -67,6 +67,7 @@ COMMANDS: Final = {
     "check": Place("_check", "check", "Verify every page and every item of the data directory DATA_DIR.", FILES),
     "compact": Place("_compact", "compact", "Give space back that the data directory DATA_DIR no longer needs.", FILES),
     "serve": Place("_serve", "serve", "Run the server until SIGTERM or SIGINT.", SERVER),
+    "ping": Place("_ping", "ping", "Ask a server whether it is there, and print how long its answer took.", SERVER),
     "stat": Place("_stat", "stat", "Print statistics of a server.", SERVER),
 }
 EXAMPLES: Final = (

@@ -86,10 +86,10 @@ def run_with_server(server: Server, work: Callable[[], Awaitable[T]], *, missing
     except NotFoundError as exc:
         raise ConnectionFailedError(missing or str(exc)) from None
     except (ClientError, LocalProtocolError, trio.TooSlowError) as exc:
-        raise _explain(exc, server) from None
+        raise explain_error(exc, server) from None
 
 
-def _explain(error: Exception, server: Server) -> CliError:
+def explain_error(error: Exception, server: Server) -> CliError:
     """Return the error of the command line for one of a client: it says what can be done by means of options."""
     kind: type[CliError] = LoginError if isinstance(error, AuthenticationError) else ConnectionFailedError
     text = str(error)

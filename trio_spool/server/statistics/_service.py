@@ -121,8 +121,15 @@ def settings(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | N
     rows.append(Row("advertise", ", ".join(values.advertise)))
     rows.append(Row("management", ", ".join(values.management)))
     shown = {"engine", "listen", "advertise", "management", "max_item_size", "max_connections", "disable_flush", "unix_mode"}
-    rows += [Row(name, value) for name, value in attrs.asdict(values, recurse=False).items() if name not in shown]
+    rows += [Row(name, _shown(value)) for name, value in attrs.asdict(values, recurse=False).items() if name not in shown]
     return rows
+
+
+def _shown(value: object) -> object:
+    """Return a setting as a statistic: what is not set is an empty text, and addresses are a list with commas."""
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return "" if value is None else value
 
 
 def timings(shared: Shared, bucket: Bucket, argument: str) -> Iterable[Row] | None:
