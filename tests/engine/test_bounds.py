@@ -165,12 +165,29 @@ def test_what_may_not_be_evicted_stays(open_bounded: Open, evicted: list[bytes])
 
 
 def test_nothing_can_be_evicted(open_bounded: Open, evicted: list[bytes], kind: str) -> None:
-    """A cache that may evict nothing still ends: what is stored is stored, and the writer thread does not look for ever."""
+    """A cache that may evict nothing refuses what would exceed its bound, and the writer thread does not look for ever."""
     engine = open_bounded(may_evict=lambda key, xattrs: False)
-    fill(engine, 2 * SIZE)
+    problems = [do(engine, Store(b"%05d" % number, VALUE)).problem for number in range(2 * SIZE // len(VALUE))]
     assert not evicted
-    assert engine.statistics().items == 2 * SIZE // len(VALUE)
+    stored = problems.index(Problem.FULL)
+    assert set(problems[stored:]) == {Problem.FULL}
+    assert engine.statistics().items == stored < 1.1 * SIZE / len(VALUE)
     assert not engine.keeper.behind
+    assert do(engine, Delete(b"00000")).problem is None
+    for number in range(1, stored // 4):
+        do(engine, Delete(b"%05d" % number))
+    assert do(engine, Store(b"new", VALUE)).problem is None
+
+
+def test_keys_that_are_gone_are_no_reason_to_refuse_others(open_bounded: Open) -> None:
+    """The ring of the engine memory still has them until the hand has been round."""
+    engine = open_bounded()
+    fill(engine)
+    for number in range(3 * SIZE // len(VALUE)):
+        do(engine, Delete(b"fill%05d" % number))
+    fill(engine, prefix=b"other")
+    engine.execute([Flush()])
+    fill(engine, prefix=b"third")
 
 
 def test_a_transaction_evicts_at_most_twice_what_it_stores(open_bounded: Open, evicted: list[bytes]) -> None:

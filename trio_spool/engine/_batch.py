@@ -168,7 +168,7 @@ class Batch:
                 return Outcome(Problem.DAMAGED)
         version = Version(self._cas + 1, self._seqno + 1) if isinstance(operation, (Edit, Planned)) else NO_VERSION
         outcome, change = apply(operation, current, locked=locked, version=version)
-        if self._room is not None and isinstance(change, Item) and (problem := self._room.admit(key, change, stored)):
+        if self._room is not None and isinstance(change, Item) and (problem := self._admit(key, change, stored, current)):
             return Outcome(problem)
         if outcome.problem is None:
             if isinstance(operation, Lock):
@@ -207,6 +207,11 @@ class Batch:
             self._count(key, 0, len(value) + len(xattrs) - len(stored.value) - len(stored.xattrs))
         shown = item if outcome.item is not None else None
         return Outcome(None, cas, self._seqno, shown, outcome.number, outcome.results)
+
+    def _admit(self, key: bytes, change: Item, stored: Item | None, current: Item | None) -> Problem | None:
+        """Return why there is no room for a change; None if there is."""
+        assert self._room is not None
+        return self._room.admit(key, change, stored, current if isinstance(current, Tombstone) else None)
 
     # Tombstones
 

@@ -63,6 +63,8 @@ class Keeper:
         uses: How much each item is used.
         evictions: The number of items that were removed to make room.
         behind: Whether more is to be removed, and can be.
+        stuck: Whether more is to be removed, and nothing can be, since wherever the hand looked there was what must stay. Then what
+            would exceed the bound is refused: else who stores only what must stay could fill the disk.
         wanted: Bytes to remove beside that in the next transaction.
     """
 
@@ -71,6 +73,7 @@ class Keeper:
         self.uses = Uses()
         self.evictions = 0
         self.behind = False
+        self.stuck = False
         self.wanted = 0
         self._ring = ring
         self._may_evict = may_evict
@@ -80,6 +83,7 @@ class Keeper:
         self._chosen: deque[tuple[bytes, int, int]] = deque()
         self._looked_at = 0  # for expired items: a Unix time
         self._tracked: int | None = None
+        self._has_kept = False  # whether something had to stay among those that were chosen last
 
     def limit(self, bound: Bound) -> None:
         """Change the bound."""
@@ -90,13 +94,14 @@ class Keeper:
         """Return the room in a transaction that has begun; None if there is no bound."""
         bound = self.bound
         if not bound.size:
-            self._tracked, self.behind = None, False
+            self._tracked, self.behind, self.stuck = None, False, False
             return None
-        taken = transaction.used() if self._tracked is None or not bound.evicts else 0
+        refuses = self.stuck or not bound.evicts
+        taken = transaction.used() if self._tracked is None or refuses else 0
         tracked = taken if self._tracked is None else self._tracked
-        if not bound.evicts:
+        if refuses:
             tracked = min(tracked, taken)
-        return Room(bound, transaction, tracked, taken, self.uses)
+        return Room(bound, transaction, tracked, taken, self.uses, refuses=refuses)
 
     def committed(self, room: Room) -> None:
         """Note what a transaction has done that was committed."""
@@ -120,7 +125,7 @@ class Keeper:
             room: The room in it.
             items: The number of items before it.
         """
-        self.behind = False
+        self.behind = self.stuck = False
         if not room.bound.evicts or self._ring is None:
             return
         self.uses.make_room(items)
@@ -133,11 +138,14 @@ class Keeper:
         sparse = _SPARSE if room.tracked < allowed * _LOOSE else 0.0
         budget = max(min(excess, 2 * room.stored + _LEAST), self.wanted)
         freed = self._remove_expired(batch, room)
-        in_vain = 0
+        in_vain = kept = 0
         while freed < budget and len(room.evicted) < _MAX_VICTIMS and in_vain < _MAX_IN_VAIN:
             found = self._evict_some(batch, room, budget - freed, sparse)
             freed += found
             in_vain = 0 if found else in_vain + 1
+            kept = 0 if found else kept + self._has_kept
+        # A ring may know of keys that are gone, or are locked for a moment. That is no reason to refuse anything.
+        self.stuck = kept == _MAX_IN_VAIN
         self.behind = freed < excess and in_vain < _MAX_IN_VAIN
 
     def _remove_expired(self, batch: Batch, room: Room) -> int:
@@ -157,6 +165,7 @@ class Keeper:
         if not self._chosen:
             self._choose(room, sparse)
         freed = 0
+        self._has_kept = False
         while self._chosen and freed < budget:
             key, cost, count = self._chosen.popleft()
             if key in room.keys or self.uses.of(key) > count:
@@ -192,10 +201,13 @@ class Keeper:
 
     def _evict(self, batch: Batch, key: bytes) -> Evicted | None:
         """Remove an item, unless it must stay, or is gone."""
-        if is_tombstone(key) or batch.is_locked(key):
+        if batch.is_locked(key):
             return None
         old = batch.stored(key)
-        if old is None or not self._may_evict(key, old.xattrs):
+        if old is None:
+            return None
+        if is_tombstone(key) or not self._may_evict(key, old.xattrs):
+            self._has_kept = True
             return None
         batch.remove(key, old)
         return Evicted(key, len(old.value), old.expiry, old.cas)
