@@ -20,8 +20,9 @@ PAGE = (ROOT / "docs" / "operating.rst").read_text(encoding="utf-8")
 
 def table(section: str) -> dict[str, str]:
     """The rows of the table in a section: the second column by the first."""
-    text = PAGE.partition(f".. _{section}:")[2]
-    rows = re.findall(r"^   \* - ``(.+)``\n     - (.+)$", text.partition("\nWhat to do when")[0], re.MULTILINE)
+    text = PAGE.partition(f".. _{section}:")[2].partition("\nWhat to do when")[0]
+    rows = re.findall(r"^   \* - ``([^`]+)``\n     - ([a-z, ]+)$", text, re.MULTILINE)
+    assert len(rows) == text.count("\n   * - ") - 1, "a row is not an event with its level"
     assert len(dict(rows)) == len(rows), "a row is there twice"
     return dict(rows)
 

@@ -167,6 +167,16 @@ def test_an_event_loop_that_hangs_starves_the_watchdog(tmp_path) -> None:
             process.communicate()
 
 
+def test_what_hangs_is_shown_when_the_supervisor_ends_it() -> None:
+    """systemd sends SIGABRT to a server whose watchdog starves."""
+    process = Process("--engine", "memory", "--listen", "tcp://127.0.0.1:0")
+    code, errors = process.stop(signal.SIGABRT)
+    assert code == -signal.SIGABRT
+    assert "Fatal Python error: Aborted" in errors
+    assert "trio/_core/_run.py" in errors  # where the event loop is
+    assert "_submissions.py" in errors  # where the writer is
+
+
 # Sockets
 
 

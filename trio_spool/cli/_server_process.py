@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import signal
 import sys
 import time
@@ -31,6 +32,7 @@ def run_server(settings: Settings, log_format: str, reread: Read, supervisor: Su
     Raises:
         Exception: As `serve_until_signal` does.
     """
+    _show_stacks_of_a_crash()
     with logging_to_stderr(settings.log_level, log_format) as log:
         process = _Process(log, log_format, reread)
         try:
@@ -42,6 +44,15 @@ def run_server(settings: Settings, log_format: str, reread: Read, supervisor: Su
             process.stopped(failed=isinstance(exc, Exception))
             raise
         process.stopped(failed=False)
+
+
+def _show_stacks_of_a_crash() -> None:
+    """Have Python print the stack of each thread to standard error when SIGABRT or a fault in native code ends the process.
+
+    A supervisor sends SIGABRT to a server that does not feed its watchdog: the stacks say what hangs. They hold no data.
+    """
+    if sys.__stderr__ is not None and not faulthandler.is_enabled():  # without one, its descriptor may be that of any file
+        faulthandler.enable(sys.__stderr__)
 
 
 class _Process:
