@@ -160,6 +160,22 @@ def test_permission_bits(config: Path, text: str) -> None:
     assert serve.make_context("serve", []).params["unix_mode"] == 0o700
 
 
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("'none'", 0), ("'None'", 0), ("0", 0), ("inf", float("inf")), ("'100ms'", 0.1), ("0.5", 0.5), ("2", 2)]
+)
+def test_the_slow_log_has_words_for_off(config: Path, value: str, seconds: float) -> None:
+    config.write_text(f"slow-log = {value}\n")
+    assert read(config)["slow_log"] == seconds
+    if value[0] == "'":
+        assert serve.make_context("serve", ["--slow-log", value.strip("'")]).params["slow_log"] == seconds
+
+
+@pytest.mark.parametrize("value", ["'nothing'", "-1", "true"])
+def test_what_the_slow_log_does_not_take(config: Path, value: str) -> None:
+    config.write_text(f"slow-log = {value}\n")
+    assert "slow-log" in refusal(config)
+
+
 def test_a_single_address(config: Path) -> None:
     config.write_text('listen = "tcp://127.0.0.1:5"')
     assert read(config)["listen"] == ("tcp://127.0.0.1:5",)
