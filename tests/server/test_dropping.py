@@ -158,8 +158,8 @@ async def test_a_collection_that_is_made_while_one_of_its_id_is_being_removed_lo
         bucket = service.inside.buckets.default
         original = bucket.operate
 
-        async def operate(operations):
-            outcomes = await original(operations)
+        async def operate(operations, spent=None):
+            outcomes = await original(operations, spent)
             if isinstance(operations[0], Remove):
                 assert await set_manifest(raw, manifest(3, ORDERS)) == 0
                 await fill(raw, 8, 5)
