@@ -9,7 +9,10 @@ from ...engine import Outcome, Problem
 from ..data import Bucket
 from ..shared import Shared
 
-_STATUSES = {Problem.EXISTS: "exists", Problem.NOT_FOUND: "not_found", Problem.TOO_BIG: "too_large", Problem.NO_SPACE: "no_memory"}
+_STATUSES = {
+    Problem.EXISTS: "exists", Problem.NOT_FOUND: "not_found", Problem.TOO_BIG: "too_large", Problem.NO_SPACE: "no_memory",
+    Problem.FULL: "no_memory",
+}  # fmt: skip
 
 
 def reads_wanted(shared: Shared, bucket: Bucket) -> bool:
