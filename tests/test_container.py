@@ -83,7 +83,7 @@ def test_there_are_such_commands() -> None:
 
 def test_other_commands_exist() -> None:
     used = {words[words.index("trio-spool") + 1] for words in COMMANDS if words[1] == "exec"}
-    assert used == {"stat", "dump", "load"} and used <= set(main.list_commands(None))
+    assert used == {"ping", "stat", "dump", "load"} and used <= set(main.list_commands(None))
 
 
 def test_the_image_has_what_the_package_is_built_from() -> None:
