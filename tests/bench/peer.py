@@ -62,14 +62,14 @@ def _wait_for(port: int) -> None:
 
 
 @contextmanager
-def memcached() -> Iterator[int | None]:
+def memcached(*arguments: str) -> Iterator[int | None]:
     """Run Debian's memcached, if it is installed, and give its port."""
     program = shutil.which("memcached")
     if program is None:
         yield None
         return
     port = free_port()
-    command = [program, "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-u", "nobody", "-c", "2048"]
+    command = [program, "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-u", "nobody", "-c", "2048", *arguments]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
             _wait_for(port)

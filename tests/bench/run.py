@@ -19,6 +19,7 @@ NAMES = (
     "memory",
     "commands",
     "text",
+    "cache",
     "scans",
     "beside",
     "documents",

@@ -110,6 +110,23 @@ def test_used_items_stay(open_bounded: Open, evicted: list[bytes]) -> None:
     assert not set(evicted) & set(used)
 
 
+def test_what_is_used_after_it_was_chosen_stays(open_bounded: Open, evicted: list[bytes]) -> None:
+    """A window's victims are chosen together, and go one after the other, as room is needed."""
+    engine = open_bounded()
+    reader = engine.open_reader()
+    engine.count_uses(reader)
+    number = 0
+    while not (chosen := [key for key, _, _ in engine.keeper._chosen]):
+        do(engine, Store(b"k%05d" % number, VALUE))
+        number += 1
+    assert len(reader.get_many(chosen, 1 << 30)) == len(chosen)
+    evicted.clear()
+    while len(evicted) < 3:
+        do(engine, Store(b"k%05d" % number, VALUE))
+        number += 1
+    assert not set(evicted) & set(chosen)
+
+
 def test_reading_without_counting_counts_nothing(open_bounded: Open, kind: str) -> None:
     engine = open_bounded()
     reader = engine.open_reader()
