@@ -88,8 +88,8 @@ COMMANDS = st.one_of(
     st.builds(lambda k, n, q: b"touch %b %b%b\r\n" % (k, n, q), KEYS, EXPIRIES, QUIET),
     st.builds(lambda k, q: b"delete %b%b\r\n" % (k, q), KEYS, QUIET),
     st.builds(lambda c, k, f: b"%b %b%b\r\n" % (c, k, f), st.sampled_from([b"mg", b"md"]), KEYS, FLAGS),
-    # memcached replies to a quiet ma that creates the number.
-    st.builds(lambda k, f: b"ma %b%b\r\n" % (k, f), KEYS, FLAGS.filter(lambda flags: b" q" not in flags or b" N" not in flags)),
+    # memcached replies to a quiet ma that creates the number, and looks at the CAS only if there is a value.
+    st.builds(lambda k, f: b"ma %b%b\r\n" % (k, f), KEYS, FLAGS.filter(lambda flags: b" q" not in flags and b" C1" not in flags)),
     # Later versions than 1.6.18 return the size, and create what is appended to; so does this server.
     st.builds(lambda k, f, b, n: b"ms %b %b%b\r\n%b\r\n" % (k, n or b"%d" % len(b), f, b), KEYS, FLAGS.filter(lambda flags: b" s" not in flags and b" N" not in flags), BLOCKS, LENGTHS),
     st.sampled_from([b"mn\r\n", b"\r\n", b"no such\r\n", b"verbosity x\r\n", b"flush_all x\r\n", b"flush_all 0\r\n", b"get  a   b\n", b"slabs\r\n"]),
