@@ -235,14 +235,14 @@ async def test_a_read_that_fails_costs_its_request_alone(service, raw, monkeypat
     for key in (b"a", b"b", b"c"):
         await raw.call(Opcode.SET, key=key, value=key, extras=EXTRAS)
     reader = service.inside.buckets.default.reader
-    get = reader.get
+    get = reader._get
 
     def damaged(key: bytes):
         if key == b"\0b":
             raise RuntimeError("a bug")
         return get(key)
 
-    monkeypatch.setattr(reader, "get", damaged)
+    monkeypatch.setattr(reader, "_get", damaged)  # what reads of one key and of several have in common
     frames = [encode_request(Opcode.GET, key=key, opaque=number) for number, key in enumerate((b"a", b"b", b"c", b"b", b"a"))]
     with structlog.testing.capture_logs():
         await raw.send(*frames, encode_request(Opcode.NOOP))
@@ -285,7 +285,13 @@ async def test_all_groups(raw) -> None:
     assert (await stat(raw, b"engine"))[b"kind"] == b"memory"
     assert int((await stat(raw, b"spool"))[b"turns"]) == 4
     assert await stat(raw, b"detail on") == {}
-    assert await stat(raw, b"detail dump") == {b"detailed": b""}
+    assert await stat(raw, b"detail dump") == {b"detailed": b"END\r\n"}
+    for key in (b"a:1", b"a:2", b"b"):
+        await raw.call(Opcode.SET, key=key, value=b"v", extras=EXTRAS)
+        await raw.call(Opcode.GET, key=key)
+    lines = b"PREFIX a get 2 hit 2 set 2 del 0\r\nEND\r\n"
+    assert await stat(raw, b"detail dump") == {b"detailed": lines}  # one packet, as in memcached
+    assert await stat(raw, b"detail off") == {}
 
 
 @pytest.mark.parametrize(
