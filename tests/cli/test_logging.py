@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
+import math
 import os
 import pty
 import re
@@ -148,6 +149,33 @@ def test_an_object_on_each_line(capfdbinary) -> None:
         "level": "warning", "logger": "trio_spool", "event": "it happens", "key": "k", "count": 1, "share": 0.5, "none": None,
         "more": {"a": [1]}, "raw": "\\xff",
     }  # fmt: skip
+
+
+class Nameless:
+    def __str__(self) -> str:
+        raise ValueError("it has no name")
+
+
+def test_each_line_is_json_whatever_is_logged(capfdbinary) -> None:
+    ring: list[object] = []
+    ring.append(ring)
+    log = structlog.get_logger("trio_spool")
+
+    def all_of_it() -> None:
+        log.info("numbers", endless=math.inf, none=math.nan, within=[math.inf])
+        log.info("keys", more={b"a": 1})
+        log.info("ring", ring=ring)
+        log.info("nameless", nameless=Nameless())
+        logging.getLogger("broken").warning("%d", "no number")
+        log.info("long", **{f"field{number}": "\x1b" * 2000 for number in range(20)})
+        log.error("longer", exception="\x1b" * 40_000)
+
+    lines = [json.loads(line, parse_constant=pytest.fail) for line in logged(capfdbinary, all_of_it).splitlines()]
+    unformatted = "a line of the log can't be formatted"
+    assert [line["event"] for line in lines] == ["numbers", "keys", "ring", unformatted, unformatted, "long", "longer"]
+    assert lines[0].items() >= {"endless": "inf", "none": "nan", "within": "[inf]"}.items()
+    assert [(line["of"], line["error"]) for line in lines[3:5]] == [("trio_spool", "ValueError"), ("broken", "TypeError")]
+    assert all(set(lines[5][f"field{number}"]) <= {"\x1b", "…"} for number in range(20))
 
 
 def test_numbers_for_people(capfdbinary) -> None:

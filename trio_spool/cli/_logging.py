@@ -28,7 +28,7 @@ from structlog.typing import EventDict, Processor
 
 from .._formats import escape_in_json, visible
 from . import _streams
-from ._log_writer import LogWriter, standard_error
+from ._log_writer import MAX_LINE, LogWriter, standard_error
 
 FORMATS: Final = ("auto", "text", "json")
 # Characters of one value. Picked, not measured: longer than any message of ours. A traceback may have more.
@@ -79,10 +79,7 @@ class Log:
 
     def lost(self, count: int) -> str:
         """Return the line that says how many lines were lost."""
-        details = {"event": "lines of the log were lost", "lines": count, "level": "warning", "logger": "trio_spool"}
-        record = logging.makeLogRecord({"msg": details, "levelname": "WARNING", "_logger": None, "_name": "warning"})
-        details["timestamp"] = _now()
-        return self._handler.format(record)
+        return self._handler.format_own("lines of the log were lost", lines=count)
 
 
 @contextmanager
@@ -132,7 +129,13 @@ class _Handler(logging.Handler):
         try:
             self._writer.put(self.format(record))
         except Exception as exc:  # the arguments of some library's line: the log must not end what it tells about
-            self._writer.put(f"{_now()} a line of {visible(record.name, 100)} can't be formatted: {type(exc).__name__}")
+            event = "a line of the log can't be formatted"
+            self._writer.put(self.format_own(event, of=visible(record.name, 100), error=type(exc).__name__))
+
+    def format_own(self, event: str, **details: object) -> str:
+        """Return a warning of the log about itself."""
+        line = {**details, "event": event, "level": "warning", "logger": "trio_spool", "timestamp": _now()}
+        return self.format(logging.makeLogRecord({"msg": line, "levelname": "WARNING", "_logger": None, "_name": "warning"}))
 
 
 def _formatter(render: Processor) -> logging.Formatter:
@@ -166,9 +169,23 @@ def _in_order(logger: object, method: str, event: EventDict) -> EventDict:
 
 
 def _json(logger: object, method: str, event: EventDict) -> str:
-    return escape_in_json(
-        json.dumps({name: _cut(name, value) for name, value in event.items()}, default=_plain, ensure_ascii=False)
-    )
+    details = {name: _cut(name, value) for name, value in event.items()}
+    line = _object(details)
+    while len(line.encode("utf-8", "backslashreplace")) > MAX_LINE:  # where the writer would cut it, and leave no JSON
+        longest = max(details, key=lambda name: len(str(details[name])))
+        text = str(details[longest])
+        details[longest] = text[: len(text) // 2] + "…"
+        line = _object(details)
+    return line
+
+
+def _object(details: dict[str, object]) -> str:
+    try:
+        text = json.dumps(details, default=_plain, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):  # infinity, a key that is no text, a list in itself: JSON has none of them
+        plain = {name: value if isinstance(value, (str, int)) else _plain(value) for name, value in details.items()}
+        text = json.dumps(plain, default=_plain, ensure_ascii=False, allow_nan=False)
+    return escape_in_json(text)
 
 
 def _cut(name: str, value: object) -> object:
