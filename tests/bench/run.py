@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 from pathlib import Path
 
 import publish
@@ -41,6 +42,7 @@ def main() -> None:
     unknown = set(arguments.names) - set(NAMES)
     if unknown:
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    os.environ.setdefault("TRIO_SPOOL_LOG_LEVEL", "warning")  # the servers' lines about their beginning and end are in the way
     rows: list[Row] = []
     for name in arguments.names or NAMES:
         measured = importlib.import_module(name).run(arguments.quick)
