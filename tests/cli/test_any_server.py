@@ -20,7 +20,7 @@ from trio_spool.mcbp import DOCUMENTS_EXTRAS, Opcode, Status, encode_response, p
 CASES = scaled(60, 10_000)
 COMMANDS = [
     "get HERE k --long", "get HERE k j --json", "get HERE k --collection s.c", "get HERE k -u ann", "set HERE k v", "delete HERE k", "scan HERE",
-    "scan HERE --format csv --collection s.c", "dump HERE", "dump HERE DIRECTORY/out", "stat HERE", "stat HERE --json", "stat HERE timings", "stat HERE timings --json", "ping HERE", "ping HERE -c 2 -i 0", "bucket list HERE",
+    "scan HERE --format csv --collection s.c", "dump HERE", "dump HERE DIRECTORY/out", "stat HERE", "stat HERE --json", "stat HERE timings", "stat HERE timings --json", "top HERE --once -i 0.01", "top HERE --once -i 0.01 --json", "ping HERE", "ping HERE -c 2 -i 0", "bucket list HERE",
     "bucket create HERE b", "bucket delete HERE b", "collection list HERE", "collection create HERE s.c", "collection drop HERE s.c",
     "incr HERE n", "decr HERE n 5 --initial 1 --json", "touch HERE k 1h", "expire HERE k", "expire HERE k 45d --collection s.c",
     "keys HERE", "keys HERE --json --collection s.c", "flush HERE", "flush HERE --collection s.c", "delete HERE k j",

@@ -34,6 +34,7 @@ CLIENTS = [
     ["flush", NOWHERE],
     ["stat", NOWHERE],
     ["ping", NOWHERE],
+    ["top", "--once", NOWHERE],
     ["scan", NOWHERE],
     ["dump", NOWHERE],
     ["load", NOWHERE, __file__],

@@ -69,6 +69,7 @@ COMMANDS: Final = {
     "serve": Place("_serve", "serve", "Run the server until SIGTERM or SIGINT.", SERVER),
     "ping": Place("_ping", "ping", "Ask a server whether it is there, and print how long its answer took.", SERVER),
     "stat": Place("_stat", "stat", "Print statistics of a server.", SERVER),
+    "top": Place("_top", "top", "Show what a server does now: rates, latencies, the busiest connections, and what runs.", SERVER),
 }
 EXAMPLES: Final = (
     ("trio-spool serve ./data", "Run a server, at 127.0.0.1:11210."),
