@@ -25,7 +25,7 @@ NODE = Path(__file__).parent / "node"
 REQUIRED = os.environ.get("TRIO_SPOOL_REQUIRE_CLIENTS") == "1"
 
 if REQUIRED:
-    for module in ("couchbase", "pylibmc"):
+    for module in ("aiomcache", "couchbase", "emcache", "memcache", "pylibmc", "pymemcache"):
         importlib.import_module(module)
 
 
@@ -101,7 +101,7 @@ def _memcached(executable: str) -> Iterator[int]:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = int(unused.getsockname()[1])
-    command = [executable, "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-u", "nobody", "-B", "binary"]
+    command = [executable, "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-u", "nobody"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
             while process.poll() is None:
@@ -125,3 +125,23 @@ def port(request: pytest.FixtureRequest, program: Callable[[str], str]) -> Itera
     else:
         with _memcached(program("memcached")) as port:
             yield port
+
+
+@pytest.fixture(scope="session", params=["trio-spool", "memcached"])
+def kept_port(request: pytest.FixtureRequest, program: Callable[[str], str]) -> Iterator[int]:
+    """The port of a server, and then of a memcached, that run on: to start one for each of these short tests takes longer than they do."""
+    if request.param == "trio-spool":
+        with running("--engine", "memory", "--listen", "tcp://127.0.0.1:0") as process:
+            yield process.port
+    else:
+        with _memcached(program("memcached")) as port:
+            yield port
+
+
+@pytest.fixture
+def text_port(kept_port: int) -> int:
+    """The port of a server without items, and in a second run of such a memcached."""
+    with socket.create_connection(("127.0.0.1", kept_port), timeout=20) as connection:
+        connection.sendall(b"flush_all\r\n")
+        assert connection.recv(100) == b"OK\r\n"
+    return kept_port

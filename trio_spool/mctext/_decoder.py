@@ -22,6 +22,7 @@ from ._requests import (
     Request,
     block_length,
     parse_block_line,
+    parse_login_line,
     parse_meta_block_line,
 )
 
@@ -95,16 +96,18 @@ class RequestDecoder:
     Attributes:
         max_value: That maximum, which may be changed.
         max_keys_line: The maximum number of bytes of a line with keys, which may be changed.
+        login: Whether the client has still to log in, so that a ``set`` is a login. It may be changed.
     """
 
     __slots__ = (
-        "_block", "_command", "_data", "_line_bound", "_line_size", "_needed", "_offset", "_partial", "_skip", "max_keys_line",
-        "max_value",
+        "_block", "_command", "_data", "_line_bound", "_line_size", "_needed", "_offset", "_partial", "_skip", "login",
+        "max_keys_line", "max_value",
     )  # fmt: skip
 
     def __init__(self, max_value: int, max_keys_line: int = MAX_KEYS_LINE) -> None:
         self.max_value = max_value
         self.max_keys_line = max_keys_line
+        self.login = False
         self._data = b""
         self._offset = 0
         self._partial = bytearray()  # the beginning of a line or of a block that is not complete
@@ -213,7 +216,9 @@ class RequestDecoder:
 
     def _begin_block(self, command: bytes, arguments: list[bytes], size: int) -> Request | Rejected | NeedData:
         try:
-            if command != b"ms":
+            if command == b"set" and self.login:
+                line = parse_login_line(arguments)
+            elif command != b"ms":
                 line = parse_block_line(command, arguments)
             else:
                 length = block_length(arguments)
@@ -262,6 +267,7 @@ class RequestDecoder:
         if self._partial:
             return 0, []  # one that is not complete yet
         other = RequestDecoder(self.max_value, self.max_keys_line)
+        other.login = self.login
         other._block, other._command, other._line_size, other._skip = self._block, self._command, self._line_size, self._skip
         other.receive_data(self._data[self._offset :] + ahead)
         number, commands = 0, list[bytes]()

@@ -104,6 +104,17 @@ def parse_block_line(command: bytes, arguments: list[bytes]) -> BlockLine:
     return BlockLine(check_key(arguments[0]), length, flags, expiry, cas, arguments[-1] == NOREPLY)
 
 
+def parse_login_line(arguments: list[bytes]) -> BlockLine:
+    """Parse the line of a ``set`` that is to log in: of its fields, only the length counts, as in memcached.
+
+    Clients write words into the others: emcache sends ``set _ _ _ 11``, and the package memcache ``set auth x 0 11``.
+
+    Raises:
+        RemoteProtocolError: It can't be parsed: no block follows.
+    """
+    return parse_block_line(b"set", [b"_", b"0", b"0", *arguments[3:]] if len(arguments) > 3 else arguments)
+
+
 def block_length(arguments: list[bytes]) -> int:
     """Return how long the block of a meta command is.
 

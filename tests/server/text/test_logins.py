@@ -41,6 +41,14 @@ async def test_nothing_is_answered_before(service: Any) -> None:
     assert await talk(service, sent) == UNAUTHENTICATED * 6 + FORMAT + UNAUTHENTICATED * 2
 
 
+@pytest.mark.parametrize("fields", ["_ _ _", "auth x 0", f"{'k' * 300} 0 -x"])
+async def test_only_the_length_of_the_line_counts(service: Any, fields: str) -> None:
+    sent = f"set {fields} 10\r\nann pencil\r\nset k x 0 10\r\nget k\r\n".encode()
+    assert await talk(service, sent) == b"STORED\r\nCLIENT_ERROR bad command line format\r\nEND\r\n"
+    sent = f"set {fields} x\r\nset {fields}\r\nset {fields} 10\r\nann pencil\r\n".encode()
+    assert await talk(service, sent) == UNAUTHENTICATED * 2 + b"STORED\r\n"
+
+
 async def test_after_that_everything_is_as_without_users(service: Any) -> None:
     sent = b"set k 0 0 1\r\na\r\nget k\r\nset k 0 0 10\r\nann pencil\r\nget k\r\n"
     expected = b"STORED\r\n" * 2 + b"VALUE k 0 1\r\na\r\nEND\r\nSTORED\r\nVALUE k 0 10\r\nann pencil\r\nEND\r\n"

@@ -84,6 +84,7 @@ class TextGuest:
         session, decoder = self._session, self._decoder
         session.changed = False
         logged_in = session.user is not None
+        decoder.login = not logged_in
         decoder.max_value = self._host.shared.settings.max_item_size if logged_in else MAX_BLOCK
         decoder.max_keys_line = MAX_KEYS_LINE if logged_in else MAX_LINE
         self._exchange.follow_session()
