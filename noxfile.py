@@ -116,7 +116,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def clients(session: nox.Session) -> None:
     """Run the tests with other people's clients, all of which must be there, and record which branches they take."""
-    absent = [program for program in ("memcached", "memcstat", "node", "npm") if shutil.which(program) is None]
+    absent = [program for program in ("memcached", "memcstat", "node", "npm", "php") if shutil.which(program) is None]
     if absent and "CI" not in os.environ:
         session.skip(f"not installed: {', '.join(absent)}; .ci/run says which packages of Debian have them")
     # pylibmc's wheels carry a libmemcached that finds no SASL mechanism; the tests want Debian's.

@@ -25,7 +25,7 @@ NODE = Path(__file__).parent / "node"
 REQUIRED = os.environ.get("TRIO_SPOOL_REQUIRE_CLIENTS") == "1"
 
 if REQUIRED:
-    for module in ("aiomcache", "couchbase", "emcache", "memcache", "pylibmc", "pymemcache"):
+    for module in ("aiomcache", "couchbase", "django", "emcache", "flask_caching", "memcache", "pylibmc", "pymemcache"):
         importlib.import_module(module)
 
 

@@ -18,15 +18,15 @@ def _recent(missing: Callable[[str], NoReturn]) -> None:
         missing("this pylibmc is not built with libmemcached 1.1; install it with --no-binary=pylibmc")
 
 
-def connect(server: Any, login: tuple[str, str] | None = None) -> Any:
+def connect(server: Any, login: tuple[str, str] | None = None, *, binary: bool = True) -> Any:
     options = dict(zip(("username", "password"), login, strict=True)) if login else {}
-    return pylibmc.Client([server.address], binary=True, behaviors={"cas": True, "tcp_nodelay": True}, **options)
+    return pylibmc.Client([server.address], binary=binary, behaviors={"cas": True, "tcp_nodelay": True}, **options)
 
 
-@pytest.fixture(params=["open", "with a login"])
+@pytest.fixture(params=["open", "with a login", "text"])
 def client(request: pytest.FixtureRequest, missing: Callable[[str], NoReturn]) -> Any:
-    if request.param == "open":
-        return connect(request.getfixturevalue("server"))
+    if request.param != "with a login":
+        return connect(request.getfixturevalue("server"), binary=request.param == "open")
     if not pylibmc.support_sasl:
         missing("this pylibmc is built without SASL")
     return connect(request.getfixturevalue("protected"), request.getfixturevalue("login"))
@@ -143,3 +143,15 @@ def test_a_wrong_password(protected: Any, login: tuple[str, str], missing: Calla
     with pytest.raises(pylibmc.Error):
         connect(protected).set("k", "v")
     assert connect(protected, login).get("k") is None
+
+
+def test_both_protocols_have_the_same_items(server: Any) -> None:
+    text, binary = connect(server, binary=False), connect(server)
+    for value in ("text", b"bytes\0\r\n", 5, True, ["list"], "again " * 100_000):
+        assert text.set("t", value, min_compress_len=1000)
+        assert binary.set("b", value, min_compress_len=1000)
+        assert binary.get("t") == text.get("b") == value
+    assert text.gets("b") == binary.gets("b")
+    assert text.set("n", 5)
+    assert binary.incr("n") == 6
+    assert text.incr("n") == 7

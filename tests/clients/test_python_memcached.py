@@ -49,7 +49,7 @@ def test_storing(client: Any) -> None:
     assert client.get("new") == "<replaced>"
     assert client.touch("new", 1000)
     assert client.delete("new")
-    assert client.delete("new")  # nothing to delete is as good
+    assert not client.delete("new")
     assert client.get("new") is None
     assert client.set("packed", "again " * 100_000, min_compress_len=100)
     assert client.get("packed") == "again " * 100_000
@@ -86,17 +86,16 @@ def test_several_keys(client: Any) -> None:
     assert client.delete_multi(list(documents)[:500])
     assert len(client.get_multi(documents)) == 500
     for key in ("a b", "a\r\n", "k" * 251):
-        with pytest.raises(Exception, match="(?i)key"):
+        with pytest.raises(Exception, match=r"(?i)key"):
             client.set(key, "v")
 
 
 def test_statistics_and_flush(client: Any) -> None:
+    ((_name, before),) = client.get_stats()
     assert client.set_multi({"a": 1, "b": 2}) == []
     ((_name, found),) = client.get_stats()
-    assert found["curr_items"] == "2"
+    assert int(found["cmd_set"]) - int(before["cmd_set"]) == 2
     ((_name, found),) = client.get_stats("settings")
     assert found["cas_enabled"] == "yes"
-    client.get_slab_stats()
-    client.get_slabs()
-    assert client.flush_all()
+    client.flush_all()
     assert client.get("a") is None

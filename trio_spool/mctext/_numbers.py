@@ -9,6 +9,8 @@ _MAX_INT32: Final = (1 << 31) - 1
 _MIN_INT32: Final = -(1 << 31)
 _TWO_32: Final = 1 << 32
 _TWO_64: Final = 1 << 64
+# What is more than 30 days is a Unix time: memcached's limit.
+_LONGEST_RELATIVE: Final = 30 * 24 * 60 * 60
 # Digits that need no further look: the number fits whatever it is meant for.
 _SAFE_DIGITS: Final = 9
 # A token holds no blanks, but other white space may stand around a number, as strtol has it.
@@ -24,11 +26,18 @@ def parse_signed(token: bytes) -> int | None:
 
 
 def parse_expiry(token: bytes) -> int | None:
-    """Return an expiry, or None if the token is none. One that is later than clients can know is the latest that there is."""
+    """Return an expiry, or None if the token is none. One that is later than clients can know is the latest that there is.
+
+    The last 30 days of 32 bits are negative numbers that a client has written without their sign: pylibmc writes -1 so.
+    """
     if len(token) <= _SAFE_DIGITS and token.isdigit():
         return int(token)
     number = _number(token)
-    return None if number is None else max(min(number, _TWO_32 - 1), _MIN_INT32)
+    if number is None:
+        return None
+    if _TWO_32 - _LONGEST_RELATIVE <= number < _TWO_32:
+        return number - _TWO_32
+    return max(min(number, _TWO_32 - 1), _MIN_INT32)
 
 
 def parse_flags(token: bytes) -> int | None:
