@@ -26,7 +26,7 @@ def _close() -> Iterator[None]:
     """Close all connections: its clients have no way to."""
     yield
     for found in gc.get_objects():
-        if isinstance(found, Connection):
+        if type(found) is Connection:
             found.close()
 
 
@@ -99,7 +99,7 @@ def test_in_asyncio(text_port: int) -> None:
         await client.flush_all()
         assert await client.get("k5") is None
         for found in gc.get_objects():
-            if isinstance(found, AsyncConnection):
+            if type(found) is AsyncConnection:
                 await found.writer.aclose()
 
     asyncio.run(use())

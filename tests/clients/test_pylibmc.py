@@ -39,8 +39,11 @@ def test_storing(client: Any) -> None:
     assert not client.add("k", "again")
     assert client.add("new", "added")
     assert client.replace("new", "replaced")
-    with pytest.raises(pylibmc.NotFound):
-        client.replace("none", "x")
+    if client.binary:
+        with pytest.raises(pylibmc.NotFound):
+            client.replace("none", "x")
+    else:
+        assert not client.replace("none", "x")
     assert client.get("new") == "replaced"
     assert client.delete("new")
     assert not client.delete("new")
@@ -127,7 +130,7 @@ def test_statistics_and_flush(client: Any) -> None:
     assert name.startswith(b"127.0.0.1:")
     assert (found["curr_items"], found["cmd_set"]) == (b"2", b"2")
     assert client.get_stats("settings")
-    with pytest.raises(pylibmc.SomeErrors):
+    with pytest.raises(pylibmc.Error):
         client.get_stats("nonsense")
     assert client.flush_all()
     assert client.get("a") is None

@@ -11,9 +11,11 @@ import trio
 from support.clocks import Clock
 from trio_spool.mcbp import Opcode
 from trio_spool.server.data import Accesses
+from trio_spool.server.protocols.text._stats import _lines
 from trio_spool.server.shared import EventKind, Events, Prefixes
 from trio_spool.server.shared._events import MAX_WATCHERS, QUEUE_SIZE
 from trio_spool.server.shared._prefixes import MAX_PREFIXES
+from trio_spool.server.statistics import RawRow
 
 
 @pytest.fixture
@@ -268,3 +270,14 @@ def test_accesses_have_a_bound(clock: Clock) -> None:
     assert accesses.since(b"k2", 7) == 5
     assert accesses.since(b"unseen", int((clock.now - 2.5) * 1e9)) == 2
     assert accesses.since(b"unseen", 2**64 - 1) == 0  # a CAS that a client has chosen
+
+
+def test_most_statistics_come_in_one_piece() -> None:
+    form = b"STAT %b %b\r\n"
+    assert list(_lines([], form)) == [b"END\r\n"]
+    rows = [RawRow(b"%d" % number, b"value") for number in range(100)]
+    (piece,) = _lines(rows, form)
+    assert piece == b"".join(form % row for row in rows) + b"END\r\n"
+    pieces = list(_lines(rows * 100, form))
+    assert b"".join(pieces) == b"".join(form % row for row in rows * 100) + b"END\r\n"
+    assert {len(each) // 1024 for each in pieces[:-1]} == {16}
