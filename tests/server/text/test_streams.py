@@ -165,7 +165,9 @@ async def test_uses_by_prefix(service: Any) -> None:
     dump = b"PREFIX bar get 1 hit 0 set 0 del 0\r\nPREFIX foo get 3 hit 2 set 2 del 2\r\nEND\r\n"
     assert (await talk(service, sent)).endswith(b"END\r\n" + dump)
     async with service.connect() as raw:
-        assert await raw.stat(b"detail dump") == {b"bar": b"get 1 hit 0 set 0 del 0", b"foo": b"get 3 hit 2 set 2 del 2"}
+        assert await raw.stat(b"detail dump") == {
+            b"detailed": b"PREFIX bar get 1 hit 0 set 0 del 0\r\nPREFIX foo get 3 hit 2 set 2 del 2\r\nEND\r\n"
+        }
     assert await talk(service, b"stats reset\r\nstats detail dump\r\n") == b"RESET\r\nEND\r\n"
 
 
