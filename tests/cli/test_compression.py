@@ -189,3 +189,22 @@ def test_what_is_not_ndjson(server, tmp_path, content: str, message: str) -> Non
 def test_standard_input_stays_open(server) -> None:
     result = CliRunner().invoke(main, ["load", server.address, "-"], input=b"")
     assert (result.exit_code, result.output) == (0, "stored 0 documents\n")
+
+
+def test_no_damaged_byte_goes_unseen(tmp_path, suffix: str) -> None:
+    data = bytes(range(256)) * 2
+    with io.FileIO(tmp_path / "x", "wb") as out, packed(out, suffix) as into:
+        into.write(data)
+    good = (tmp_path / "x").read_bytes()
+    assert unpack(io.BufferedReader(io.BytesIO(good)), "x", suffix).read() == data
+    for place in range(20, len(good)):
+        damaged = good[:place] + bytes([good[place] ^ 0x41]) + good[place + 1 :]
+        with pytest.raises(FileError, match=r"damaged|cut off"):
+            unpack(io.BufferedReader(io.BytesIO(damaged)), "x", suffix).read()
+
+
+def test_each_beginning_of_a_file_is_cut_off(suffix: str) -> None:
+    good = COMPRESS[suffix](LINES)
+    for size in range(1, len(good)):
+        with pytest.raises(FileError, match="x is cut off"):
+            unpack(io.BufferedReader(io.BytesIO(good[:size])), "x", suffix).read()

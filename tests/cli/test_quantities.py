@@ -181,3 +181,9 @@ def test_defaults_are_readable() -> None:
     output = " ".join(CliRunner().invoke(main, ["serve", "--help"], terminal_width=200).output.split())
     for default in ("320KiB", "20MiB", "1GiB", "1MiB/s", "30s", "2m", "1h", "10s"):
         assert f"default: {default}]" in output, default
+
+
+@pytest.mark.parametrize("text", ["9" * 309, "9" * 308 + "d", "1e309"])
+@pytest.mark.parametrize("kind", [Duration(), WholeSeconds(1000), Expiry(lambda: NOW)])
+def test_a_number_of_many_digits_is_not_for_ever(kind: click.ParamType, text: str) -> None:
+    assert refusal(kind, text) == "the number is too large for a time"

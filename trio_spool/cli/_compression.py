@@ -47,8 +47,11 @@ def unpack(file: Any, name: str, suffix: str) -> Any:
         raise FileError(f"can't read {name}: {explain(exc)}") from None
     kind = next((kind for magic, kind in _MAGIC.items() if begin.startswith(magic)), None)
     if kind is None:
-        if not begin and suffix in SUFFIXES:
-            raise FileError(f"{name} is empty, which is not {SUFFIXES[suffix]} data; get it again")
+        wanted = SUFFIXES.get(suffix)
+        if not begin and wanted:
+            raise FileError(f"{name} is empty, which is not {wanted} data; get it again")
+        if wanted and any(magic.startswith(begin) for magic, kind in _MAGIC.items() if kind == wanted):
+            raise _cut_off(name, wanted)
         return file
     if kind == "gzip":
         import gzip
@@ -65,6 +68,10 @@ def _zstd() -> Any:
     else:
         from backports import zstd
     return zstd
+
+
+def _cut_off(name: str, kind: str) -> FileError:
+    return FileError(f"{name} is cut off: its {kind} data end in the middle; get the whole file")
 
 
 class _Unpacked(io.RawIOBase):
@@ -91,7 +98,7 @@ class _Unpacked(io.RawIOBase):
         try:
             return int(self._file.readinto(buffer))
         except EOFError:
-            raise FileError(f"{self._name} is cut off: its {self._kind} data end in the middle; get the whole file") from None
+            raise _cut_off(self._name, self._kind) from None
         except OSError as exc:
             if exc.errno is not None:
                 raise FileError(f"can't read {self._name}: {explain(exc)}") from None
@@ -113,9 +120,15 @@ def packed(out: RawIOBase, suffix: str) -> Iterator[RawIOBase]:
     if kind is None:
         yield out
         return
-    compressor = zlib.compressobj(wbits=_GZIP_WINDOW) if kind == "gzip" else _zstd().ZstdCompressor()
+    compressor = zlib.compressobj(wbits=_GZIP_WINDOW) if kind == "gzip" else _zstd_compressor()
     yield _Packed(out, compressor)
     write_in_thread(out, compressor.flush())
+
+
+def _zstd_compressor() -> Any:
+    """Return a compressor that adds a checksum, as zstd's own program does. gzip always has one."""
+    zstd = _zstd()
+    return zstd.ZstdCompressor(options={zstd.CompressionParameter.checksum_flag: 1})
 
 
 class _Packed(io.RawIOBase):

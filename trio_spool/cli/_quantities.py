@@ -145,6 +145,8 @@ def _parse_time(text: str, refuse: Callable[[], NoReturn]) -> float:
         refuse()
     if not seconds >= 0:  # nan is not
         refuse()
+    if seconds == math.inf:  # of digits: whoever means no limit says so
+        raise OverflowError
     return seconds
 
 
@@ -170,7 +172,10 @@ class WholeSeconds(click.ParamType):  # type: ignore[type-arg, unused-ignore]
         def refuse() -> NoReturn:
             self.fail(f"{value!r:.100} is not a time: it must be {TIME_FORMS}, or never", param, ctx)
 
-        seconds = _parse_time(value, refuse)
+        try:
+            seconds = _parse_time(value, refuse)
+        except OverflowError:
+            self.fail("the number is too large for a time", param, ctx)
         if seconds == math.inf:
             return 0
         if seconds != int(seconds):
