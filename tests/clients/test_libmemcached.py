@@ -14,10 +14,13 @@ import pytest
 class Tools:
     """Runs the programs, in a directory of their own, against one server."""
 
-    def __init__(self, program: Callable[[str], str], directory: Path, port: int) -> None:
+    def __init__(
+        self, program: Callable[[str], str], directory: Path, port: int, protocol: tuple[str, ...] = ("--binary",)
+    ) -> None:
         self._program = program
         self._directory = directory
         self._server = f"--servers=127.0.0.1:{port}"
+        self.protocol = protocol
 
     def run(self, name: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         command = [self._program(name), self._server, *arguments]
@@ -25,7 +28,7 @@ class Tools:
 
     def __call__(self, name: str, *arguments: str) -> tuple[int, bytes]:
         """Return the exit status and the output."""
-        done = self.run(name, "--binary", *arguments)
+        done = self.run(name, *self.protocol, *arguments)
         return done.returncode, done.stdout
 
     def becomes(self, expected: tuple[int, bytes], name: str, *arguments: str) -> bool:
@@ -43,9 +46,9 @@ class Tools:
         assert self("memccp", *contents) == (0, b"")
 
 
-@pytest.fixture
-def tools(program: Callable[[str], str], tmp_path: Path, port: int) -> Tools:
-    return Tools(program, tmp_path, port)
+@pytest.fixture(params=[("--binary",), ()], ids=["binary", "text"])
+def tools(request: pytest.FixtureRequest, program: Callable[[str], str], tmp_path: Path, port: int) -> Tools:
+    return Tools(program, tmp_path, port, request.param)
 
 
 @pytest.fixture
@@ -70,11 +73,11 @@ def test_memccp_with_its_options(tools: Tools, tmp_path: Path) -> None:
     assert tools("memccp", "--flags", "7", "--expire", "1000", "old") == (0, b"")
     assert tools("memccat", "--flags", "old") == (0, b"7\n1\n")
     assert tools("memccp", "--replace", "old") == (0, b"")
-    done = tools.run("memccp", "--binary", "--replace", "new")
-    assert (done.returncode, b"NOT FOUND" in done.stderr) == (1, True)
+    done = tools.run("memccp", *tools.protocol, "--replace", "new")
+    assert (done.returncode, (b"NOT FOUND" if tools.protocol else b"NOT STORED") in done.stderr) == (1, True)
     assert tools("memccp", "--add", "new") == (0, b"")
-    done = tools.run("memccp", "--binary", "--add", "new")
-    assert (done.returncode, b"EXISTS" in done.stderr) == (1, True)
+    done = tools.run("memccp", *tools.protocol, "--add", "new")
+    assert (done.returncode, (b"EXISTS" if tools.protocol else b"NOT STORED") in done.stderr) == (1, True)
     assert tools("memccp", "--expire", "1", "old") == (0, b"")
     assert tools.becomes((1, b""), "memccat", "old")
 
@@ -122,8 +125,8 @@ def test_memcstat(tools: Tools, port: int) -> None:
     assert (found["curr_items"], found["total_items"], found["cmd_set"]) == ("2", "2", "2")
     status, output = tools("memcstat", "settings")
     assert (status, b"\tcas_enabled: yes\n" in output) == (0, True)
-    assert tools("memcstat", "nonsense") == (0, b"")
-    done = tools.run("memcstat", "--binary", "--server-version")
+    assert tools("memcstat", "nonsense") == (0 if tools.protocol else 1, b"")
+    done = tools.run("memcstat", *tools.protocol, "--server-version")
     assert (done.returncode, done.stderr.decode().split()) == (0, [f"127.0.0.1:{port}", found["version"]])
     status, output = tools("memcstat", "--analyze")
     assert (status, b"Number of Servers Analyzed         : 1\n" in output) == (0, True)
@@ -142,12 +145,14 @@ def test_memccapable(program: Callable[[str], str], port: int) -> None:
 
 @pytest.mark.parametrize("kind", ["get", "set", "mget"])
 def test_memcslap(tools: Tools, kind: str) -> None:
-    done = tools.run("memcslap", "--binary", f"--test={kind}", "--concurrency=4", "--execute-number=200")
+    done = tools.run("memcslap", *tools.protocol, f"--test={kind}", "--concurrency=4", "--execute-number=200")
     assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_memcaslap(tools: Tools) -> None:
-    done = tools.run("memcaslap", "-B", "-T", "2", "-c", "8", "-x", "4000", "--verify=1.0", "--division=10")
+    done = tools.run(
+        "memcaslap", *("-B",)[: len(tools.protocol)], "-T", "2", "-c", "8", "-x", "4000", "--verify=1.0", "--division=10"
+    )
     found = dict(row.split(": ", 1) for row in done.stdout.decode().splitlines() if row.count(": ") == 1)
     assert done.returncode == 0, done.stderr
     assert (int(found["cmd_get"]) + int(found["cmd_set"]), int(found["get_misses"])) == (4000, 0)
