@@ -149,6 +149,7 @@ def test_what_cannot_be(run_tests, tests: str, ini: str, message: str) -> None:
     output = run_tests(tests, ini)
     assert message in output, output
     assert " passed" not in output
+    assert "INTERNALERROR" not in output, output
 
 
 def test_a_marker_on_what_shares_a_server_holds(run_tests) -> None:

@@ -23,7 +23,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker."""
+    """Declare the marker.
+
+    An unknown scope is refused here already: where fixtures are made, pytest takes an error for a failure of its own.
+    """
+    scope_of("", config)
     line = (
         "(**arguments): run trio_spool_server with these arguments of running_server, such as vbuckets=64 or users={'ada': 'pw'}."
     )
