@@ -152,6 +152,13 @@ def test_what_cannot_be(run_tests, tests: str, ini: str, message: str) -> None:
     assert "INTERNALERROR" not in output, output
 
 
+def test_workers_say_what_cannot_be(run_tests) -> None:
+    marked = "@pytest.mark.trio_spool(vbuckets=4)\ndef test(trio_spool_server): pass\n"
+    output = run_tests(marked, "trio_spool_scope = module\naddopts = -n 1\n")
+    assert "test_it.py::test has the marker trio_spool, but shares its server" in output, output
+    assert "INTERNALERROR" not in output, output
+
+
 def test_a_marker_on_what_shares_a_server_holds(run_tests) -> None:
     output = run_tests(
         "@pytest.mark.trio_spool(vbuckets=4)\n"

@@ -9,6 +9,8 @@ from typing import Any, Final
 import pytest
 
 MARKER: Final = "trio_spool"
+# Why no test may run, where that could not be said before.
+REFUSAL: Final = pytest.StashKey[str]()
 SCOPES: Final = ("function", "class", "module", "package", "session")
 # What the tests are in that share a server, by the scope.
 _SHARING: Final[dict[str, type[pytest.Collector]]] = {
@@ -73,6 +75,8 @@ def wanted(request: pytest.FixtureRequest) -> dict[str, Any]:
     Raises:
         pytest.UsageError: A line of the configuration is no setting, or a marker has an argument without a name.
     """
+    if REFUSAL in request.config.stash:
+        raise pytest.UsageError(request.config.stash[REFUSAL])
     arguments = configured(request.config)
     for marker in reversed(list(request.node.iter_markers(MARKER))):
         if marker.args:

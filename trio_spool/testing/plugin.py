@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ._options import MARKER, add_options, configured, refuse_ignored_markers, scope_of, wanted
+from ._options import MARKER, REFUSAL, add_options, configured, refuse_ignored_markers, scope_of, wanted
 
 if TYPE_CHECKING:
     from ._server import Server
@@ -36,7 +36,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Refuse markers that would be ignored."""
-    refuse_ignored_markers(items, config)
+    try:
+        refuse_ignored_markers(items, config)
+    except pytest.UsageError as exc:
+        if not hasattr(config, "workerinput"):
+            raise
+        config.stash[REFUSAL] = str(exc)  # pytest-xdist loses what its workers raise here, so each fixture raises it
 
 
 @pytest.fixture(scope=scope_of)
