@@ -11,6 +11,7 @@ import pytest
 from trio_spool._formats import Collection, Scope
 from trio_spool.engine import Remember, Store, open_engine
 from trio_spool.mcbp import CONTINUE, Opcode, ScanRequest, Status, encode_request, encode_scan_request, unpack_scan
+from trio_spool.server import Settings
 from trio_spool.server.commands.expiry import absolute_expiry, expiry_in
 from trio_spool.server.data import Bucket, Manifest
 
@@ -94,7 +95,7 @@ def test_no_expiry_is_beyond_32_bits(expiry: int, expected: int) -> None:
     """From 2038 on, the largest maxTTL leads beyond them, where no reply and no scan can follow."""
     with open_engine("memory") as engine:
         engine.execute([Remember(b"manifest", Manifest(2, (*Manifest().scopes, LONGEST)).to_json())])
-        assert expiry_in(Bucket("b", engine, 1), b"\x08k", expiry, lambda: YEAR_2038 + 0.0) == expected
+        assert expiry_in(Bucket("b", engine, Settings(engine="memory")), b"\x08k", expiry, lambda: YEAR_2038 + 0.0) == expected
     assert absolute_expiry(5, lambda: LATEST - 2.0) == LATEST
 
 

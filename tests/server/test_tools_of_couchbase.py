@@ -8,6 +8,7 @@ from collections import defaultdict
 import pytest
 import trio
 
+from support.service import wait_until
 from trio_spool.mcbp import Feature, Opcode, Status, encode_request
 
 EXTRAS = bytes(8)
@@ -96,6 +97,9 @@ async def test_tasks(service, raw) -> None:
 async def test_background_work(run_service, tmp_path) -> None:
     async with run_service(data_dir=tmp_path / "data", scrub_rate=1 << 30) as service, service.connect() as raw:
         await raw.call(Opcode.SET, key=b"k", extras=EXTRAS)
+        bucket = service.inside.buckets.default
+        # The writer's thread answers before it rests.
+        await wait_until(lambda: all(work.running_seconds is None for work in bucket.background()))
         rows = await raw.stat(b"tasks")
         described = {name.decode(): json.loads(value) for name, value in rows.items() if name.startswith(b"background:")}
         assert set(described) == {f"background:default:{name}" for name in ("write", "scrub", "sweep")}
