@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from support.engines import Hooks
+from support.text import talk
 from trio_spool.mcbp import Opcode, encode_request
 
 BAD = b"CLIENT_ERROR bad command line format\r\n"
@@ -20,15 +21,6 @@ async def service(request, run_service):
     kind = "memory" if request.param == "memory" else Hooks(local=False).kind()
     async with run_service(engine=kind, max_item_size=1000, max_buffered=4 * 1024 * 1024) as served:
         yield served
-
-
-async def talk(service, *sent: bytes) -> bytes:
-    """Send some requests and ``quit``, and return everything that comes back."""
-    async with service.connect() as raw:
-        for piece in sent:
-            await raw.send(piece)
-        await raw.send(b"quit\r\n")
-        return await raw.rest()
 
 
 CASES = [

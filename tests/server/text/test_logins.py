@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from support.text import talk
 from support.users import ANN, EVE, PASSWORD, write_users
 from trio_spool.server.shared import Tuning
 
@@ -28,12 +29,6 @@ async def service(run_service: Any, tmp_path: Path) -> AsyncIterator[Any]:
     tuning = Tuning(first_refusal=0.0, max_refusal=0.0)
     async with run_service(users=write_users(tmp_path / "users.json", ANN, EVE), tuning=tuning) as served:
         yield served
-
-
-async def talk(service: Any, sent: bytes) -> bytes:
-    async with service.connect() as raw:
-        await raw.send(sent + b"quit\r\n")
-        return await raw.rest()
 
 
 async def test_nothing_is_answered_before(service: Any) -> None:

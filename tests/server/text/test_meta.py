@@ -7,6 +7,7 @@ import re
 import pytest
 import trio
 
+import support.text
 from support.engines import Hooks
 from trio_spool.mcbp import Opcode
 
@@ -28,12 +29,8 @@ async def service(request, run_service):
 
 async def talk(service, *sent: bytes) -> bytes:
     """Send some requests and ``quit``, and return everything that comes back, with every CAS but 0 as N, and TTLs in tens."""
-    async with service.connect() as raw:
-        for piece in sent:
-            await raw.send(piece)
-        await raw.send(b"quit\r\n")
-        answer = re.sub(rb"(?<= )c[1-9]\d*", b"cN", await raw.rest())
-        return re.sub(rb"(?<= )t(\d+)", lambda match: b"t%d" % -(-int(match[1]) // 10 * 10), answer)
+    answer = re.sub(rb"(?<= )c[1-9]\d*", b"cN", await support.text.talk(service, *sent))
+    return re.sub(rb"(?<= )t(\d+)", lambda match: b"t%d" % -(-int(match[1]) // 10 * 10), answer)
 
 
 CASES = [

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from support.clocks import Clock
+from support.text import talk
 from trio_spool.mcbp import Opcode
 from trio_spool.server.data import Accesses
 from trio_spool.server.protocols.text._stats import _lines
@@ -22,12 +23,6 @@ from trio_spool.server.statistics import RawRow
 async def service(run_service: Any) -> Any:
     async with run_service(window=4000, batch=1000, drain_timeout=60) as served:
         yield served
-
-
-async def talk(service: Any, sent: bytes) -> bytes:
-    async with service.connect() as raw:
-        await raw.send(sent + b"quit\r\n")
-        return await raw.rest()
 
 
 class Lines:
